@@ -1,12 +1,13 @@
 """Bits per byte of a model that predicts the next token, beside those of a 5-gram model of the same training text.
 
-    python benchmarks/ngram_comparison.py PREPROCESSED MODEL [--order 5] [--documents 2000] [--chip NAME] [--out FILE]
+    python benchmarks/ngram_comparison.py PREPROCESSED MODEL [--seen TOKENS] [--order 5] [--documents 2000] [--out FILE]
 
 PREPROCESSED is the folder with which MODEL was pre-trained. The n-gram model is estimated on its training split, over
 the same tokens, with interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999, "An empirical study of
-smoothing techniques for language modeling", section 4): the method of KenLM's `lmplz`, written here with numpy. Both
-are measured on the same validation documents: every token after [BOS], with [EOS], is predicted from what is before it
-in its document.
+smoothing techniques for language modeling", section 4): the method of KenLM's `lmplz`, written here with numpy. With
+`--seen`, there is a second one of random training documents that have as many tokens as MODEL has read. All are
+measured on the same validation documents: every token after [BOS], with [EOS], is predicted from what is before it in
+its document.
 """
 
 from __future__ import annotations
@@ -145,6 +146,17 @@ def model_nats(model: LanguageModel, documents: list[IntArray]) -> float:
     return total
 
 
+def random_documents(shard: TokenShard, num_tokens: int) -> tuple[IntArray, IntArray]:
+    """The tokens of random documents and their offsets: as many as have about `num_tokens` tokens, in their order."""
+    lengths = np.diff(shard.offsets)
+    order = np.random.default_rng(0).permutation(len(lengths))
+    chosen = np.sort(order[: int(np.searchsorted(lengths[order].cumsum(), num_tokens, side="right"))])
+    is_chosen = np.zeros(len(lengths), dtype=bool)
+    is_chosen[chosen] = True
+    tokens = np.asarray(shard.tokens)[np.repeat(is_chosen, lengths)].astype(np.int64)
+    return tokens, np.concatenate([[0], lengths[chosen].cumsum()]).astype(np.int64)
+
+
 def count_bytes(documents: list[IntArray], tokenizer: Tokenizer) -> int:
     """Bytes of the text of whole documents, without the blank that the tokenizer adds before each."""
     if tokenizer.kind != "bpe":
@@ -160,6 +172,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--order", type=int, default=5)
     parser.add_argument("--documents", type=int, default=2000, help="of the validation split, from its beginning")
+    parser.add_argument("--seen", type=int, help="tokens that the model has read, if that was less than one pass")
     parser.add_argument("--chip", default="?")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -174,9 +187,14 @@ def main() -> None:
     num_bytes, num_predicted = count_bytes(documents, tokenizer), len(tokens) - len(documents)
     predictable = tokenizer.vocab_size - len(tokenizer.all_special_ids) + 1  # with [EOS]
     start = time.monotonic()
-    ngrams = KneserNey(train.tokens.astype(np.int64), train.offsets, tokenizer.vocab_size, predictable, arguments.order)
-    estimated = time.monotonic()
-    ngram_nats = -float(np.log(ngrams.probabilities(tokens, offsets)[places(offsets) > 0]).sum())
+
+    def ngram_nats(tokens_seen: int) -> float:
+        """The summed loss of an n-gram model of about as many training tokens."""
+        chosen, chosen_offsets = random_documents(train, tokens_seen)
+        ngrams = KneserNey(chosen, chosen_offsets, tokenizer.vocab_size, predictable, arguments.order)
+        return -float(np.log(ngrams.probabilities(tokens, offsets)[places(offsets) > 0]).sum())
+
+    whole_nats = ngram_nats(train.num_tokens)
     measured = time.monotonic()
     own_nats = model_nats(model.eval(), documents)
     result: dict[str, Any] = {
@@ -188,12 +206,19 @@ def main() -> None:
         "predicted_tokens": num_predicted,
         "bytes": num_bytes,
         "model_bits_per_byte": own_nats / math.log(2) / num_bytes,
-        "ngram_bits_per_byte": ngram_nats / math.log(2) / num_bytes,
+        "ngram_bits_per_byte": whole_nats / math.log(2) / num_bytes,
         "model_nats_per_token": own_nats / num_predicted,
-        "ngram_nats_per_token": ngram_nats / num_predicted,
-        "ngram_seconds": estimated - start,
+        "ngram_nats_per_token": whole_nats / num_predicted,
+        "ngram_seconds": measured - start,
         "model_seconds": time.monotonic() - measured,
     }
+    if arguments.seen is not None:
+        seen_nats = ngram_nats(arguments.seen)
+        result["seen"] = {
+            "train_tokens": arguments.seen,
+            "ngram_bits_per_byte": seen_nats / math.log(2) / num_bytes,
+            "ngram_nats_per_token": seen_nats / num_predicted,
+        }
     written = json.dumps(result, indent=1)
     if arguments.out is not None:
         arguments.out.write_text(written + "\n", encoding="utf-8")

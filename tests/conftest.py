@@ -325,6 +325,46 @@ def with_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretune.model.transformer.can_attend", lambda device, dtype, head_dim: True)
 
 
+@pytest.fixture(scope="session")
+def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small causal model with random weights whose tokenizer, like that of GPT-2, puts nothing around a text, and
+    names <|endoftext|> as what ends one."""
+    import tokenizers as tk
+
+    from pretune.model.config import ModelConfig, with_special_tokens
+    from pretune.model.folder import save_model_folder
+    from pretune.model.transformer import LanguageModel, initialize
+
+    folder, source = tmp_path_factory.mktemp("endless") / "model", tmp_path_factory.mktemp("tokenizer")
+    backend = tk.Tokenizer(tk.models.BPE())
+    backend.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tk.decoders.ByteLevel()
+    trainer = tk.trainers.BpeTrainer(
+        vocab_size=380,
+        special_tokens=["<|endoftext|>", "<|other|>"],
+        initial_alphabet=tk.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(SENTENCES * 20, trainer)
+    backend.save(str(source / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": {"content": "<|endoftext|>"}}
+    (source / "tokenizer_config.json").write_text(json.dumps(settings))
+    shape = ModelConfig(
+        vocab_size=backend.get_vocab_size(),
+        hidden_size=64,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=4,
+        head_dim=16,
+        intermediate_size=96,
+        objective="causal",
+    )
+    model = LanguageModel(with_special_tokens(shape, pad=0, bos=0, eos=0, mask=-1))
+    initialize(model, 0)
+    save_model_folder(folder, model, source)
+    return folder
+
+
 def _foreign_tokenizer(kind: str) -> Any:
     """A small tokenizer as public models have them: WordPiece, byte-level BPE or Unigram, with special tokens."""
     import tokenizers as tk

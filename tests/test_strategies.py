@@ -10,6 +10,8 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.errors import ModelError, UsageError
+from pretune.model import cost
+from pretune.runtime.manifest import read_manifest
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.strategies import run_strategies
@@ -64,6 +66,25 @@ def test_four_strategies_from_the_command_line(
     page = tmp_path / "page.html"
     assert run_command_line(["report", str(out / "strategies"), "--out", str(page)]) == 0
     assert page.stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_a_large_base_without_a_gpu_goes_on_in_small_updates_of_adamw(
+    save_language_model: Callable[[Path, str], Path],
+    talks: Path,
+    domain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = save_language_model(tmp_path / "base", "causal")
+    prepared, out = prepared_for(base, talks, tmp_path / "prepared"), tmp_path / "out"
+    monkeypatch.setattr(cost, "is_slow", lambda _model, _device: True)
+    config = StrategiesConfig(tokens=120_000, questions=1, reply_tokens=4)
+    run_strategies(base, prepared, [str(domain)], out, config)
+    settings = read_manifest(out / "work" / "pretrain", "pretrain").config
+    assert settings["optimizer"] == "adamw"
+    assert settings["tokens_per_step"] == 1024  # 2,400 elsewhere
+    assert settings["evaluations"] < 8
 
 
 def test_a_masked_base_is_refused_before_anything_is_trained(

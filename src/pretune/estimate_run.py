@@ -65,6 +65,7 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
     from pretune.stages.pretrain import estimate
     from pretune.stages.pretrain.base_model import fit_to_base, open_base
     from pretune.stages.pretrain.choices import budget_of, choose_size, row_settings
+    from pretune.training.forecast import STARTING_SECONDS
 
     text_bytes, label_bytes = _text_bytes(recipe), _label_bytes(recipe)
     base = None if recipe.base is None else open_base(Path(recipe.base), recipe.pretrain)
@@ -92,7 +93,7 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
     trial_disk = _CHECKPOINTS_PER_TRIAL * (cost.checkpoint_bytes(model) + weights)
     micro_batch_tokens = row_settings(config, budget, compute.device).micro_batch_tokens
     return RunEstimate(
-        starting_seconds=estimate.STARTING_SECONDS * (2 + bool(task_trials) + bool(control_trials)),
+        starting_seconds=STARTING_SECONDS * (2 + bool(task_trials) + bool(control_trials)),
         text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
         pretrain_seconds=pretrain_seconds,
         task_seconds=task_seconds,

@@ -36,6 +36,9 @@ PROTECTED = "held-out.jsonl"
 _FEWEST_UPDATES = 25  # of a training with a small budget in tokens: its updates become smaller
 _FEWEST_TOKENS_PER_STEP = 256
 _EVALUATIONS = 8  # of pre-training further, as in fine-tuning
+# Pre-training a large base further without a GPU: an update of 4,096 tokens would take it most of a minute, and Muon,
+# whose cost does not depend on the tokens, three times as long as all the rest.
+_SLOW_TOKENS_PER_STEP, _SLOW_EVALUATIONS = 1024, 4
 _BATCH = 32  # conversations per update at most, if the budget is in tokens
 Say = Callable[[str], None]
 
@@ -89,6 +92,7 @@ class _Strategies:
     config: StrategiesConfig
     redo: bool
     say: Say
+    _is_slow: bool = False
 
     @property
     def seeds(self) -> range:
@@ -96,16 +100,18 @@ class _Strategies:
 
     def check(self) -> None:
         """Raise now what a later step would raise after hours."""
+        from pretune.compute.device import device_at_hand
         from pretune.inference.chat_session import load_chat_session
+        from pretune.model import cost
 
         if not self.domain:
             raise UsageError("There is no text of the domain; give it with --domain PATH.")
         source = read_manifest(self.prepared, "prepare")
         if source.summary.get("task") != "chat":
             raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
-        load_chat_session(
-            read_base_folder(local_folder(self.base)).path
-        )  # which refuses a base that only fills in masked words
+        # It refuses a base that only fills in masked words.
+        session = load_chat_session(read_base_folder(local_folder(self.base)).path)
+        self._is_slow = cost.is_slow(session.generator.model.config, device_at_hand())
 
     # -- the four ways -------------------------------------------------------------------------------------------
 
@@ -198,6 +204,13 @@ class _Strategies:
         )
         folder, part = self._folder("pretrain", seed), config.domain_fraction
         settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
+        if self._is_slow:
+            settings = replace(
+                settings,
+                optimizer="adamw",
+                tokens_per_step=_SLOW_TOKENS_PER_STEP,
+                evaluations=_SLOW_EVALUATIONS,
+            )
         if config.tokens is not None:
             tokens = max(1, round(config.tokens * part))
             per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
-import select
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -84,43 +79,8 @@ def test_a_reply_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.strip() == "gone"
 
 
-class Terminal:
-    """The user's end of a terminal."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.seen = descriptor, ""
-
-    def type(self, text: str) -> None:
-        os.write(self.descriptor, text.encode())
-
-    def wait_for(self, text: str) -> None:
-        """Read until a text has come, and forget all up to its end."""
-        deadline = time.monotonic() + 60
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.descriptor], [], [], 0.2)[0]:
-                self.seen += os.read(self.descriptor, 4096).decode()
-        self.seen = self.seen.partition(text)[2]
-
-
-@contextmanager
-def terminal() -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(PARROT)], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        yield Terminal(ours)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def test_ctrl_c_stops_the_reply_and_not_the_program() -> None:
-    with terminal() as found:
+def test_ctrl_c_stops_the_reply_and_not_the_program(open_terminal: Any) -> None:
+    with open_terminal([sys.executable, str(PARROT)]) as found:
         found.wait_for("> ")
         found.type("word " * 200 + "\r")
         found.wait_for("word word word \r\n")  # the echo of the line
@@ -140,8 +100,8 @@ def test_ctrl_c_stops_the_reply_and_not_the_program() -> None:
         found.wait_for("LEFT WITH 0")
 
 
-def test_a_second_ctrl_c_right_after_a_stopped_reply_leaves() -> None:
-    with terminal() as found:
+def test_a_second_ctrl_c_right_after_a_stopped_reply_leaves(open_terminal: Any) -> None:
+    with open_terminal([sys.executable, str(PARROT)]) as found:
         found.wait_for("> ")
         found.type("word " * 200 + "\r")
         found.wait_for("word word word \r\n")

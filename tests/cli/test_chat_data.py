@@ -44,7 +44,9 @@ def test_what_was_found_is_shown(tokenizer_folder: Path, tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("rows", "options", "code", "expected"),
     [
-        ([{"messages": []}] * 5, "", DATA, ["no conversations", "chats.jsonl"]),
+        ([], "", DATA, ["chats.jsonl is empty", "expected a row for each text"]),
+        ([{"messages": []}] * 5, "", DATA, ["chats.jsonl has no conversations", "every list in 'messages' is empty"]),
+        ([{"messages": "none"}] * 5, "", DATA, ["no conversations that were recognised", "chats.jsonl"]),
         ([talk("user", "assistant"), *[{"messages": []}] * 5], "", DATA, ["1 usable conversation"]),
         ([talk("user", "user")] * 5, "", DATA, ["chats.jsonl, line 1", "without a reply"]),
         ([talk("user", "tool")] * 5, "", DATA, ["chats.jsonl, line 1", "'tool'", "system, user, assistant"]),

@@ -63,6 +63,25 @@ def test_an_exception_becomes_a_sentence_and_an_exit_code(error: BaseException, 
     assert "\n" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt(), "Interrupted. The same command starts from the beginning."),
+        (MemoryError(), "Out of memory. Close other programs, or try a smaller model or less text."),
+        (OSError(errno.ENOSPC, "No space", "x.csv"), "x.csv could not be written. Free some space and run the same"),
+        (KeyError("missing"), "This is a bug in pretune"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_a_command_that_saves_nothing_does_not_speak_of_saved_work(error: BaseException, words: str) -> None:
+    sentence, code = explain(error, resumes=False)
+    assert words in sentence and "is saved" not in sentence and "resume" not in sentence
+    resumed, same_code = explain(error)
+    assert "inished work is saved" in resumed and same_code == code
+    for each in re.findall(r"traceback in (\S+\.txt)", sentence + resumed):
+        Path(each).unlink()
+
+
 def test_a_bug_leaves_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         {}["missing"]
@@ -123,8 +142,11 @@ def test_sigterm_stops_a_command_anywhere(capsys: pytest.CaptureFixture[str], mo
         return 0
 
     monkeypatch.setitem(COMMANDS, "verify", work)
-    assert run_command_line(["verify", "runs/x"]) == 75
+    monkeypatch.setitem(COMMANDS, "collect", work)
+    assert run_command_line(["--quiet", "collect", "runs/x", "--out", "runs/y"]) == 75
     assert capsys.readouterr().err.startswith("Stopped by SIGTERM. Finished work is saved; run the same command")
+    assert run_command_line(["verify", "runs/x"]) == 75
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. The same command starts from")
 
 
 def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:

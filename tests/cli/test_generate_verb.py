@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,20 @@ def test_the_prompt_can_come_from_stdin(
     typed = shown_by(capsys, folder, PROMPT, *greedy)
     monkeypatch.setattr("sys.stdin", io.StringIO(PROMPT + "\n"))
     assert shown_by(capsys, folder, "-", *greedy) == typed
+
+
+def test_ctrl_c_ends_the_line_and_speaks_of_no_resuming(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_given: object) -> Iterator[str]:
+        yield " the east"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pretune.inference.generate.TextGenerator.stream", interrupted)
+    assert run_command_line(["generate", folder, PROMPT]) == 130
+    said = capsys.readouterr()
+    assert said.out == f"{PROMPT} the east\n"
+    assert said.err == "Interrupted. The same command starts from the beginning.\n"
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
-import select
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -59,77 +56,53 @@ def test_what_follows_a_block_is_the_next_message() -> None:
     assert read_all('"""\na\n"""\nb\n""" c """\n') == ["a", "b", "c"]
 
 
-class Terminal:
-    """The user's end of a terminal in which the reader runs."""
+@pytest.fixture
+def echo(open_terminal: Any) -> Callable[[bool], AbstractContextManager[Any]]:
+    """The reader in a terminal, which prints what it reads."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.seen = descriptor, ""
+    @contextmanager
+    def opened(has_readline: bool) -> Iterator[Any]:
+        with open_terminal([sys.executable, "-c", ECHO.format(without_readline=not has_readline)]) as terminal:
+            terminal.wait_for("> ")
+            yield terminal
 
-    def type(self, text: str) -> None:
-        os.write(self.descriptor, text.encode())
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 30
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.descriptor], [], [], 0.2)[0]:
-                self.seen += os.read(self.descriptor, 4096).decode()
-
-    def next_message(self) -> str | None:
-        self.wait_for("END")
-        got, _, self.seen = self.seen.partition("GOT")[2].partition("END")
-        message: str | None = json.loads(got)
-        return message
+    return opened
 
 
-@contextmanager
-def terminal(*, without_readline: bool) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", ECHO.format(without_readline=without_readline)],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        found = Terminal(ours)
-        found.wait_for("> ")
-        yield found
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+def next_message(terminal: Any) -> str | None:
+    message: str | None = json.loads(terminal.wait_for("END").partition("GOT")[2])
+    return message
 
 
-def test_bracketed_paste_is_one_message() -> None:
-    with terminal(without_readline=False) as found:
+def test_bracketed_paste_is_one_message(echo: Any) -> None:
+    with echo(True) as found:
         found.type(PASTE + "\r")
-        assert found.next_message() == "first line\nsecond line\n\nlast line"
+        assert next_message(found) == "first line\nsecond line\n\nlast line"
         found.type("typed\r")
-        assert found.next_message() == "typed"
+        assert next_message(found) == "typed"
 
 
-def test_lines_that_arrive_at_once_are_one_message_without_readline() -> None:
-    with terminal(without_readline=True) as found:
+def test_lines_that_arrive_at_once_are_one_message_without_readline(echo: Any) -> None:
+    with echo(False) as found:
         found.type("first line\nsecond line\n\nlast line\n")
-        assert found.next_message() == "first line\nsecond line\n\nlast line"
+        assert next_message(found) == "first line\nsecond line\n\nlast line"
         found.type("typed\n")
-        assert found.next_message() == "typed"
+        assert next_message(found) == "typed"
         found.type('"""\n')
         found.wait_for("... ")
         found.type("a\n")
         found.wait_for("a\r\n... ")
         found.type('"""\n')
-        assert found.next_message() == "a"
+        assert next_message(found) == "a"
 
 
-def test_ctrl_c_and_ctrl_d_at_the_prompt() -> None:
-    with terminal(without_readline=False) as found:
+def test_ctrl_c_and_ctrl_d_at_the_prompt(echo: Any) -> None:
+    with echo(True) as found:
         found.type("half a mess")
         found.wait_for("half a mess")
         time.sleep(0.1)  # a signal that arrives while the line is drawn is noticed with the next key only
         found.type("\x03")
-        assert found.next_message() == "CTRL-C"
+        assert next_message(found) == "CTRL-C"
         found.wait_for("> ")
         found.type("\x04")
-        assert found.next_message() is None
+        assert next_message(found) is None

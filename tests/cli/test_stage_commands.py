@@ -54,19 +54,26 @@ def test_a_text_cannot_control_the_terminal(run_folder: Path, capsys: pytest.Cap
     assert "\x1b" not in out_of(capsys, "predict", str(run_folder), "red \x1b[31m alert")
 
 
-@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.slow), "ascii"])
-def test_every_text_can_be_printed(run_folder: Path, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("ascii", []),
+        pytest.param("ascii", ["--json"], marks=pytest.mark.slow),
+        pytest.param("utf-8", [], marks=pytest.mark.slow),
+        pytest.param("utf-8", ["--json"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_text_can_be_printed(run_folder: Path, encoding: str, options: list[str]) -> None:
     """Even one with a byte that is not UTF-8, and in a terminal without umlauts."""
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
     texts = [b"caf\xe9", "Großartig!".encode()]
-    for options in ([], ["--json"]):
-        words = [sys.executable, "-m", "pretune", "predict", str(run_folder), *options, *texts]
-        done = subprocess.run(words, capture_output=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.decode(encoding).splitlines()
-        if options:
-            assert [json.loads(line)["text"] for line in lines] == ["caf\udce9", "Großartig!"]
+    words = [sys.executable, "-m", "pretune", "predict", str(run_folder), *options, *texts]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode(encoding).splitlines()
     assert len(lines) == 2
+    if options:
+        assert [json.loads(line)["text"] for line in lines] == ["caf\udce9", "Großartig!"]
 
 
 def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

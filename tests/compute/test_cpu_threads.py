@@ -7,12 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from pretune.compute.cpu_threads import Lanes, lanes_for
+from pretune.compute.cpu_threads import Lanes, lanes_for, single_thread
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -87,6 +96,17 @@ def test_only_a_cpu_with_two_threads_has_two_lanes(
     monkeypatch.setattr(torch, "set_num_threads", lambda _count: None)
     assert lanes_for(device).count == expected
     assert lanes_for(device) is lanes_for(device)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("is_wanted", "inside"), [(True, 1), (False, 2)])
+def test_a_single_thread_computes_only_inside_and_only_if_wanted(is_wanted: bool, inside: int) -> None:
+    with single_thread(is_wanted):
+        assert torch.get_num_threads() == inside
+    assert torch.get_num_threads() == 2
+    with pytest.raises(RuntimeError, match="in between"), single_thread(is_wanted):
+        raise RuntimeError("in between")
+    assert torch.get_num_threads() == 2
 
 
 _FORKING = """

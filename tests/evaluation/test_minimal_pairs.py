@@ -34,7 +34,19 @@ def test_figures_are_those_of_the_scores(run_folder: Path, pairs_file: Path) -> 
     assert [(row["pairs"], row["accuracy"]) for row in limited["paradigms"]] == [(1, float(wins[0]))] * 2
 
 
-def test_swapped_columns_are_suspected(run_folder: Path, tmp_path: Path) -> None:
+def test_long_sentences_that_are_called_acceptable_are_told_from_swapped_columns(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    """The score is a sum over tokens, so a model prefers the shorter sentence, whichever it is."""
+    words = ("sun", "film", "hotel", "book", "phone", "soup", "food", "waiter", "battery")
+    rows = [{"good": f"The {word} was rude, and the {word} was rude.", "bad": f"The {word}."} for word in words]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    notice = evaluate_minimal_pairs(run_folder, file)["notice"]
+    assert "The length may explain it" in notice and "is longer in 9 of the 9 pairs" in notice
+
+
+def test_swapped_columns_are_suspected(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file in which the model's own preference is called unacceptable every time."""
     scorer = load_scorer(run_folder)
     rows = []
@@ -47,7 +59,11 @@ def test_swapped_columns_are_suspected(run_folder: Path, tmp_path: Path) -> None
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = evaluate_minimal_pairs(run_folder, file)
     assert found["accuracy"] == 0.0
-    assert "may be swapped" in found["notice"]
+    assert "are swapped: exchange the names of the two columns" in found["notice"]
+    assert "(0.000 in the 9 pairs whose sentences have the same number of words)" in found["notice"]
+    assert run_command_line(["evaluate", str(run_folder), "--minimal-pairs", str(file), "--json", "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["notice"] == found["notice"] == said.err.strip()
     file.write_text("".join(json.dumps({"good": row["bad"], "bad": row["good"]}) + "\n" for row in rows))
     assert evaluate_minimal_pairs(run_folder, file)["notice"] is None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pretune.errors import UsageError
 from pretune.inference.chat_session import ChatSession, answer
@@ -27,9 +28,11 @@ class Scripted(TextGenerator):
         super().__init__(other.model, other.tokenizer)
         self.texts, self.prompts, self.was_closed = iter(texts), list[list[int]](), False
 
-    def continue_ids(self, ids: Sequence[int], sampling: Sampling, stop_ids: Any = None) -> Iterator[int]:
+    def continue_ids(
+        self, ids: Sequence[int], sampling: Sampling, stop_ids: Any = None, prefix: Any = None
+    ) -> Iterator[int]:
         self.prompts.append(list(ids))
-        self.sampling, self.stop_ids_given = sampling, stop_ids
+        self.sampling, self.stop_ids_given, self.prefix = sampling, stop_ids, prefix
         return self._ids(next(self.texts))
 
     def _ids(self, text: str) -> Iterator[int]:
@@ -49,7 +52,7 @@ def test_the_reply_is_what_the_model_continues_greedily(chatty: TextGenerator) -
     assert session.messages[-1] == Message("assistant", shown.strip())
 
 
-def test_the_history_is_read_again_with_each_message(chatty: TextGenerator) -> None:
+def test_each_message_follows_the_history(chatty: TextGenerator) -> None:
     scripted = Scripted(chatty, ["The sun.", "In the east."])
     session = ChatSession(scripted)
     assert "".join(session.reply("What rises?", GREEDY)) == "The sun."
@@ -67,7 +70,7 @@ def test_a_reply_that_is_stopped_is_kept_as_far_as_it_was_written(chatty: TextGe
     session = ChatSession(scripted)
     reply = session.reply("What rises?", GREEDY)
     shown = next(reply) + next(reply)
-    reply.close()  # type: ignore[attr-defined]
+    reply.close()
     assert scripted.was_closed
     assert session.messages == [Message("user", "What rises?"), Message("assistant", shown.strip())]
     assert "".join(session.reply("Go on.", GREEDY)) == "Good."
@@ -124,7 +127,7 @@ def test_a_model_without_the_template_continues_a_transcript(generator: TextGene
 
 
 def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: TextGenerator, tmp_path: Path) -> None:
-    session = ChatSession(Scripted(chatty, ["Cold.", "Funny."]), "Be brief.")
+    session = ChatSession(Scripted(chatty, ["Cold.", "Funny.", "Good."]), "Be brief.")
     with pytest.raises(UsageError, match="nothing to save yet"):
         session.save(tmp_path / "chat.jsonl")
     list(session.reply("The food?", GREEDY))
@@ -135,12 +138,87 @@ def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: Tex
     roles = [(each["role"], each["content"]) for each in json.loads(line)["messages"]]
     assert roles[0] == ("system", "Be brief.")
     assert roles[1:] == [("user", "The food?"), ("assistant", "Cold."), ("user", "The film?"), ("assistant", "Funny.")]
+    session.reset()
+    list(session.reply("And now?", GREEDY))
+    with pytest.raises(UsageError, match="nothing is ever overwritten"):
+        session.save(file)  # another conversation
     with pytest.raises(UsageError, match="nothing is ever overwritten"):
         other = ChatSession(Scripted(chatty, ["Good."]))
         list(other.reply("So?", GREEDY))
         other.save(file)
     with pytest.raises(UsageError, match="does not exist"):
         session.save(tmp_path / "no" / "chat.jsonl")
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(max_tokens=8, seed=3), Sampling(max_tokens=3, seed=1)])
+def test_the_replies_are_those_of_a_model_that_reads_everything_again(
+    chatty: TextGenerator, sampling: Sampling
+) -> None:
+    session, num_left_out = ChatSession(chatty, "Be brief."), []
+    for turn in range(8):
+        alone = ChatSession(chatty, session.system)
+        alone.turns = list(session.turns)
+        asked = ["The food?", "The film was", "A"][turn % 3]
+        reply, expected = session.reply(asked, sampling), alone.reply(asked, sampling)
+        if turn == 3:  # stopped
+            assert [next(reply), next(reply)] == [next(expected), next(expected)]
+            reply.close()
+            expected.close()
+        assert "".join(reply) == "".join(expected)
+        assert session.turns == alone.turns
+        num_left_out.append(session.num_left_out)
+        if turn == 5:
+            session.reset()
+        if turn == 6:
+            session.system = "Be kind."
+    assert num_left_out[5] > num_left_out[0] == num_left_out[6] == 0
+
+
+def positions_read(session: ChatSession, monkeypatch: pytest.MonkeyPatch, text: str, sampling: Sampling) -> int:
+    """How many positions the model reads for a reply."""
+    transformer, counts = session.generator.model.transformer, list[int]()
+    read_on = type(transformer).read_on
+
+    def count(ids: torch.Tensor, cache: Any) -> torch.Tensor:
+        counts.append(ids.numel())
+        return read_on(transformer, ids, cache)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transformer, "read_on", count)
+        list(session.reply(text, sampling))
+    return sum(counts)
+
+
+def test_a_turn_reads_only_what_is_new(chatty: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [Message("user", "What rises?"), Message("assistant", "The sun."), Message("user", "Where?")]
+    first, second = (encode_prompt(turns[:count], chatty.tokenizer) for count in (1, 3))
+    said = second[len(first) : second.index(turn_end_id(chatty.tokenizer), len(first))]
+    taken = iter([*said, turn_end_id(chatty.tokenizer), *said])
+    monkeypatch.setattr("pretune.inference.generate.Sampler.take", lambda *_: next(taken))
+    session = ChatSession(chatty)
+    assert positions_read(session, monkeypatch, "What rises?", GREEDY) == len(first) + len(said)
+    assert session.turns == turns[:2]
+    new = len(second) - len(first) - len(said)  # the end of the turn, and the new message
+    assert 0 < new < len(second) / 2
+    three = Sampling(max_tokens=len(said))
+    assert positions_read(session, monkeypatch, "Where?", three) == new + len(said) - 1  # the last one is not read
+    assert session.was_cut
+    session.reset()
+    taken = iter(said)
+    assert positions_read(session, monkeypatch, "What rises?", three) == len(first) + len(said) - 1
+
+
+def test_a_new_message_ends_the_reply_before_it(chatty: TextGenerator) -> None:
+    session = ChatSession(Scripted(chatty, ["The sun rises.", "Good.", "Bad."]))
+    open_reply = session.reply("What rises?", GREEDY)
+    shown = next(open_reply)
+    assert "".join(session.reply("And?", GREEDY)) == "Good."
+    assert list(open_reply) == []
+    assert [turn.content for turn in session.turns] == ["What rises?", shown.strip(), "And?", "Good."]
+    open_reply = session.reply("So?", GREEDY)
+    next(open_reply)
+    session.reset()
+    assert session.turns == []
 
 
 def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:

@@ -140,6 +140,26 @@ def test_a_base_that_is_gone_is_named(tmp_path: Path, train_and_save: Train) -> 
         load_model_folder(tmp_path / "adapter")
 
 
+def test_a_base_that_was_moved_is_found_where_the_sentence_says_to_write_it(
+    tmp_path: Path, train_and_save: Train, tokenizer_folder: Path, make_model: MakeModel
+) -> None:
+    train_and_save()
+    before = load_model_folder(tmp_path / "adapter").model.state_dict()
+    (tmp_path / "base").rename(tmp_path / "moved")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    with pytest.raises(ModelNotFoundError, match="write its present place as base_model_name_or_path into"):
+        load_model_folder(tmp_path / "adapter")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(tmp_path / "moved")}))
+    after = load_model_folder(tmp_path / "adapter").model.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    other = make_model()
+    with torch.no_grad():
+        other.transformer.final_norm.weight[0] += 1e-3
+    save_model_folder(tmp_path / "moved", other, tokenizer_folder)
+    with pytest.raises(ModelError, match="give the base that it was trained on"):
+        load_model_folder(tmp_path / "adapter")
+
+
 def test_an_altered_adapter_is_refused(tmp_path: Path, train_and_save: Train) -> None:
     train_and_save()
     file = tmp_path / "adapter" / "adapter_model.safetensors"

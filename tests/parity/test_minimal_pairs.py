@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from pretune.inference.load import load_scorer
+from pretune.errors import ModelError
+from pretune.inference.load import load_filler, load_scorer
 from pretune.model.config import ObjectiveName
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel
@@ -57,3 +59,32 @@ def test_scores_are_those_of_transformers(
     expected = [reference_score(model, tokenizer, sentence) for sentence in SENTENCES]
     found = load_scorer(tmp_path / "model").scores(SENTENCES, [""] * len(SENTENCES))
     assert found == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("bert", {}),
+        ("roberta", {}),
+        *(pytest.param(kind, {}, marks=pytest.mark.slow) for kind in ("distilbert", "modernbert", "electra")),
+        *(pytest.param("deberta-v2", {"legacy": legacy}, marks=pytest.mark.slow) for legacy in (True, False)),
+    ],
+)
+def test_public_masked_models_are_scored_as_transformers_does(
+    public_model: Callable[..., Path], kind: str, options: dict[str, Any]
+) -> None:
+    folder = public_model(kind, "ForMaskedLM", **options)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = ["The hotel was cold.", "The waiter was rude, and the soup was cold."]
+    expected = [reference_score(model, tokenizer, text) for text in texts]
+    scorer = load_scorer(folder)
+    assert scorer.scoring == "masked"
+    assert scorer.scores(texts, ["", ""]) == pytest.approx(expected, abs=2e-4)
+
+
+def test_a_public_encoder_without_its_head_is_refused(public_model: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r"without its head for words \(.* is missing\); give the folder of a masked"):
+        load_scorer(public_model("bert"))
+    with pytest.raises(ModelError, match="has an encoder of type bert, which is loaded without a head for words and"):
+        load_filler(public_model("bert", "ForMaskedLM"))

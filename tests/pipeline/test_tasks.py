@@ -63,6 +63,8 @@ TASKS: dict[str, tuple[Callable[[np.random.Generator], dict[str, Any]], str]] = 
     "pairs": (pair, "accuracy"),
     "scored pairs": (scored_pair, "pearson"),
 }
+# Scored pairs join what pairs and scores show apart.
+EVERY_TASK = [pytest.param(task, marks=pytest.mark.slow if task == "scored pairs" else ()) for task in TASKS]
 Folder = Callable[[str], Path]
 
 
@@ -93,7 +95,7 @@ def labels_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "finetune" / "checkpoint" / "labels.json").read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EVERY_TASK)
 def test_a_model_learns_the_task(task: str, folder_of: Folder) -> None:
     folder, metric = folder_of(task), TASKS[task][1]
     [test] = [event for event in read_events(folder / "finetune") if event["event"] == "test"]
@@ -105,7 +107,7 @@ def test_a_model_learns_the_task(task: str, folder_of: Folder) -> None:
     assert every[metric] > 0.85
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EVERY_TASK)
 def test_the_comparison_reads_what_was_predicted(task: str, folder_of: Folder, tmp_path: Path) -> None:
     folder, metric = folder_of(task), TASKS[task][1]
     compare(folder / "finetune", None, folder / "prepare", tmp_path / "compare")
@@ -119,7 +121,7 @@ def test_the_comparison_reads_what_was_predicted(task: str, folder_of: Folder, t
     assert event["verdicts"][0]["metric"] == metric
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EVERY_TASK)
 def test_files_get_the_predictions(task: str, folder_of: Folder, tmp_path: Path) -> None:
     folder = folder_of(task)
     model = load_classifier(folder / "finetune")
@@ -135,7 +137,7 @@ def test_files_get_the_predictions(task: str, folder_of: Folder, tmp_path: Path)
         assert len(list(csv.DictReader(file))) == 20
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EVERY_TASK)
 def test_transformers_computes_the_same_outputs(task: str, folder_of: Folder) -> None:
     transformers = pytest.importorskip("transformers")
     folder = folder_of(task)

@@ -14,7 +14,7 @@ from pretune.reporting.brief_progress import brief_progress
 from pretune.runtime.events import EventLog
 
 
-class Terminal(io.StringIO):
+class TerminalText(io.StringIO):
     encoding = "utf-8"  # type: ignore[assignment]
 
     def isatty(self) -> bool:
@@ -60,7 +60,7 @@ def test_a_terminal_shows_one_line_that_is_gone_at_the_end(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "columns_of", lambda _stream: 80)
     caplog.set_level(logging.INFO, "pretune.tests")
-    shown = follow(tmp_path, Terminal(), logger)
+    shown = follow(tmp_path, TerminalText(), logger)
     assert "\x1b[2J" not in shown
     assert len(caplog.records) == 4
     frames = re.split(r"\r\x1b\[2K", re.sub(r"\x1b\[\?25[hl]", "", shown))

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pretune.run_trace.build import fold_events
 from pretune.run_trace.missing import DAMAGED, find_missing
-from pretune.trace_schema import RunTrace
+from pretune.run_trace.run_card import RunFolder
+from pretune.trace_schema import RunTrace, Strategies
 
 
 def sections(trace: RunTrace) -> dict[str, str]:
@@ -37,6 +39,16 @@ def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> Non
     models = [model for model in traced.comparison.models if model.kind != "scratch"]
     bare = replace(traced, comparison=replace(traced.comparison, models=models))
     assert "Set control = true in recipe.toml" in sections(bare)["help"]
+
+
+def test_a_comparison_of_strategies_has_its_own_section_and_lacks_nothing() -> None:
+    strategies = Strategies(
+        budget="", base="", held_out=[], strategies=[], reference_style=None, verdicts=[], conclusion="", reason="",
+        coverage="", answers=[], notice=None,
+    )  # fmt: skip
+    trace = replace(fold_events([], RunFolder(name="strategies")), strategies=strategies)
+    assert find_missing(trace) == []
+    assert [missing.section for missing in find_missing(trace, damaged_lines={"strategies": 1})] == ["help"]
 
 
 def test_a_damaged_file_is_named_as_such(traced: RunTrace) -> None:

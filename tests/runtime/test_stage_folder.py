@@ -21,6 +21,7 @@ from pretune.errors import (
 )
 from pretune.runtime import stage_folder
 from pretune.runtime.atomic import write_json
+from pretune.runtime.events import read_events
 from pretune.runtime.manifest import describe_file, read_manifest, sealed
 from pretune.runtime.stage_folder import StageFolder, open_stage
 
@@ -54,6 +55,20 @@ def test_a_finished_folder_is_recognized(tmp_path: Path) -> None:
     assert folder.manifest.summary == {"documents": 3}
     assert set(folder.manifest.outputs) == {"out.txt"}
     assert read_manifest(tmp_path / "c", "collect") == folder.manifest
+
+
+def test_what_went_in_and_came_out_is_logged_with_the_end(tmp_path: Path) -> None:
+    folder = open_it(tmp_path / "c")
+    folder.log_flow({"files": 2}, {"documents": 5, "fraction": 0.5}, seconds=1.5, repaired={"html": 1})
+    folder.log_flow({}, {}, seconds=1.0, peak_memory_bytes=7)
+    flow, finished, _, other = read_events(tmp_path / "c")
+    assert flow["shape_in"] == [{"name": "files", "value": 2}]
+    assert flow["shape_out"] == [{"name": "documents", "value": 5}, {"name": "fraction", "value": 0.5}]
+    assert (flow["dropped"], flow["repaired"]) == ([], {"html": 1})
+    assert (finished["event"], finished["seconds"]) == ("stage_finished", 1.5)
+    assert flow["peak_memory_bytes"] == finished["peak_memory_bytes"] > 1_000_000
+    assert other["peak_memory_bytes"] == 7
+    folder.close()
 
 
 def test_an_interrupted_folder_is_resumed_with_what_it_noted(tmp_path: Path) -> None:

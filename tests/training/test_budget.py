@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import EXIT_DATA, InputDataError
-from pretune.training.budget import Budget, Pace, Shape, median_seconds, plan_run, replan, seconds_left
+from pretune.model.config import large, mini
+from pretune.training.budget import (
+    Budget,
+    Pace,
+    Shape,
+    calibration_steps,
+    median_seconds,
+    plan_run,
+    refuse_too_few_updates,
+    replan,
+    seconds_left,
+)
 from pretune.training.schedule import Plan
 
 SHAPE = Shape(warmup_fraction=0.02, decay_fraction=0.4, long_fraction=0.1, tokens_per_step=1000.0, evaluations=10)
@@ -134,6 +145,22 @@ def test_the_median_ignores_items_that_compile(compiled: int) -> None:
 def test_the_median_ends_even_if_items_keep_getting_faster() -> None:
     clock = Clock()
     assert median_seconds(clock.items(*(2.0**-i for i in range(100))), 6, clock) < 0.1
+
+
+@pytest.mark.parametrize("budget", [Budget(tokens=19_000), Budget(epochs=0.02), Budget(updates=19)], ids=str)
+def test_a_budget_in_updates_is_refused_before_anything_is_timed(budget: Budget) -> None:
+    with pytest.raises(InputDataError, match="training needs 20"):
+        refuse_too_few_updates(budget, SHAPE, tokens_per_epoch=500_000)
+
+
+def test_a_budget_in_minutes_can_only_be_judged_later() -> None:
+    refuse_too_few_updates(Budget(minutes=0.001), SHAPE, tokens_per_epoch=500_000)
+    refuse_too_few_updates(Budget(tokens=20_000), SHAPE, tokens_per_epoch=500_000)
+
+
+def test_a_large_model_on_a_cpu_is_timed_less_often() -> None:
+    assert calibration_steps(large(32_000), "cpu") < calibration_steps(mini(8_192), "cpu")
+    assert calibration_steps(large(32_000), "cuda") == calibration_steps(mini(8_192), "cpu")
 
 
 def test_processes_agree_when_calibration_ends() -> None:

@@ -131,7 +131,11 @@ def test_four_refusals_are_logged_and_survived(machine: Machine, tmp_path: Path)
     assert machine.places == list(range(1, STEPS + 1))
 
 
-@pytest.mark.parametrize("kills", [(25,), (28,), (31, 9, 12)], ids=str)
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param((25,), marks=pytest.mark.slow), pytest.param((28,), marks=pytest.mark.slow), (31, 9, 12)],
+    ids=str,
+)
 def test_a_rollback_is_exact_when_interrupted(
     machine: Machine, tmp_path: Path, kills: tuple[int, ...], undisturbed: Callable[[], tuple[bytes, list[Event]]]
 ) -> None:

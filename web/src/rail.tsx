@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { ShownCheck } from "./checks.ts";
-import { STOPS, SyntheticMark } from "./section.tsx";
+import { STOPS, stopsOf, SyntheticMark } from "./section.tsx";
 import { ThemeSwitch } from "./theme.tsx";
 import type { RunTrace } from "./trace.ts";
 
@@ -25,7 +25,7 @@ export function Rail({ trace, checks }: { trace: RunTrace; checks: ShownCheck[] 
       </div>
       <nav aria-label="Sections">
         <ol ref={list}>
-          {STOPS.map((stop) => (
+          {stopsOf(trace).map((stop) => (
             <li key={stop.id}>
               <a href={`#${stop.id}`} aria-current={stop.id === current ? "location" : undefined}>
                 <span class="stop-number">{stop.number}</span>

@@ -28,9 +28,23 @@ export function stop(id: string): Stop {
   return STOPS.find((candidate) => candidate.id === id) as Stop;
 }
 
-/** A section of the page: its number and title, whether its data is synthetic, and what the run lacks for it. */
+const OF_STRATEGIES: Record<string, Partial<Stop>> = {
+  run: {},
+  help: { name: "Which was best?", title: "Which strategy was best?" },
+  methods: {},
+};
+
+/** The sections of a trace. A comparison of strategies has no data flow, training or predictions of its own. */
+export function stopsOf({ strategies }: RunTrace): Stop[] {
+  if (!strategies) return STOPS;
+  return STOPS.filter(({ id }) => id in OF_STRATEGIES).map((each, place) => ({ ...each, number: place + 1, ...OF_STRATEGIES[each.id] }));
+}
+
+/** A section of the page, if the trace has it: its number and title, whether its data is synthetic, and what the run lacks for it. */
 export function Section(props: { id: string; trace: RunTrace; children: ComponentChildren }) {
-  const { id, number, title } = stop(props.id);
+  const shown = stopsOf(props.trace).find((candidate) => candidate.id === props.id);
+  if (!shown) return null;
+  const { id, number, title } = shown;
   const missing = props.trace.missing.filter((part) => part.section === id);
   return (
     <section id={id} aria-labelledby={`${id}-title`}>

@@ -248,7 +248,7 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
 def add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preprocessed", metavar="PREPROCESSED", help="output folder of preprocess")
     _add_from(parser)
-    _add_out(parser)
+    _add_out(parser, required=False)
     _add_redo(parser)
     _add_dry_run(parser, "a few trial updates")
     _add_settings(parser, "settings", options_of("pretrain", PretrainConfig))
@@ -273,8 +273,9 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
 def add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pretrained", metavar="PRETRAINED", help="output folder of pretrain, or a run")
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
-    _add_out(parser)
+    _add_out(parser, required=False)
     _add_redo(parser)
+    _add_dry_run(parser, "a few trial updates; for conversations only")
     own, chat = options_of("finetune", FinetuneConfig), options_of(CHAT, ChatTuningConfig)
     flags, of_chat = {option.flag for option in own}, {option.flag for option in chat}
     merged = merge_options([*own, *chat])

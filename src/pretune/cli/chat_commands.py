@@ -222,4 +222,4 @@ class ChatLoop:
         elif not written.strip():
             to_stderr("(The model ended its reply at once; the message is taken back.)")
         elif session.was_cut:
-            to_stderr("(cut: a reply has at most as many tokens as --max-tokens says and the model reads)")
+            to_stderr("(The reply was cut: it reached --max-tokens, or the end of what the model reads.)")

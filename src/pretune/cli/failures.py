@@ -24,28 +24,38 @@ DEBUG_VARIABLE = "PRETUNE_DEBUG"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # The words of native libraries for the same errors of the system.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+_SMALLER = "Close other programs, or try a smaller model or less text."
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
-def explain(error: BaseException, out: str | None = None) -> tuple[str, int]:
-    """The sentence and the exit code for an exception; `out` is the output folder of the command."""
+def explain(error: BaseException, out: str | None = None, *, resumes: bool = True) -> tuple[str, int]:
+    """The sentence and the exit code for an exception.
+
+    `out` is the output folder of the command; `resumes` says whether the command saves its work as it goes, so that
+    the same command resumes.
+    """
     if isinstance(error, PretuneError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. Finished work is saved; run the same command to resume.", EXIT_INTERRUPTED
+        return f"Interrupted. {what_is_saved(resumes)}", EXIT_INTERRUPTED
     if _is_full(error):
-        return _explain_full_disk(error, out), EXIT_RESOURCES
+        return _explain_full_disk(error, out, resumes), EXIT_RESOURCES
     if _is_out_of_memory(error):
-        return (
-            "Out of memory. Finished work is saved; close other programs, or try a smaller --size or less text.",
-            EXIT_RESOURCES,
-        )
+        smaller = "Finished work is saved; close other programs, or try a smaller --size or less text."
+        return f"Out of memory. {smaller if resumes else _SMALLER}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.filename is not None:
         return _explain_path(error, out)
-    return _explain_bug(error), EXIT_BUG
+    return _explain_bug(error, resumes), EXIT_BUG
 
 
-def report(error: BaseException, out: str | None = None) -> int:
+def what_is_saved(resumes: bool) -> str:
+    """What a command that was stopped leaves, and what the same command does then."""
+    if resumes:
+        return "Finished work is saved; run the same command to resume."
+    return "The same command starts from the beginning."
+
+
+def report(error: BaseException, out: str | None = None, *, resumes: bool = True) -> int:
     """Print the sentence for an exception to stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
         _silence_stdout()  # the reader of our output has exited (`| head`), which is not a failure
@@ -54,7 +64,7 @@ def report(error: BaseException, out: str | None = None) -> int:
         import traceback
 
         traceback.print_exception(error)
-    sentence, code = explain(error, out)
+    sentence, code = explain(error, out, resumes=resumes)
     if not _is_reported_by_first(error):
         sys.stderr.write(f"{sentence}\n")
     try:
@@ -82,12 +92,11 @@ def _is_full(error: BaseException) -> bool:
     return is_disk_full(error) or any(words in str(error) for words in _FULL_WORDS)
 
 
-def _explain_full_disk(error: BaseException, out: str | None) -> str:
+def _explain_full_disk(error: BaseException, out: str | None, resumes: bool) -> str:
     place = getattr(error, "filename", None) or out or "the output"
-    return (
-        f"The disk is full: {place} could not be written. Finished work is saved; "
-        "free some space and run the same command again."
-    )
+    advice = "free some space and run the same command again."
+    saved = f"Finished work is saved; {advice}" if resumes else advice.capitalize()
+    return f"The disk is full: {place} could not be written. {saved}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -116,7 +125,7 @@ def _place_to_write(path: Path, out: Path) -> Path | None:
     return path if here.is_relative_to(target) or target.is_relative_to(here) else None
 
 
-def _explain_bug(error: BaseException) -> str:
+def _explain_bug(error: BaseException, resumes: bool) -> str:
     import tempfile
     import traceback
 
@@ -128,5 +137,5 @@ def _explain_bug(error: BaseException) -> str:
     first_line = (str(error).strip().splitlines() or [""])[0][:200]
     return (
         f"This is a bug in pretune ({type(error).__name__}: {first_line}). Please report it with the traceback "
-        f"in {file.name}; finished work is saved."
+        f"in {file.name}{'; finished work is saved' if resumes else ''}."
     )

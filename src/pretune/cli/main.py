@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pretune.cli.failures import DEBUG_VARIABLE, report
-from pretune.cli.verbs import PROGRAM, VERBS, build_parser, top_level_help
+from pretune.cli.failures import DEBUG_VARIABLE, report, what_is_saved
+from pretune.cli.verbs import PROGRAM, RESUMING_VERBS, VERBS, build_parser, top_level_help
 from pretune.errors import EXIT_DONE, StoppedError, UsageError
 from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
 
-_TERMINATED = "Stopped by SIGTERM. Finished work is saved; run the same command to resume."
 USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 
 
@@ -32,15 +31,16 @@ def run_command_line(words: Sequence[str]) -> int:
     words = [_expand_home(word) for word in words]
     _open_closed_streams()
     out = _word_after("--out", words) or _word_after("--output", words)
+    resumes = next((word for word in words if word != "--quiet"), None) in RESUMING_VERBS
     try:
         with _stopped_by_sigterm():
             code = _dispatch(list(words))
             sys.stdout.flush()  # now, while a full disk can still be reported: at exit Python only prints an error
             return code
     except Terminated:
-        return report(StoppedError(_TERMINATED), out)
+        return report(StoppedError(f"Stopped by SIGTERM. {what_is_saved(resumes)}"), out)
     except BaseException as error:
-        return report(error, out)
+        return report(error, out, resumes=resumes)
 
 
 def _dispatch(words: list[str]) -> int:

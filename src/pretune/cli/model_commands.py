@@ -180,6 +180,8 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
         on_progress=None if arguments.quiet else _show_sentences,
     )
     to_stdout(to_json(figures) if arguments.json else describe_minimal_pairs(figures))
+    if arguments.json and figures["notice"]:  # a program that reads the accuracy alone would miss it
+        to_stderr(figures["notice"])
     return EXIT_DONE
 
 
@@ -248,10 +250,12 @@ def generate(arguments: Arguments) -> int:
         return EXIT_DONE
     texts = generator.stream(prompt, sampling)
     sys.stdout.write(clean_lines(generator.clean(prompt)))
-    for text in texts:
-        sys.stdout.write(clean_lines(text))
-        sys.stdout.flush()
-    to_stdout("")
+    try:
+        for text in texts:
+            sys.stdout.write(clean_lines(text))
+            sys.stdout.flush()
+    finally:
+        to_stdout("")  # after Ctrl-C, too: what is said about it gets a line of its own
     return EXIT_DONE
 
 

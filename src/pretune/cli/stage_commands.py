@@ -37,6 +37,7 @@ from pretune.settings import ChatTuningConfig
 
 if TYPE_CHECKING:
     from pretune.live.page_process import PageProcess
+    from pretune.training.forecast import Forecast
 
 Arguments = argparse.Namespace
 
@@ -176,14 +177,13 @@ def pretrain(arguments: Arguments) -> int:
     """Stage 3: pre-train a model."""
     from pretune.stages.pretrain.stage import pretrain
 
-    config, out = _settings(arguments).pretrain, Path(arguments.out)
+    config = _settings(arguments).pretrain
     preprocessed, base = stage_folder(arguments.preprocessed, "preprocess"), _path(arguments.base)
     if arguments.dry_run:
         from pretune.stages.pretrain.forecast import forecast
 
-        for line in forecast(preprocessed, config, base=base).describe():
-            to_stdout(line)
-        return EXIT_DONE
+        return _show_forecast(forecast(preprocessed, config, base=base))
+    out = _out_of(arguments)
     with live_progress(sys.stderr, arguments.quiet):
         pretrain(preprocessed, out, config, base=base, redo=arguments.redo)
     return _show_stage(out)
@@ -229,10 +229,20 @@ def finetune(arguments: Arguments) -> int:
     """Stage 5: fine-tune the model on labelled examples, or on conversations."""
     from pretune.runtime.manifest import read_manifest
 
-    prepared, out = stage_folder(arguments.prepared, "prepare"), Path(arguments.out)
+    prepared = stage_folder(arguments.prepared, "prepare")
     pretrained = stage_folder(arguments.pretrained, "pretrain")
     is_chat = read_manifest(prepared, "prepare").summary.get("task") == CHAT
     typed = _typed_for(arguments, CHAT if is_chat else "finetune")
+    if arguments.dry_run:
+        if not is_chat:
+            raise UsageError(
+                f"--dry-run is for conversations, and {arguments.prepared} has labelled examples; leave it out, or let "
+                "`pretune run --dry-run` estimate a whole run."
+            )
+        from pretune.stages.chat_tuning.forecast import forecast
+
+        return _show_forecast(forecast(pretrained, prepared, ChatTuningConfig(**typed)))
+    out = _out_of(arguments)
     with live_progress(sys.stderr, arguments.quiet):
         if is_chat:
             from pretune.stages.chat_tuning.stage import tune_chat
@@ -283,6 +293,19 @@ def compare(arguments: Arguments) -> int:
 def _settings(arguments: Arguments) -> Recipe:
     """The settings that were typed, checked like those of a recipe, with defaults for the rest."""
     return override(Recipe(), typed_values(arguments))
+
+
+def _out_of(arguments: Arguments) -> Path:
+    """The output folder, which only a dry run can do without."""
+    if arguments.out is None:
+        raise UsageError("Give --out DIR, the output folder; only --dry-run can do without.")
+    return Path(arguments.out)
+
+
+def _show_forecast(forecast: Forecast) -> int:
+    for line in forecast.describe():
+        to_stdout(line)
+    return EXIT_DONE
 
 
 def _path(path: str | None) -> Path | None:

@@ -212,6 +212,9 @@ VERBS = {
     )
 }
 
+# They write the folder of a stage: the same command, given again, resumes. The others begin anew.
+RESUMING_VERBS = ("run", "split", "collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
+
 
 def top_level_help() -> str:
     """The text of `pretune --help`: every verb with an example."""

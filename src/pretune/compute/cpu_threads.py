@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -70,6 +71,20 @@ def lanes_for(device: str) -> Lanes:
 @cache
 def _lanes(count: int, threads: int) -> Lanes:
     return Lanes(count, threads)
+
+
+@contextmanager
+def single_thread(is_wanted: bool = True) -> Iterator[None]:
+    """Compute in the caller's thread alone, if wanted: for operations that take about as long as waking another."""
+    threads = torch.get_num_threads()
+    if not is_wanted or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _begin_again_in_child() -> None:

@@ -59,7 +59,7 @@ class CausalRows(PackedRows):
 
     def _positions(self, input_ids: IntArray, document_ids: IntArray) -> IntArray:
         """The positions with a label in the flattened rows (B, T), ascending; never the last of a row."""
-        is_target = self.special.are_ordinary(input_ids) | (input_ids == self.special.eos)
+        is_target = self.special.are_ordinary(input_ids) | (input_ids == self.special.end)
         is_target[:, 1:] &= (document_ids[:, 1:] == document_ids[:, :-1]) & (document_ids[:, 1:] >= 0)
         is_target[:, 0] = False  # nothing is before it
         return np.flatnonzero(is_target.reshape(-1)).astype(np.int64) - 1

@@ -193,7 +193,7 @@ class Corpus:
         ids = np.arange(len(counts))
         is_ever_label = self.special.are_ordinary(ids)
         if not self.masked_validation:
-            is_ever_label |= ids == self.special.eos
+            is_ever_label |= ids == self.special.end
         counts[~is_ever_label] = 0
         frequencies = (counts + 1) / (counts + 1).sum()
         batches = self.masked_validation or self.causal_validation

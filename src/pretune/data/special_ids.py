@@ -21,7 +21,7 @@ class SpecialIds:
     mask: int
     first_ordinary: int
     later: tuple[int, ...] = ()  # special tokens of a foreign tokenizer that come after ordinary ones
-    eos: int = 2
+    end: int = 2  # of a document
 
     def is_ordinary(self, input_ids: Int[Tensor, "*B T"]) -> Bool[Tensor, "*B T"]:
         """Whether a token stands for text."""
@@ -39,5 +39,5 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     first = tokenizer.first_ordinary_id
     later = tuple(sorted(token_id for token_id in tokenizer.all_special_ids if token_id >= first))
     return SpecialIds(
-        pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=first, later=later, eos=tokenizer.eos_id
+        pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=first, later=later, end=tokenizer.end_id
     )

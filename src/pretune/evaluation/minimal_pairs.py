@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pretune.errors import UsageError
 from pretune.inference.load import load_scorer
 from pretune.scoring.minimal_pairs import summarize_pairs
-from pretune.text.minimal_pairs import read_minimal_pairs
+from pretune.text.minimal_pairs import MinimalPair, read_minimal_pairs
 
+FloatArray = npt.NDArray[np.float64]
 SCORINGS = ("auto", "masked", "causal")
 _CHANCE = 0.5
 _HOW = {
@@ -49,15 +53,33 @@ def evaluate_minimal_pairs(
         "scoring": scorer.scoring,
         "scoring_sentence": f"Scored by {_HOW[scorer.scoring]}.",
         "detected": read.detected,
-        "notice": _suspect_swapped(figures),
+        "notice": _suspect_swapped(figures, scores[::2], scores[1::2], pairs),
     }
 
 
-def _suspect_swapped(figures: dict[str, Any]) -> str | None:
-    """A sentence if the model clearly prefers the sentences that are called unacceptable; otherwise None."""
+def _suspect_swapped(
+    figures: dict[str, Any], good: FloatArray, bad: FloatArray, pairs: Sequence[MinimalPair]
+) -> str | None:
+    """A sentence if the model clearly prefers the sentences that are called unacceptable; otherwise None.
+
+    A sum over tokens prefers the shorter of two sentences, so pairs whose sentences have the same number of words
+    decide whether the file or the length is to blame.
+    """
     if figures["accuracy_interval"][1] >= _CHANCE:
         return None
+    lead = "The accuracy is clearly below 0.5, which is chance"
+    alike = np.array([len(pair.good.split()) == len(pair.bad.split()) for pair in pairs])
+    if alike.any():
+        found = summarize_pairs(good[alike], bad[alike], [""] * int(alike.sum()))
+        lead += f" ({found['accuracy']:.3f} in the {found['n']:,} pairs whose sentences have the same number of words)"
+        if found["accuracy_interval"][1] < _CHANCE:
+            return (
+                f"{lead}. If this is no special test, the acceptable and the unacceptable sentences of the file are "
+                "swapped: exchange the names of the two columns, or, in a text file, put the unacceptable one first."
+            )
+    longer = sum(len(pair.good.split()) > len(pair.bad.split()) for pair in pairs)
     return (
-        "The accuracy is clearly below 0.5, which is chance. If this is no special test, the acceptable and the "
-        "unacceptable sentences of the file may be swapped."
+        f"{lead}. The length may explain it: a model prefers the shorter of two sentences, and the acceptable one is "
+        f"longer in {longer:,} of the {len(pairs):,} pairs. If that is not intended, the two columns are swapped: "
+        "exchange their names."
     )

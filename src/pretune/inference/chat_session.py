@@ -15,6 +15,7 @@ from typing import Any
 from pretune.errors import ModelNotFoundError, UsageError
 from pretune.inference.generate import TextGenerator
 from pretune.inference.load import find_model_folder, load_generator
+from pretune.inference.prefix_cache import PrefixCache
 from pretune.runtime.atomic import write_text
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, role_named
@@ -27,7 +28,7 @@ REPLY_FRACTION = 0.25  # of the context, at most, is kept free for a reply befor
 
 
 class ChatSession:
-    """One conversation. `reply` adds a message and its reply.
+    """One conversation. `reply` adds a message and its reply; the model reads only what is new since the last one.
 
     `messages` has all of it, the message of the system first. `num_left_out` counts the messages at its beginning that
     the model no longer reads, because the conversation is longer than its context; `was_cut` says that the last reply
@@ -39,6 +40,8 @@ class ChatSession:
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
         self._saved: set[Path] = set()
+        self._prefix = PrefixCache(generator.model.transformer)
+        self._last: Generator[str, None, None] | None = None
 
     @property
     def has_template(self) -> bool:
@@ -54,23 +57,30 @@ class ChatSession:
         """The reply to a message, in strings of whole characters, as the model writes it.
 
         If the iterator is closed in the middle, what was written so far is kept as the reply; if nothing was written,
-        the message is taken back. Raises UsageError if the message is blank, or too long without any history.
+        the message is taken back; the next message closes it, too. Raises UsageError if the message is blank, or too
+        long without any history.
         """
+        self._end_last()
         message = Message("user", self._clean(text))
         if not message.content:
             raise UsageError("The message is empty; type some words.")
         asked, sampling, self.was_cut = [*self.turns, message], sampling or Sampling(), False
         ids, self.num_left_out = self._fit(asked, sampling.max_tokens)
-        return self._answer(asked, ids, sampling)
+        self._last = self._answer(asked, ids, sampling)
+        return self._last
 
     def reset(self) -> None:
         """Forget the conversation, but not the message of the system."""
+        self._end_last()
         self.turns, self.num_left_out = [], 0
+        self._saved.clear()  # files of the conversation that is forgotten, which the next one must not replace
+        self._prefix = PrefixCache(self.generator.model.transformer)
 
     def save(self, path: Path | str) -> Path:
         """Write the conversation as one line of jsonl, which `prepare --task chat` reads, and return its path.
 
-        Raises UsageError if nothing was said yet, or if the file exists and was not saved by this session.
+        Raises UsageError if nothing was said yet, or if the file exists and does not have this
+        conversation, up to an earlier message.
         """
         path = Path(path).expanduser().absolute()
         if not self.turns:
@@ -85,6 +95,11 @@ class ChatSession:
         return path
 
     # -- one reply -----------------------------------------------------------------------------------------------
+
+    def _end_last(self) -> None:
+        """Close the last reply, if its iterator is still open: the next one continues what this one has read."""
+        if self._last is not None:
+            self._last.close()
 
     def _answer(self, asked: list[Message], ids: list[int], sampling: Sampling) -> Generator[str, None, None]:
         written = ""
@@ -109,7 +124,8 @@ class ChatSession:
         """What the model writes, in strings of whole characters."""
         decoder = StreamDecoder(self.generator.tokenizer, ids)
         most = min(sampling.max_tokens, self.generator.max_seq_len - len(ids))
-        for number, token_id in enumerate(self.generator.continue_ids(ids, sampling, stop_ids), start=1):
+        continued = self.generator.continue_ids(ids, sampling, stop_ids, self._prefix)
+        for number, token_id in enumerate(continued, start=1):
             self.was_cut = number == most
             if text := decoder.add(token_id):
                 yield text

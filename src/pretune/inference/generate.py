@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretune.compute.cpu_threads import single_thread
 from pretune.data.padding import group_by_length
 from pretune.errors import UsageError
+from pretune.inference.prefix_cache import PrefixCache
 from pretune.inference.sampling import Sampler
 from pretune.model.key_value_cache import KeyValueCache
 from pretune.model.transformer import LanguageModel
@@ -24,6 +26,8 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 
 POSITIONS_AT_ONCE = 512  # of a prompt, which bounds the memory that its attention takes
 TOKENS_PER_BATCH = 4096  # prompts, padding and continuations
+# With a few million weights and one position, a second thread costs more than it computes: 1.2 times slower at 5M.
+PRODUCTS_OF_ONE_THREAD = 20_000_000  # weights times positions
 
 Ending = Literal["end of text", "max_tokens", "context"]
 
@@ -53,7 +57,8 @@ class TextGenerator:
     ) -> None:
         """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
         self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
-        own = {tokenizer.eos_id, model.config.eos_token_id}
+        own = {tokenizer.end_id, model.config.eos_token_id}
+        self._num_weights = sum(p.numel() for p in model.parameters())
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
 
     @property
@@ -77,18 +82,23 @@ class TextGenerator:
         return ids
 
     def continue_ids(
-        self, ids: Sequence[int], sampling: Sampling, stop_ids: frozenset[int] | None = None
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        stop_ids: frozenset[int] | None = None,
+        prefix: PrefixCache | None = None,
     ) -> Iterator[int]:
         """The tokens after some tokens, one by one, without the token that stops it.
 
         It stops at a token in `stop_ids` (without it, at the end of a text), after `sampling.max_tokens`, or where the
-        context is full. Other special tokens are never taken. Raises UsageError if there are no ids or too many.
+        context is full. Other special tokens are never taken. `prefix` is what the model has read before, and keeps
+        what it reads now. Raises UsageError if there are no ids or too many.
         """
         ids, stop_ids = list(ids), self.stop_ids if stop_ids is None else stop_ids
         if not ids:
             raise UsageError("There are no tokens to continue; expected at least one.")
         self._check_length(ids)
-        return (token for [token] in self._steps([ids], [0], sampling, stop_ids) if token is not None)
+        return self._continue(ids, sampling, stop_ids, prefix or PrefixCache(self.model.transformer))
 
     def stream(self, prompt: str, sampling: Sampling | None = None) -> Iterator[str]:
         """The continuation of a prompt as it comes, in strings of whole characters. Raises UsageError as `encode`."""
@@ -131,6 +141,14 @@ class TextGenerator:
         logits = self.model(ids, torch.zeros_like(ids), is_causal=is_causal)
         return float(F.cross_entropy(logits[0, :-1], ids[0, 1:]))
 
+    def _continue(
+        self, ids: list[int], sampling: Sampling, stop_ids: frozenset[int], prefix: PrefixCache
+    ) -> Iterator[int]:
+        for [token] in self._steps([ids], [0], sampling, stop_ids, prefix):
+            if token is not None:
+                prefix.add(token)
+                yield token
+
     def _decoded(self, ids: Sequence[int], new: Iterator[int]) -> Iterator[str]:
         decoder = StreamDecoder(self.tokenizer, ids)
         for token in new:
@@ -152,19 +170,28 @@ class TextGenerator:
             )
 
     def _steps(
-        self, rows: Sequence[list[int]], numbers: Sequence[int], sampling: Sampling, stop_ids: frozenset[int]
+        self,
+        rows: Sequence[list[int]],
+        numbers: Sequence[int],
+        sampling: Sampling,
+        stop_ids: frozenset[int],
+        prefix: PrefixCache | None = None,
     ) -> Iterator[list[int | None]]:
-        """At each step the next token of each row, None from its end on; `numbers` choose the rows' random numbers."""
+        """At each step the next token of each row, None from its end on; `numbers` choose the rows' random numbers.
+
+        With a `prefix`, there is one row.
+        """
         device = self.model.lm_head.weight.device
         longest = max(map(len, rows))
         most = min(sampling.max_tokens, self.max_seq_len - min(map(len, rows)))
         padding = [longest - len(ids) for ids in rows]
-        cache = self.model.transformer.new_cache(longest + most, padding)
+        room = longest + most
+        cache = prefix.open(rows[0], room) if prefix else self.model.transformer.new_cache(room, padding)
         never = self._never(stop_ids).to(device)
         samplers = [Sampler(sampling, ids, n, never) for ids, n in zip(rows, numbers, strict=True)]
         pad_id = max(self.tokenizer.pad_id, 0)
         input_ids = torch.tensor([[pad_id] * p + ids for p, ids in zip(padding, rows, strict=True)], device=device)
-        for first in range(0, longest, POSITIONS_AT_ONCE):
+        for first in range(cache.length, longest, POSITIONS_AT_ONCE):
             logits = self._next_logits(input_ids[:, first : first + POSITIONS_AT_ONCE], cache)
         is_open = [True] * len(rows)
         for number in range(1, most + 1):
@@ -181,7 +208,8 @@ class TextGenerator:
 
     @torch.inference_mode()  # not around a whole generator: it would hold for the caller between two tokens
     def _next_logits(self, input_ids: Tensor, cache: KeyValueCache) -> Tensor:
-        return self.model.next_logits(input_ids, cache)
+        with single_thread(input_ids.numel() * self._num_weights <= PRODUCTS_OF_ONE_THREAD):
+            return self.model.next_logits(input_ids, cache)
 
     def _never(self, stop_ids: frozenset[int]) -> Tensor:
         """Tokens that stand for no text and stop nothing, and rows of the embedding that are no token."""

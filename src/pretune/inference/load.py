@@ -13,6 +13,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.generate import TextGenerator
 from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
     CONFIG_NAME,
     LABELS_NAME,
@@ -21,8 +22,9 @@ from pretune.model.folder import (
     load_model_folder,
     read_stop_ids,
 )
+from pretune.model.foreign_language_model import ForeignLanguageModel, load_foreign_language_model
 from pretune.model.hub import local_folder
-from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
+from pretune.model.transformer import ClozeClassifier, EncoderModel, LanguageModel, TaskModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.scoring.stacked_model import load_stacked
@@ -101,11 +103,17 @@ def load_filler(path: Path | str) -> MaskFiller:
 def load_scorer(path: Path | str, scoring: str = "auto") -> SentenceScorer:
     """The language model at a path as a scorer of sentences, `scoring` being masked, causal or auto.
 
-    Raises the errors of `load_filler`, and UsageError for a way of scoring in which the model was not trained.
+    So is a folder of transformers with an encoder and its head for words. Raises the errors of `load_filler`, and
+    UsageError for a way of scoring in which the model was not trained.
     """
     keep_freed_memory()
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    model = _language_model_of(loaded, "has no probability for a sentence").eval().to(device_at_hand())
+    model: LanguageModel | ForeignLanguageModel
+    if isinstance(loaded.config, ForeignConfig) and isinstance(loaded.model, EncoderModel):
+        model = load_foreign_language_model(loaded.path, loaded.config)
+    else:
+        model = _language_model_of(loaded, "has no probability for a sentence")
+    model = model.eval().to(device_at_hand())
     tokenizer = load_matching_tokenizer(loaded)
     chosen = choose_scoring(scoring, model, tokenizer, loaded.path)
     return SentenceScorer(path=loaded.path, model=model, tokenizer=tokenizer, scoring=chosen)
@@ -137,6 +145,12 @@ def _language_model_of(loaded: LoadedModel, lacks: str) -> LanguageModel:
     model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
     if isinstance(model, LanguageModel):
         return model
+    if isinstance(loaded.config, ForeignConfig) and not isinstance(model, TaskModel):
+        raise ModelError(
+            f"{loaded.path} has an encoder of type {loaded.config.model_type}, which is loaded without a "
+            f"head for words and therefore {lacks}; give a model that pretune pre-trained, or a folder of the shape of "
+            "EuroBERT or Llama."
+        )
     found = "a classifier" if isinstance(model, TaskModel) else "a model without a head for words"
     raise ModelError(f"{loaded.path} has {found}, which {lacks}; give its run, or the output folder of pretrain.")
 

@@ -20,12 +20,14 @@ import torch
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.inference.token_scores import first_ids_of, frame_ids_of, log_probabilities, tokens_per_batch
+from pretune.model.foreign_language_model import ForeignLanguageModel
 from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 Scoring = Literal["masked", "causal"]
+ScoringModel = LanguageModel | ForeignLanguageModel
 
 _SENTENCES_AT_ONCE = 1000  # of similar length; between these, progress is reported
 
@@ -37,7 +39,7 @@ class SentenceScorer:
     """A language model with its tokenizer, and how it scores: by filling in words, or by predicting the next token."""
 
     path: Path
-    model: LanguageModel
+    model: ScoringModel
     tokenizer: Tokenizer
     scoring: Scoring
 
@@ -118,7 +120,7 @@ class SentenceScorer:
         return totals
 
 
-def choose_scoring(asked: str, model: LanguageModel, tokenizer: Tokenizer, path: Path) -> Scoring:
+def choose_scoring(asked: str, model: ScoringModel, tokenizer: Tokenizer, path: Path) -> Scoring:
     """How a model scores: as asked, or for `auto` by filling in words if it was trained to, else as a causal model.
 
     Raises UsageError for a way in which the model was not trained, and ModelError if it has no mask token to score

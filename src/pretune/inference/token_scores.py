@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pretune.inference.classify import TOKENS_PER_BATCH, TOKENS_PER_GPU_BATCH
+from pretune.model.foreign_language_model import ForeignLanguageModel
 from pretune.model.transformer import LanguageModel
 from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -16,7 +17,7 @@ _LOGITS_AT_ONCE = 1 << 23  # 32 MB, whatever the size of the vocabulary
 
 @torch.inference_mode()
 def log_probabilities(
-    model: LanguageModel,
+    model: LanguageModel | ForeignLanguageModel,
     input_ids: Int[Tensor, "B T"],
     document_ids: Int[Tensor, "B T"],
     positions: Int[Tensor, "M"],
@@ -41,7 +42,7 @@ def frame_ids_of(tokenizer: Tokenizer) -> frozenset[int]:
     return tokenizer.all_special_ids - {tokenizer.unk_id}
 
 
-def first_ids_of(model: LanguageModel, tokenizer: Tokenizer) -> list[int]:
+def first_ids_of(model: LanguageModel | ForeignLanguageModel, tokenizer: Tokenizer) -> list[int]:
     """What stands before the first token, so that it is predicted too; empty if the model has no such token.
 
     A tokenizer that adds nothing by itself, as most of Llama's kin, leaves it to the config.
@@ -51,6 +52,6 @@ def first_ids_of(model: LanguageModel, tokenizer: Tokenizer) -> list[int]:
     return [token_id for token_id in choices if token_id != NONE and token_id in frame_ids_of(tokenizer)][:1]
 
 
-def tokens_per_batch(model: LanguageModel) -> int:
+def tokens_per_batch(model: LanguageModel | ForeignLanguageModel) -> int:
     """Tokens that are computed at once, padding included."""
     return TOKENS_PER_GPU_BATCH if model.lm_head.weight.device.type == "cuda" else TOKENS_PER_BATCH

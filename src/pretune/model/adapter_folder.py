@@ -118,7 +118,8 @@ def apply_adapter(folder: Path, base: LanguageModel) -> LanguageModel:
 
     Raises ModelError if the adapter was made for another base, CorruptModelError if a file is damaged.
     """
-    fields, manifest = _read_fields(folder), verify_folder(folder)
+    # Who moves the base writes its new place into that file; which model it must be is in the manifest.
+    fields, manifest = _read_fields(folder), verify_folder(folder, editable=(ADAPTER_CONFIG_NAME,))
     made_for = (manifest or {}).get("base")
     if made_for is not None and made_for["weights_sha256"] != (found := hash_weights(base)):
         raise ModelError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pretune.model.config import ModelConfig
 
 _BYTES = 4
+_LARGE = 30_000_000  # parameters
 
 
 def count_block_parameters(config: ModelConfig) -> int:
@@ -19,6 +20,11 @@ def count_parameters(config: ModelConfig) -> int:
     """All weights of a language model; tied embeddings count once."""
     tables = 1 if config.tie_word_embeddings else 2
     return count_block_parameters(config) + tables * config.vocab_size * config.hidden_size + config.hidden_size
+
+
+def is_slow(config: ModelConfig, device: str) -> bool:
+    """Whether an update of a usual size takes a minute or more: a large model without a GPU."""
+    return device == "cpu" and count_parameters(config) > _LARGE
 
 
 def train_flops_per_token(config: ModelConfig, seen_tokens: float, predicted_fraction: float) -> float:

@@ -131,12 +131,14 @@ def build_encoder(config: ForeignConfig) -> nn.Module:
         return from_auto_model("from_config", transformers_config(config.fields))
 
 
-def from_auto_model(method: str, *positional: Any, **given: Any) -> Any:
+def from_auto_model(method: str, *positional: Any, head: str = "", **given: Any) -> Any:
     """Call a method of transformers' AutoModel for an encoder without a pooler, whose output we would not use.
+
+    `head` is the end of the name of an AutoModel with a head, such as ForMaskedLM.
 
     Attention as plain products on a CPU: the backward pass of the fused kernel is slower there.
     """
-    auto = import_transformers().AutoModel
+    auto = getattr(import_transformers(), f"AutoModel{head}")
     call = getattr(auto, method)
     given |= {"trust_remote_code": False, "attn_implementation": "sdpa" if torch.cuda.is_available() else "eager"}
     try:

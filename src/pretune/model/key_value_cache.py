@@ -50,18 +50,33 @@ class KeyValueCache:
         self._padding = torch.tensor(padding, device=device) if any(padding) else None
         self._columns = torch.arange(self.max_seq_len, device=device)
 
+    def keep(self, length: int) -> None:
+        """Forget all positions from `length` on."""
+        self.length = min(self.length, length)
+
+    def copy_from(self, other: KeyValueCache) -> None:
+        """Begin with the positions in another cache of the same model and rows, which may have less room."""
+        for ours, theirs in zip(self.layers, other.layers, strict=True):
+            for kept, known in zip(ours, theirs, strict=True):
+                kept.narrow(2, 0, other.length).copy_(known.narrow(2, 0, other.length))
+        self.length = other.length
+
     def begin(self, count: int) -> CachedPositions:
-        """Take in the next `count` positions. Raises ValueError if there is no room for them."""
+        """The next `count` positions, which are in the cache once every layer has them and `end` was called, so that a
+        reading that is interrupted leaves none behind. Raises ValueError if there is no room for them."""
         start, end = self.length, self.length + count
         if end > self.max_seq_len:
             raise ValueError(f"the cache has room for {self.max_seq_len} positions, not for {end}")
-        self.length = end
         if self._padding is None:
             cos, sin = self._cos[start:end], self._sin[start:end]
         else:
             place = (self._columns[start:end] - self._padding[:, None]).clamp(min=0)
             cos, sin = self._cos[place], self._sin[place]
         return CachedPositions(start, end, cos, sin, self._bias(start, end))
+
+    def end(self, at: CachedPositions) -> None:
+        """Count positions as read."""
+        self.length = at.end
 
     def _bias(self, start: int, end: int) -> Float[Tensor, "R 1 T S"] | None:
         """0 where a new position sees an earlier one or itself, and a very negative number elsewhere."""

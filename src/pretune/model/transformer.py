@@ -250,6 +250,7 @@ class Transformer(nn.Module):
             if cached is cache.layers[-1]:
                 x, heads = x[:, -1:], heads[:, -1:]
             x = block.feed_forward_half(x, heads)
+        cache.end(at)
         return self.final_norm(x[:, -1])
 
 

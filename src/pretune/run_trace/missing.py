@@ -16,7 +16,8 @@ def find_missing(
     trace: RunTrace, *, is_damaged: bool = False, damaged_lines: Mapping[str, int] | None = None
 ) -> list[Missing]:
     """The sections that have nothing to show; `is_damaged`: the recorded predictions cannot be read. `damaged_lines` of
-    the log of each stage are left out, so figures may be missing in sections that are there."""
+    the log of each stage are left out, so figures may be missing in sections that are there. A comparison of strategies
+    has one section of its own and lacks nothing."""
     absent = {
         "flow": not any(stage.status != "missing" for stage in trace.stages),
         "training": not any(_phases(trace)),
@@ -26,7 +27,7 @@ def find_missing(
         "quiz": trace.quiz is None,
         "insight": not trace.insights,
     }
-    found = [_describe(section, trace) for section, is_absent in absent.items() if is_absent]
+    found = [_describe(section, trace) for section, is_absent in absent.items() if is_absent and not trace.strategies]
     if is_damaged and not trace.predictions:
         found = [Missing(section="prediction", sentence=DAMAGED, command=_again(trace))] + [
             each for each in found if each.section != "prediction"
@@ -37,7 +38,7 @@ def find_missing(
     for stage, count in (damaged_lines or {}).items():
         lines = "1 line" if count == 1 else f"{count} lines"
         sentence = f"{lines} of {stage}/{LOG_NAME} cannot be read; figures may be missing."
-        found.append(Missing(section="flow", sentence=sentence, command=None))
+        found.append(Missing(section="help" if trace.strategies else "flow", sentence=sentence, command=None))
     return found
 
 

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,8 +73,10 @@ def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def verify_folder(folder: Path) -> dict[str, Any] | None:
+def verify_folder(folder: Path, *, editable: Collection[str] = ()) -> dict[str, Any] | None:
     """Compare every file of a committed folder with its manifest, and return the manifest; None if there is none.
+
+    The files in `editable` may have changed, but not be missing.
 
     Raises CorruptModelError that names the first missing, truncated or altered file, or a manifest that is damaged or
     has another format version.
@@ -86,6 +88,8 @@ def verify_folder(folder: Path) -> dict[str, Any] | None:
         file = Path(folder) / name
         if not file.is_file():
             raise CorruptModelError(f"{file} is missing, but {MANIFEST_NAME} lists it; restore it from a copy.")
+        if name in editable:
+            continue
         size = file.stat().st_size
         if size != described["size_bytes"]:
             raise CorruptModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from pretune.runtime.manifest import (
     sealed,
 )
 from pretune.runtime.memory import begin_peak
+from pretune.runtime.memory import peak_memory_bytes as read_peak
 from pretune.version import VERSION
 
 LOCK_NAME = ".lock"
@@ -52,6 +53,26 @@ class StageFolder:
     def note(self, **summary: Any) -> None:
         """Add facts that a resumed stage will need to the summary, and write them at once."""
         self._replace(summary)
+
+    def log_flow(
+        self,
+        shape_in: Mapping[str, float],
+        shape_out: Mapping[str, float],
+        *,
+        seconds: float,
+        peak_memory_bytes: int | None = None,
+        dropped: Sequence[dict[str, Any]] = (),
+        **more: Any,
+    ) -> None:
+        """Log what went in and came out, by name, and that the stage has ended; the peak is that of this process if
+        none is given."""
+        spent = {"seconds": seconds, "peak_memory_bytes": peak_memory_bytes or read_peak()}
+        shapes = {
+            key: [{"name": name, "value": value} for name, value in shape.items()]
+            for key, shape in (("shape_in", shape_in), ("shape_out", shape_out))
+        }
+        self.log.write("flow", **shapes, dropped=list(dropped), **more, **spent)
+        self.log.write("stage_finished", **spent)
 
     def finish(self, **summary: Any) -> None:
         """Hash the outputs and mark the folder finished; from now on neither it nor its log is written again.

@@ -12,7 +12,6 @@ from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.stacked_model import STACK_PREDICTIONS, name_delivered
@@ -76,20 +75,11 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     rows = [describe_contender(contender, test) for contender in contenders]
     verdicts = judge(contenders, test)
     folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders, verdicts))
-    seconds = round(time.monotonic() - start, 3)
-    peak = peak_memory_bytes()
-    folder.log.write(
-        "flow",
-        shape_in=[{"name": "test rows", "value": len(test.rows)}],
-        shape_out=[
-            {"name": "models", "value": len(rows)},
-            {"name": "verdict" if len(verdicts) == 1 else "verdicts", "value": len(verdicts)},
-        ],
-        dropped=[],
-        seconds=seconds,
-        peak_memory_bytes=peak,
+    folder.log_flow(
+        {"test rows": len(test.rows)},
+        {"models": len(rows), "verdict" if len(verdicts) == 1 else "verdicts": len(verdicts)},
+        seconds=round(time.monotonic() - start, 3),
     )
-    folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
     folder.finish(verdicts=[verdict["sentence"] for verdict in verdicts])
 
 

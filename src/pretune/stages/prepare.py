@@ -13,7 +13,6 @@ from pretune.errors import InputDataError, UsageError
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.tasks.labelled_file import split_file
@@ -247,23 +246,17 @@ class _Preparation:
     ) -> None:
         num_rows = {split: len(rows.by_split[split]) for split in SPLITS}
         total = sum(num_rows.values())
-        shape_in = [{"name": name, "value": count} for name, count in rows.num_read.items()]
-        shape_out = [{"name": f"{split} rows", "value": count} for split, count in num_rows.items()]
-        shape_out += [
-            {"name": rows.rules.counted_as, "value": len(rows.names)},
-            {"name": "tokens per row", "value": round(sum(self.num_tokens.values()) / total, 1)},
-        ]
-        seconds = round(time.monotonic() - self.start, 3)
-        peak = peak_memory_bytes()
-        self.folder.log.write(
-            "flow",
-            shape_in=shape_in,
-            shape_out=shape_out,
+        shape_out = {f"{split} rows": count for split, count in num_rows.items()}
+        self.folder.log_flow(
+            rows.num_read,
+            {
+                **shape_out,
+                rows.rules.counted_as: len(rows.names),
+                "tokens per row": round(sum(self.num_tokens.values()) / total, 1),
+            },
             dropped=rows.lint.dropped.to_event(),
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            seconds=round(time.monotonic() - self.start, 3),
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         self.folder.finish(
             classes=len(rows.names),
             **num_rows,

@@ -12,7 +12,6 @@ from pretune.errors import InputDataError, UsageError
 from pretune.model.base_folder import BaseFolder, read_base_folder
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.text.chat.chat_lines import chat_line
@@ -197,22 +196,17 @@ class _ChatPreparation:
 
     def _finish(self, found: ChatSplit, report: LengthReport, example: dict[str, Any]) -> None:
         num_rows = {split: len(found.by_split[split]) for split in SPLITS}
-        shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
-        shape_out = [{"name": f"{split} conversations", "value": count} for split, count in num_rows.items()]
-        shape_out += [
-            {"name": "tokens per conversation", "value": round(report.num_tokens / sum(num_rows.values()), 1)},
-            {"name": "fraction of tokens learnt", "value": round(report.supervised_fraction, 3)},
-        ]
-        seconds, peak = round(time.monotonic() - self.start, 3), peak_memory_bytes()
-        self.folder.log.write(
-            "flow",
-            shape_in=shape_in,
-            shape_out=shape_out,
+        shape_out = {f"{split} conversations": count for split, count in num_rows.items()}
+        self.folder.log_flow(
+            found.num_read,
+            {
+                **shape_out,
+                "tokens per conversation": round(report.num_tokens / sum(num_rows.values()), 1),
+                "fraction of tokens learnt": round(report.supervised_fraction, 3),
+            },
             dropped=found.lint.dropped.to_event(),
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            seconds=round(time.monotonic() - self.start, 3),
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         self.folder.finish(
             task="chat",
             **num_rows,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import Manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import SplitConfig, to_dict
 from pretune.tasks.labelled_file import split_file
@@ -63,18 +62,12 @@ def _split(folder: StageFolder, files: dict[str, Path], config: SplitConfig, syn
     side, row = example_of(found)
     log.write("example", text=row.raw, label=found.describe(row), split=side)
     rows = {split: len(found.by_split[split]) for split in SPLITS}
-    shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
-    shape_out = [{"name": f"{side} rows", "value": count} for side, count in rows.items()]
-    shape_out.append({"name": found.rules.counted_as, "value": len(found.names)})
-    seconds, peak = round(time.monotonic() - start, 3), peak_memory_bytes()
-    log.write(
-        "flow",
-        shape_in=shape_in,
-        shape_out=shape_out,
+    shape_out = {f"{side} rows": count for side, count in rows.items()}
+    folder.log_flow(
+        found.num_read,
+        {**shape_out, found.rules.counted_as: len(found.names)},
         dropped=found.lint.dropped.to_event(),
         parts=found.count_slices(),
-        seconds=seconds,
-        peak_memory_bytes=peak,
+        seconds=round(time.monotonic() - start, 3),
     )
-    log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
     folder.finish(classes=len(found.names), **rows, synthetic=synthetic, example={"text": row.raw, "split": side})

@@ -36,7 +36,6 @@ from pretune.inference.chat_session import load_chat_session
 from pretune.runtime.atomic import write_json
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import Manifest, hash_json, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import Sampling, StrategiesConfig, to_identity
 from pretune.text.chat.conversations import Conversation
@@ -263,17 +262,9 @@ class _Comparison:
         )
 
     def _finish(self, conclusion: str, best: str) -> None:
-        seconds, peak = round(time.monotonic() - self.start, 3), peak_memory_bytes()
-        self.folder.log.write(
-            "flow",
-            shape_in=[
-                {"name": "models", "value": len(self.candidates)},
-                *({"name": text.name, "value": len(text.conversations)} for text in self.texts),
-            ],
-            shape_out=[{"name": "conclusion", "value": 1}],
-            dropped=[],
-            seconds=seconds,
-            peak_memory_bytes=peak,
+        self.folder.log_flow(
+            {"models": len(self.candidates), **{text.name: len(text.conversations) for text in self.texts}},
+            {"conclusion": 1},
+            seconds=round(time.monotonic() - self.start, 3),
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         self.folder.finish(conclusion=conclusion, lowest_loss=best, notice=self.notice)

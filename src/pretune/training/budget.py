@@ -6,14 +6,18 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.model import cost
+from pretune.model.config import ModelConfig
 from pretune.training.schedule import Plan, plan_steps
 
 _RESERVE_SECONDS = 2.0  # for the work after the last step
 _CHECKPOINT_SECONDS = 0.5
 _MIN_STEPS = 20
-CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
+_CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
+_FEW_CALIBRATION_STEPS = 2  # if each of them takes long
 _WARM = 1.5  # once all code is compiled, earlier items take at most so many times as long as later ones
 _MOST_ROUNDS = 4  # stop measuring after so many rounds of items, even if they still get faster
 
@@ -72,6 +76,11 @@ class Pace:
         return stepping + evaluations * self.evaluation_seconds * (last - first) / max(1, plan.steps)
 
 
+def calibration_steps(model: ModelConfig, device: str) -> int:
+    """Updates to time before the plan is made."""
+    return _FEW_CALIBRATION_STEPS if cost.is_slow(model, device) else _CALIBRATION_STEPS
+
+
 def median_seconds(
     steps: Iterator[object],
     count: int,
@@ -124,6 +133,19 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
         long_fraction=shape.long_fraction,
         tokens_per_step=round(shape.tokens_per_step),
     )
+
+
+def refuse_too_few_updates(budget: Budget, shape: Shape, *, tokens_per_epoch: int) -> None:
+    """Raise InputDataError, before anything is timed, if a budget that is not given in minutes is too small."""
+    if budget.minutes is None:
+        no_time = Pace(short_step_seconds=0.0, long_step_seconds=0.0, evaluation_seconds=0.0)
+        plan_run(budget, shape, no_time, tokens_per_epoch=tokens_per_epoch, elapsed_seconds=0.0)
+
+
+def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """The budget as given, and the tokens that the plan reaches with it."""
+    given = {name: value for name, value in vars(budget).items() if value is not None}
+    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}
 
 
 def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, training_seconds: float) -> Plan:

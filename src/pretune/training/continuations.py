@@ -30,7 +30,7 @@ def _continue(model: LanguageModel, prompt: str, tokenizer: Tokenizer, num_token
     ids = list(tokenizer.encode(prompt))
     while len(ids) > 1 and ids[-1] in tokenizer.all_special_ids:
         ids.pop()  # the end of a text
-    never = torch.tensor(sorted(tokenizer.all_special_ids - {tokenizer.eos_id}), dtype=torch.long, device=device)
+    never = torch.tensor(sorted(tokenizer.all_special_ids - {tokenizer.end_id}), dtype=torch.long, device=device)
     is_causal = torch.ones(1, dtype=torch.bool, device=device)
     found = list[int]()
     while len(found) < num_tokens and len(ids) + len(found) < model.config.max_seq_len:
@@ -38,7 +38,7 @@ def _continue(model: LanguageModel, prompt: str, tokenizer: Tokenizer, num_token
         last = torch.tensor([row.shape[1] - 1], device=device)
         logits = model(row, torch.zeros_like(row), positions=last, is_causal=is_causal)[0]
         token = int(logits.index_fill(0, never, -torch.inf).argmax())
-        if token == tokenizer.eos_id:
+        if token == tokenizer.end_id:
             break
         found.append(token)
     return ids, found

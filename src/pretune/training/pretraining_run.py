@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,9 +21,17 @@ from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, replan, seconds_left
+from pretune.training.budget import (
+    Budget,
+    Pace,
+    Shape,
+    median_seconds,
+    plan_run,
+    replan,
+    seconds_left,
+)
 from pretune.training.checkpoint import TrainingState, load_best, trained_tensors
-from pretune.training.distributed_checkpoint import agree_to_stop, roll_back_together, save_together
+from pretune.training.distributed_checkpoint import agree_to_stop, resume_together, roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, clear_gradients, evaluate, train_steps
 from pretune.training.objective import Objective
@@ -48,7 +57,7 @@ class RunSettings:
     device: str
     keeps_best: bool = False  # end with the weights of the evaluation with the lowest loss, not with the last ones
     watches_spikes: bool = True  # refuse updates whose loss is far above the usual
-    calibration_steps: int = CALIBRATION_STEPS  # timed updates; fewer if each of them takes long
+    calibration_steps: int  # timed updates
 
 
 @runtime_checkable
@@ -67,7 +76,8 @@ class TrainingRows(Protocol):
 
 
 class PretrainingRun:
-    """Trains `model` in place. Call `begin` with a plan, or `resume` with the state of a checkpoint, before `train`.
+    """Trains `model` in place. Before `train`, call `resume` with what `restore` returns, or, if that is None, `begin`
+    with a plan.
 
     `measure` evaluates the model. It returns the fields of an `evaluation` event that are not known here, with
     `row_losses`, `row_corrects` and `row_counts`: the summed losses, correct predictions and labels of each row; and
@@ -102,8 +112,33 @@ class PretrainingRun:
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
-        """Forget all updates so far, after new weights were set."""
+        """Forget all updates so far."""
         self.optimizer = Optimizer(self.model, self.optimizer_config)
+
+    def set_weights(self, write: Callable[[nn.Module], None]) -> None:
+        """Let the first process write new weights into its model, send them to all, and forget all updates so far."""
+        self.parallel.spread(write)
+        self.reset_optimizer()
+
+    def restore(self, *, was_begun: bool) -> TrainingState | None:
+        """Load the newest checkpoint of this run into model and optimizer; None if there is none.
+
+        Raises StageDiffersError if it is not that of a run `made_from` the same.
+        """
+        return resume_together(
+            self.parallel,
+            self.folder,
+            self.optimizer,
+            self.run_log.log,
+            was_begun=was_begun,
+            made_from=self.state.made_from,
+        )
+
+    def make_plan(self, budget: Budget, shape: Shape, pace: Pace) -> Plan:
+        """The plan for a budget from now on, the same in all processes. Raises InputDataError if it is too small."""
+        tokens, elapsed = self.corpus.tokens_per_epoch, self.elapsed()
+        make = partial(plan_run, budget, shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
+        return Plan(**self.ranks.answer(lambda: make().to_dict(), "the plan"))
 
     def begin(self, plan: Plan) -> None:
         """Adopt a new plan, evaluate the untrained model, and commit the first checkpoint."""

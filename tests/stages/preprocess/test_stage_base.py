@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 
+from pretune.data.pretraining_data import Corpus
+from pretune.data.special_ids import special_ids
 from pretune.errors import InputDataError, ModelNotFoundError, UsageError
+from pretune.inference.load import load_generator
 from pretune.run_trace.text_reports import read_tokenizer
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import hash_file, read_manifest
 from pretune.runtime.stage_folder import open_stage
-from pretune.settings import PreprocessConfig
+from pretune.settings import PreprocessConfig, PretrainConfig, Sampling
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess.stage import preprocess
+from pretune.stages.pretrain.choices import row_settings
+from pretune.stages.pretrain.stage import pretrain
 from pretune.stages.split import split
 from pretune.tasks.registry import task_named
 from pretune.text.document_store import iter_corpus
@@ -24,6 +29,7 @@ from pretune.text.labels.split import open_split
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
+from pretune.training.budget import Budget
 
 WORDS = "sun moon film hotel soup room book river stone garden window letter".split()
 
@@ -73,6 +79,37 @@ def test_the_report_says_whose_tokenizer_it_is(out: Path) -> None:
     assert report.tokens_per_word is not None
     assert report.tokens_per_word > 1.5  # most words are not those that it was trained on
     assert "all of its" in " ".join(e["sentence"] for e in read_events(out) if e["event"] == "notice")
+
+
+def test_documents_end_although_the_tokenizer_adds_no_end(collected: Path, endless_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "preprocess"
+    preprocess(collected, out, base=endless_model)
+    assert (out / "tokenizer.json").read_bytes() == (endless_model / "tokenizer.json").read_bytes()
+    tokenizer, shard = load_tokenizer(endless_model), TokenShard(out, "train")
+    texts = [row["text"] for row in iter_corpus(out) if row["split"] == "train"]
+    assert [shard.doc(n).tolist() for n in range(len(shard))] == [[*ids, 0] for ids in tokenizer.encode_batch(texts)]
+    corpus = Corpus(
+        out,
+        row_settings(PretrainConfig(objective="causal", row_tokens=64, tokens_per_step=256), Budget(epochs=1.0), "cpu"),
+        special_ids(tokenizer),
+        tokenizer.is_sentence_end,
+    )
+    [batch] = corpus.short_batches(1)
+    ends = int((batch.input_ids == tokenizer.end_id).sum()) - int((batch.attention.document_ids < 0).sum())
+    assert int((batch.labels == tokenizer.end_id).sum()) == ends > 5  # each end is learnt
+
+
+@pytest.mark.slow
+def test_a_base_without_an_end_learns_to_end_a_text(collected: Path, endless_model: Path, tmp_path: Path) -> None:
+    preprocess(collected, tmp_path / "preprocess", base=endless_model)
+    config = PretrainConfig(
+        epochs=20.0, row_tokens=64, tokens_per_step=512, long_row_tokens=64, evaluations=1, compile="off"
+    )
+    pretrain(tmp_path / "preprocess", tmp_path / "out", config, base=endless_model)
+    [found] = load_generator(tmp_path / "out").generate(
+        ["The sun was near the"], Sampling(max_tokens=80, temperature=0)
+    )
+    assert found.ending == "end of text" and found.text.count(".") == 1
 
 
 @pytest.mark.parametrize("settings", [{"vocab_size": 300}, {"tokenizer": "words"}, {"lowercase": True}])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
 from pretune.compute.device import Compute
+from pretune.model.config import large, mini
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import budget_of, choose_size, describe_compute, optimizer_config, row_settings
 from pretune.training.budget import Budget
@@ -23,8 +25,30 @@ def test_a_gpu_takes_more_at_once_unless_the_run_began_with_less() -> None:
     budget = budget_of(CONFIG)
     assert row_settings(CONFIG, budget).micro_batch_tokens == 16_384
     assert row_settings(CONFIG, budget, "cuda").micro_batch_tokens == 65_536
-    assert row_settings(CONFIG, budget, "cuda", 16_384).micro_batch_tokens == 16_384
-    assert row_settings(CONFIG, budget, "cpu", 65_536).micro_batch_tokens == 65_536
+    assert row_settings(CONFIG, budget, "cuda", begun={"micro_batch_tokens": 16_384}).micro_batch_tokens == 16_384
+    assert row_settings(CONFIG, budget, "cpu", begun={"micro_batch_tokens": 65_536}).micro_batch_tokens == 65_536
+
+
+def test_a_large_base_is_evaluated_on_fewer_tokens_without_a_gpu_and_on_the_same_when_resumed() -> None:
+    budget = budget_of(CONFIG)
+    usual = row_settings(CONFIG, budget, "cpu", base=mini(8_192)).validation_tokens
+    assert usual == 48_000
+    assert row_settings(CONFIG, budget, "cuda", base=large(32_000)).validation_tokens == usual
+    few = row_settings(CONFIG, budget, "cpu", base=large(32_000)).validation_tokens
+    assert 2_000 < few < 10_000
+    resumed = row_settings(CONFIG, budget, "cuda", base=large(32_000), begun={"validation_tokens": few})
+    assert resumed.validation_tokens == few
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_only_a_wide_base_gets_low_rates(optimizer: Literal["muon", "adamw"]) -> None:
+    config = replace(CONFIG, optimizer=optimizer)
+    usual = optimizer_config(config, CPU)
+    assert optimizer_config(config, CPU, mini(8_192)) == usual
+    wide = optimizer_config(config, CPU, large(32_000))
+    assert wide.matrix_rate <= usual.matrix_rate / 10
+    assert wide.other_rate <= usual.other_rate / 10
+    assert optimizer_config(replace(config, learning_rate=0.01), CPU, large(32_000)).matrix_rate == 0.01
 
 
 @pytest.mark.parametrize("compute", [CPU, GPU], ids=["cpu", "gpu"])

@@ -204,8 +204,8 @@ def test_any_format_may_be_asked_for(format: str, name: str, tmp_path: Path) -> 
         ("a.txt", b"Text without an end and without a line "),
         ("a.html", b"<p>A paragraph of a page without an end.\n"),
         ("a.html", b"<!-- a comment that nobody closes "),
-        ("a.md", b"*emphasis* and `code` and [a link](http://a.b)\n"),
-        ("a.mbox", MAIL.replace(b"--x--", b"--x--\n\n")),
+        pytest.param("a.md", b"*emphasis* and `code` and [a link](http://a.b)\n", marks=pytest.mark.slow),
+        pytest.param("a.mbox", MAIL.replace(b"--x--", b"--x--\n\n"), marks=pytest.mark.slow),
         ("a.jsonl", b'{"text": "a row of a long table", "n": 1}\n'),
     ],
 )

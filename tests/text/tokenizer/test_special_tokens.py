@@ -37,6 +37,27 @@ def test_a_text_stands_between_what_the_post_processor_adds(tokenizer: Tokenizer
     assert not tokenizer.is_own
 
 
+def test_a_text_that_has_an_end_gets_no_other_one_as_a_document(tokenizer: Tokenizer) -> None:
+    texts = ["the hotel", "the waiter was rude"]
+    assert tokenizer.end_id == tokenizer.eos_id
+    assert tokenizer.encode_documents(texts) == tokenizer.encode_batch(texts)
+
+
+def test_a_document_ends_with_the_token_that_the_settings_name(endless_model: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(endless_model)
+    assert names(tokenizer, [tokenizer.end_id]) == ["<|endoftext|>"]
+    text = "the <|endoftext|> was cold"  # typed, so it is text
+    ids = tokenizer.encode(text)
+    assert (tokenizer.bos_id, tokenizer.eos_id) == (-1, -1) and tokenizer.end_id not in ids  # a text has no end
+    assert tokenizer.encode_documents([text, "a"]) == [[*ids, tokenizer.end_id], [*tokenizer.encode("a"), 0]]
+    assert tokenizer.decode(tokenizer.encode_documents([text])[0]) == text
+    tokens, lengths = CleanTextEncoder(tokenizer).encode([text])
+    assert (tokens.tolist(), lengths.tolist()) == ([*ids, tokenizer.end_id], [len(ids) + 1])
+    shutil.copyfile(endless_model / "tokenizer.json", tmp_path / "tokenizer.json")
+    unnamed = load_tokenizer(tmp_path)
+    assert unnamed.end_id == -1 and unnamed.encode_documents([text]) == [ids]
+
+
 def test_its_own_cutting_and_padding_is_off(tokenizer: Tokenizer) -> None:
     assert len(tokenizer.encode(LONG)) > 20
     assert len(tokenizer.encode("the")) < 10

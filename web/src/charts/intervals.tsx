@@ -40,6 +40,8 @@ export interface IntervalPlotProps {
   panels: Panel[];
   /** what the values are: percentages of an accuracy, or another metric as it is */
   metric?: string;
+  /** the ends of the scale, where it does not end at 1 */
+  scale?: [number, number];
   /** a dotted line, such as the rate of guessing */
   guess?: number | null;
   /** draws the difference between two rows of the first panel as a line in the accent */
@@ -72,10 +74,11 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
   const floor = props.metric === "pearson" ? -1 : 0;
   const start = Math.max(floor, Math.floor(lowest * 10 - 0.1) / 10);
   const metric = props.metric ?? "accuracy";
+  const ends = props.scale ?? [start, 1];
   return props.panels.map((panel, index) => {
     const [column, line] = [index % columns, Math.floor(index / columns)];
     const left = nameWidth + column * (panelWidth + GAP);
-    const scale = scaleLinear([start, 1], [left, left + panelWidth - VALUE_WIDTH]);
+    const scale = scaleLinear(ends, [left, left + panelWidth - VALUE_WIDTH]);
     const top = line * (block + 18) + (hasTitles ? TITLE_HEIGHT : 6);
     return (
       <g>

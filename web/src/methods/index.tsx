@@ -32,8 +32,8 @@ export function Methods({ trace }: { trace: RunTrace }) {
           ))}
         </tbody>
       </table>
-      <Part title="Repeat this run">
-        <Command text={run.command} />
+      <Part title={run.command ? "Repeat this run" : "The numbers of this page"}>
+        {run.command && <Command text={run.command} />}
         <Downloads trace={trace} />
       </Part>
       <footer class="colophon">

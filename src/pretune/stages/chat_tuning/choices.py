@@ -9,13 +9,13 @@ from pretune.model.config import ModelConfig, name_shape
 from pretune.model.lora import TARGETS, LoraConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import ChatTuningConfig
-from pretune.training.budget import CALIBRATION_STEPS, Budget
+from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
+from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
 
-WARMUP_FRACTION, DECAY_FRACTION = 0.05, 0.5
+_WARMUP_FRACTION, _DECAY_FRACTION = 0.05, 0.5
 _EPOCHS = 3
-_LARGE = 30_000_000  # parameters; an update of 32 conversations takes a CPU a minute or more
-_BATCH, _LARGE_BATCH = 32, 8  # conversations
+_BATCH, _SMALL_BATCH = 32, 8  # conversations; small if an update takes long
 _NARROW = 512  # hidden units, up to which a model is one of our own sizes
 # Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
@@ -23,7 +23,7 @@ _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-t
 _WEIGHT_DECAY = 0.01
 _MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
-_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 3e12, 3e15  # half a minute on two cores; seconds
+_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 1.5e12, 3e15  # a quarter of a minute on two cores; seconds
 _MOST_EVALUATION_TOKENS = 64_000
 
 
@@ -65,13 +65,37 @@ def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Comp
 
 def batch_size_of(config: ChatTuningConfig, model: ModelConfig, device: str) -> int:
     """Conversations per update."""
-    is_slow = device == "cpu" and cost.count_parameters(model) > _LARGE
-    return config.batch_size or (_LARGE_BATCH if is_slow else _BATCH)
+    return config.batch_size or (_SMALL_BATCH if cost.is_slow(model, device) else _BATCH)
 
 
-def calibration_steps(model: ModelConfig, device: str) -> int:
-    """Updates to time before the plan is made; few if each of them takes long."""
-    return 2 if device == "cpu" and cost.count_parameters(model) > _LARGE else CALIBRATION_STEPS
+def choose_shape(
+    config: ChatTuningConfig, model: ModelConfig, chat: PreparedChat, num_optimized: int, device: str
+) -> ChatShape:
+    """The conversations of an update, the positions of a micro-batch that fits, and the tokens of an evaluation.
+
+    Raises OutOfResourcesError if a single row does not fit.
+    """
+    batch_size = batch_size_of(config, model, device)
+    step_tokens = chat.step_tokens(batch_size)
+    return ChatShape(
+        batch_size=batch_size,
+        micro_batch_tokens=fit_memory(
+            model, num_optimized, chat.row_tokens, step_tokens, chat.supervised_fraction, device
+        ),
+        evaluation_tokens=evaluation_tokens(model, device),
+    )
+
+
+def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
+    """How the run is divided."""
+    return Shape(
+        warmup_fraction=_WARMUP_FRACTION,
+        decay_fraction=_DECAY_FRACTION,
+        long_fraction=0.0,
+        tokens_per_step=corpus.tokens_per_step,
+        evaluations=config.evaluations,
+        smaller="--batch-size",
+    )
 
 
 def evaluation_tokens(model: ModelConfig, device: str) -> int:
@@ -80,19 +104,21 @@ def evaluation_tokens(model: ModelConfig, device: str) -> int:
     return int(min(_MOST_EVALUATION_TOKENS, flops / (2 * cost.count_parameters(model))))
 
 
-def memory_bytes(model: ModelConfig, num_trained: int, tokens_at_once: int, row_tokens: int, supervised: float) -> int:
-    """Peak memory: all weights, with gradients and moments of those that are trained, activations and logits.
+def memory_bytes(
+    model: ModelConfig, num_optimized: int, tokens_at_once: int, row_tokens: int, supervised: float
+) -> int:
+    """Peak memory: all weights, with gradients and moments of the `num_optimized`, activations and logits.
 
     `supervised` is the fraction of the tokens that the model learns to predict.
     """
     whole = cost.train_memory_bytes(model, tokens_at_once, row_tokens, supervised)
-    frozen = max(0, cost.count_parameters(model) - num_trained)
-    adapter = max(0, num_trained - cost.count_parameters(model))
+    frozen = max(0, cost.count_parameters(model) - num_optimized)
+    adapter = max(0, num_optimized - cost.count_parameters(model))
     return whole - 12 * frozen + 16 * adapter
 
 
 def fit_memory(
-    model: ModelConfig, num_trained: int, row_tokens: int, step_tokens: int, supervised: float, device: str
+    model: ModelConfig, num_optimized: int, row_tokens: int, step_tokens: int, supervised: float, device: str
 ) -> int:
     """The tokens of a micro-batch: the whole update, or as many of its rows as fit into memory.
 
@@ -101,7 +127,7 @@ def fit_memory(
     available = _available_bytes(device)
     tokens = max(row_tokens, min(step_tokens, _MICRO_BATCH_TOKENS[device]))
     while available is not None:
-        needed = memory_bytes(model, num_trained, tokens, row_tokens, supervised)
+        needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised)
         if needed <= _FITTING * available:
             break
         if tokens == row_tokens:

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
-from functools import cached_property, partial
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
+from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.rank_slice import RankSlice
-from pretune.errors import InputDataError, ModelError, OutOfResourcesError, UsageError
 from pretune.model import cost
-from pretune.model.adapter_folder import save_adapter_folder
 from pretune.model.config import name_shape
-from pretune.model.folder import save_model_folder
-from pretune.model.lora import lora_layers, merged
-from pretune.runtime.atomic import remove_folder, write_json, write_text
-from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.atomic import remove_folder
+from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, check_hashes, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import ChatTuningConfig, to_identity
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
-from pretune.stages.chat_tuning.model_card import write_card
+from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
+from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
-from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.training.budget import Shape, plan_run
+from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
-from pretune.training.distributed_checkpoint import resume_together
 from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
-from pretune.training.schedule import Plan
 from pretune.training.threaded_objective import in_lanes
-
-CHECKPOINTS, ADAPTER = "checkpoints", "adapter"
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 
 
 def tune_chat(
@@ -75,19 +67,8 @@ def tune_chat(
         if ranks.is_first:  # still there only if the stage was killed at the very end
             remove_folder(folder.path / CHECKPOINTS)
         return folder.manifest
-    try:
-        ranks.answer(lambda: check_hashes(prepared, source), "comparing the conversations")
-        with stop_on_signals() as stop, ranks.naming_losses():
-            _ChatTuning(start, prepared, source, folder, config, ranks).run(stop)
-    except (InputDataError, OutOfResourcesError, UsageError, ModelError):
-        # Refused before it began, so that the corrected command needs no --redo.
-        if ranks.is_first and not (folder.path / CHECKPOINTS).is_dir():
-            folder.close()
-            remove_folder(folder.path)
-        raise
-    finally:
-        folder.close()
-        ranks.close_group()
+    with at_training(folder, ranks, lambda: check_hashes(prepared, source)) as stop:
+        _ChatTuning(start, prepared, source, folder, config, ranks).run(stop)
     return folder.manifest
 
 
@@ -107,9 +88,10 @@ class _ChatTuning:
         ranks.open_group(device_at_hand(), config.hang_seconds, keep_note=lambda note: folder.note(**note))
         self.start, self.prepared, self.source, self.folder = start, prepared, source, folder
         self.config, self.ranks = config, ranks
-        self.compute = self._choose_compute()
+        self.compute = choose_compute_together(ranks, config.precision)
         self.model = start.make(config).to(self.compute.device)
-        self.num_trained = sum(tensor.numel() for tensor in trained_tensors(self.model).values())
+        self.num_optimized = sum(tensor.numel() for tensor in trained_tensors(self.model).values())
+        self.num_trained = start.count_trained(self.model, config)
         self.chat = PreparedChat(prepared, start.model.config.max_seq_len)
         self.corpus = self._open_corpus()
         self.parallel = Parallel(self.model, ranks)
@@ -119,51 +101,23 @@ class _ChatTuning:
 
     def run(self, stop: StopFlag) -> None:
         """Resume or start, train to the end of the plan, save the model."""
-        training = self.training
-        restored = resume_together(
-            self.parallel,
-            training.folder,
-            training.optimizer,
-            self.folder.log,
-            was_begun=self.folder.is_resumed,
-            made_from=training.state.made_from,
-        )
+        restored = self.training.restore(was_begun=self.folder.is_resumed)
         if restored is not None:
             self._resume(restored)
         else:
             self._begin()
-        training.train(stop)
+        self.training.train(stop)
         self._finish()
 
     # -- before the first step -----------------------------------------------------------------------------------
 
-    def _choose_compute(self) -> Compute:
-        """The device of this process; precision as chosen by the first process."""
-        own = choose_compute(precision=self.config.precision, compile="off", processes=self.ranks.size)
-        precision = self.ranks.answer(lambda: own.precision, "the start")
-        return replace(own, precision=precision)
-
     def _open_corpus(self) -> ChatCorpus:
-        model, device = self.start.config, self.compute.device
         chosen = self.folder.manifest.summary.get("rows")  # as the run began, even if less memory is free now
         if chosen is None:
-            batch_size = choices.batch_size_of(self.config, model, device)
-            step_tokens = self.chat.step_tokens(batch_size)
-            chosen = self.ranks.answer(
-                lambda: {
-                    "batch_size": batch_size,
-                    "micro_batch_tokens": choices.fit_memory(
-                        model,
-                        self.num_trained,
-                        self.chat.row_tokens,
-                        step_tokens,
-                        self.chat.supervised_fraction,
-                        device,
-                    ),
-                    "evaluation_tokens": choices.evaluation_tokens(model, device),
-                },
-                "the size of a micro-batch",
+            choose = partial(
+                choices.choose_shape, self.config, self.start.config, self.chat, self.num_optimized, self.compute.device
             )
+            chosen = self.ranks.answer(lambda: vars(choose()), "the size of a micro-batch")
             self.folder.note(rows=chosen)
         rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
         return ChatCorpus(self.chat, ChatShape(**chosen), self.config.seed, rank_slice)
@@ -182,7 +136,7 @@ class _ChatTuning:
                 device=self.compute.device,
                 keeps_best=True,
                 watches_spikes=False,  # a conversation of another kind is no fault
-                calibration_steps=choices.calibration_steps(model, self.compute.device),
+                calibration_steps=calibration_steps(model, self.compute.device),
             ),
             parallel=self.parallel,
             folder=self.folder.path / CHECKPOINTS,
@@ -192,7 +146,7 @@ class _ChatTuning:
             start=begun,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = self._noted_split
+        training.state.microbatch_split.count = noted_split(self.folder)
         training.state.made_from = {
             "base": self.start.weights_hash[:12],
             "conversations": self.source.fingerprint[:12],
@@ -200,13 +154,10 @@ class _ChatTuning:
         }
         return training
 
-    @property
-    def _noted_split(self) -> int:
-        """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
-        return int(self.folder.manifest.summary.get("pieces", 1))
-
     def _begin(self) -> None:
         log, training = self.folder.log, self.training
+        budget, shape = choices.budget_of(self.config), choices.shape_of(self.config, self.corpus)
+        refuse_too_few_updates(budget, shape, tokens_per_epoch=self.corpus.tokens_per_epoch)
         log.write(
             "stage_started",
             config=self.folder.manifest.config,
@@ -221,24 +172,14 @@ class _ChatTuning:
         self._note_base()
         initial = {name: tensor.cpu().clone() for name, tensor in trained_tensors(self.model).items()}
         pace = training.calibrate()
-        shape = Shape(
-            warmup_fraction=choices.WARMUP_FRACTION,
-            decay_fraction=choices.DECAY_FRACTION,
-            long_fraction=0.0,
-            tokens_per_step=self.corpus.tokens_per_step,
-            evaluations=self.config.evaluations,
-            smaller="--batch-size",
-        )
-        budget = choices.budget_of(self.config)
-        tokens, elapsed = self.corpus.tokens_per_epoch, training.elapsed()
-        make_plan = partial(plan_run, budget, shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
-        plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
+        plan = training.make_plan(budget, shape, pace)
         self.folder.note(plan=plan.to_dict())
-        seconds = training.elapsed() + pace.seconds(plan, self.config.evaluations + 1)
+        seconds = training.elapsed() + seconds_of_plan(plan, pace, self.config, self.corpus)
         log.write(
             "estimate",
             tokens_per_second=self.corpus.tokens_per_step / pace.short_step_seconds,
             memory_bytes=self._memory_bytes(),
+            disk_bytes=disk_bytes(self.config, self.model, plan, pace, self.prepared),
             parameters=cost.count_parameters(self.start.config),
             trained_parameters=self.num_trained,
             minutes=seconds / 60,
@@ -246,8 +187,7 @@ class _ChatTuning:
             objective="replies",
             **{name: value for name, value in self.compute.to_dict().items() if name != "torch_version"},
         )
-        given = {name: value for name, value in vars(budget).items() if value is not None}
-        log.write("plan", **plan.to_dict(), budget=given, tokens=plan.steps * plan.tokens_per_step)
+        log.write("plan", **plan.to_dict(), **describe_budget(budget, plan))
         self._set_weights(initial)
         training.begin(plan)
 
@@ -255,13 +195,12 @@ class _ChatTuning:
         def write(model: nn.Module) -> None:
             model.load_state_dict(weights, strict=False)
 
-        self.parallel.spread(write)
-        self.training.reset_optimizer()
+        self.training.set_weights(write)
 
     def _memory_bytes(self) -> int:
         chat, corpus = self.chat, self.corpus
         return choices.memory_bytes(
-            self.start.config, self.num_trained, corpus.micro_batch_tokens, chat.row_tokens, chat.supervised_fraction
+            self.start.config, self.num_optimized, corpus.micro_batch_tokens, chat.row_tokens, chat.supervised_fraction
         )
 
     def _describe_rates(self) -> str:
@@ -282,7 +221,7 @@ class _ChatTuning:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
-        self.training.resume(state, self._noted_split)
+        self.training.resume(state, noted_split(self.folder))
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
@@ -319,25 +258,15 @@ class _ChatTuning:
             "base_accuracy": base["accuracy"],
         }
         log.write("replies", **figures)
-        self.ranks.answer(lambda: self._save(figures), "the last save")
-        seconds, peak = training.elapsed(), peak_memory_bytes()
-        log.write(
-            "flow",
-            shape_in=[
-                {"name": "conversations", "value": self.corpus.num_conversations},
-                {"name": "training tokens", "value": self.corpus.tokens_per_epoch},
-            ],
-            shape_out=[
-                {"name": "parameters", "value": cost.count_parameters(self.start.config)},
-                {"name": "tokens seen", "value": training.state.tokens},
-            ],
-            dropped=[],
-            seconds=seconds,
-            peak_memory_bytes=peak,
+        save = partial(save_tuned, self.folder.path, self.model, self.start, self.chat, self.source, self.config)
+        self.ranks.answer(lambda: save(figures), "the last save")
+        self.folder.log_flow(
+            {"conversations": self.corpus.num_conversations, "training tokens": self.corpus.tokens_per_epoch},
+            {"parameters": cost.count_parameters(self.start.config), "tokens seen": training.state.tokens},
+            seconds=training.elapsed(),
         )
-        log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         if self.ranks.is_first:
-            self._save_seen()
+            save_trained_texts(self.folder.path, self.start, self.chat, self.config)
         self.folder.finish(
             task="chat",
             base=self.start.describe(),
@@ -366,53 +295,3 @@ class _ChatTuning:
             )
         last = "the last ones" if best_step == steps else "not the last ones; fewer epochs would probably be better"
         return f"{lead}, with the lowest loss on the validation replies ({best['loss']:.3f} nats); {last}."
-
-    def _save(self, figures: dict[str, Any]) -> None:
-        facts = {"task": "chat", "notice": self.source.summary.get("notice")}
-        plain = merged(self.model) if lora_layers(self.model) else self.model
-        card = write_card(
-            self.start.describe_start(self.config),
-            figures,
-            num_conversations=self.corpus.num_conversations,
-            files=[Path(str(name)).name for name in self.source.summary.get("files", [])],
-            notice=facts["notice"],
-        )
-
-        def write_more(partial: Path) -> None:
-            write_text(partial / "README.md", card)
-            write_json(partial / "generation_config.json", self._generation_fields)
-
-        save_model_folder(
-            self.folder.path / "checkpoint", plain, self.prepared, write_more=write_more, **_without_none(facts)
-        )
-        if self.start.lora is not None:
-            save_adapter_folder(
-                self.folder.path / ADAPTER,
-                self.model,
-                self.prepared,
-                self.start.lora,
-                base=self.start.folder.path.resolve(),
-                base_hash=self.start.weights_hash,
-                added=self.start.added,
-            )
-
-    @cached_property
-    def _generation_fields(self) -> dict[str, Any]:
-        """Settings of transformers for generation: a reply ends with the mark after it, or with the text."""
-        config = self.start.config
-        ends = dict.fromkeys((self.chat.turn_end_id, config.eos_token_id))
-        return {"bos_token_id": config.bos_token_id, "eos_token_id": list(ends), "pad_token_id": config.pad_token_id}
-
-    def _save_seen(self) -> None:
-        """Record the messages that the new model was trained on, and the texts of its base."""
-        if self.config.from_scratch:
-            save_seen(self.folder.path, PRETRAINING)
-            save_seen(self.folder.path, TRAINING, self.chat.training_texts())
-            return
-        hand_on_seen(self.start.folder.path, self.folder.path, PRETRAINING)
-        before = load_seen(self.start.folder.path, TRAINING)
-        save_seen(self.folder.path, TRAINING, self.chat.training_texts(), None if before is None else before.hashes)
-
-
-def _without_none(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if value is not None}

@@ -20,6 +20,7 @@ from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.choices import check_freeze, lora_config
 from pretune.text.chat.tokens import only_adds_chat_tokens
 from pretune.text.tokenizer.tokenizer import load_tokenizer
+from pretune.training.checkpoint import trained_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,15 @@ class StartingModel:
                 module.requires_grad_(False)
             train_only_rows(model, self.added)
         return model.train()
+
+    def count_trained(self, model: LanguageModel, config: ChatTuningConfig) -> int:
+        """How many weights of a made model its updates change: of an embedding that is frozen but for the added tokens,
+        only their rows, although all of it has a gradient."""
+        count = sum(tensor.numel() for tensor in trained_tensors(model).values())
+        frozen = [model.transformer.embed_tokens.weight] if self.added and (self.lora or config.freeze) else []
+        if frozen and self.lora and not model.config.tie_word_embeddings:
+            frozen.append(model.lm_head.weight)
+        return count - sum((len(table) - len(self.added)) * table.shape[1] for table in frozen)
 
     def describe(self) -> dict[str, Any]:
         """Its lineage as JSON values, for the log and the manifest of the new model."""

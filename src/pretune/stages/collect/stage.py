@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pretune.builtin_world import world
 from pretune.builtin_world.words import DOMAINS, FAMILIES
@@ -255,20 +254,17 @@ class _Collection:
             log.write(remark.event, **remark.fields)
         example = {"text": self.example.text, "source": self.example.source}
         log.write("example", **example)
-        seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
         documents = {"documents": self.num_documents, "characters": self.num_characters}
         found = {"files": findings.num_files, "bytes": findings.bytes_read}
         if self.is_builtin:
             found = {"domains": len(DOMAINS), "polar_word_families": len(FAMILIES)}
-        log.write(
-            "flow",
-            shape_in=_shape(found),
-            shape_out=_shape(documents),
+        self.folder.log_flow(
+            found,
+            documents,
             dropped=findings.dropped.to_event(),
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            seconds=time.monotonic() - self.start,
+            peak_memory_bytes=self.engine.peak_memory_bytes,
         )
-        log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         remove_folder(self.folder.path / WORK_NAME)
         self.folder.finish(**documents, synthetic=self.is_builtin, example=example)
 
@@ -317,7 +313,3 @@ def _reading(config: CollectConfig) -> Reading:
         markdown=config.markdown,
         mail_quotes=config.mail_quotes,
     )
-
-
-def _shape(values: dict[str, int]) -> list[dict[str, Any]]:
-    return [{"name": name, "value": value} for name, value in values.items()]

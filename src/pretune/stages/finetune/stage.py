@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
+from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
-from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError, UsageError
+from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError
 from pretune.model import cost
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
@@ -26,9 +26,8 @@ from pretune.model.folder import (
 from pretune.model.hub import local_folder
 from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
-from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.stacked_model import StackedModel, save_stacked
@@ -49,9 +48,9 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
-_TRIALS_NAME = "checkpoints"
 _HANG_SECONDS = 60.0  # a process that the others wait for longer counts as hung
 
 
@@ -88,21 +87,10 @@ def finetune(
     folder = open_together(ranks, Path(out), open_folder)
     if folder.is_finished:
         if ranks.is_first:  # still there only if the stage was killed at the very end
-            remove_folder(folder.path / _TRIALS_NAME)
+            remove_folder(folder.path / CHECKPOINTS)
         return folder.manifest
-    try:
-        ranks.answer(lambda: check_hashes(prepared, source), "comparing the rows")
-        with stop_on_signals() as stop, ranks.naming_losses():
-            _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
-    except (InputDataError, UsageError):
-        # Refused before it began, so that the corrected command needs no --redo.
-        if ranks.is_first and not (folder.path / _TRIALS_NAME).is_dir():
-            folder.close()
-            remove_folder(folder.path)
-        raise
-    finally:
-        folder.close()
-        ranks.close_group()
+    with at_training(folder, ranks, lambda: check_hashes(prepared, source)) as stop:
+        _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
     return folder.manifest
 
 
@@ -132,7 +120,7 @@ class _Finetuning:
         self.start = time.monotonic() - (folder.manifest.summary.get("spent_seconds") or 0.0)
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
         self.config, self.ranks = config, ranks
-        self.compute = self._choose_compute()
+        self.compute = choose_compute_together(ranks, config.precision)
         width = 8 if self.compute.device == "cuda" else 1
         self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width)
         self.model_config = replace(loaded.config, max_seq_len=data.max_seq_len)
@@ -247,17 +235,10 @@ class _Finetuning:
             measure=self.data.measure_validation,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
-            # As many as an earlier attempt ended with because a process ran out of memory.
-            pieces=int(self.folder.manifest.summary.get("pieces", 1)),
+            pieces=noted_split(self.folder),
             validation_weights=self.data.validation_weights(train.targets),
         ).run(stop)
         return {**vars(planned), **best}
-
-    def _choose_compute(self) -> Compute:
-        """The device of this process; precision as chosen by the first process."""
-        own = choose_compute(precision=self.config.precision, compile="off", processes=self.ranks.size)
-        precision = self.ranks.answer(lambda: own.precision, "the start")
-        return replace(own, precision=precision)
 
     def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
         """The trial to deliver: the best on validation, or the mean of all if there are too few rows to choose by."""
@@ -278,7 +259,7 @@ class _Finetuning:
         return trial[self.data.metric], -trial["loss"]
 
     def _trial_folder(self, number: int) -> Path:
-        return self.folder.path / _TRIALS_NAME / f"trial-{number:02d}"
+        return self.folder.path / CHECKPOINTS / f"trial-{number:02d}"
 
     # -- the test rows, once -------------------------------------------------------------------------------------
 
@@ -374,21 +355,15 @@ class _Finetuning:
         return describe_delivered(chosen, len(reported), num_rows, shown)
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
-        seconds = time.monotonic() - self.start
-        peak = peak_memory_bytes()
-        self.folder.log.write(
-            "flow",
-            shape_in=[{"name": f"{split} rows", "value": len(self.data.rows[split])} for split in SPLITS]
-            + [{"name": "parameters", "value": self._count_parameters()}],
-            shape_out=[
-                {"name": self.data.task.counted_as, "value": len(self.data.labelling.names)},
-                {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
-            ],
-            dropped=[],
-            seconds=seconds,
-            peak_memory_bytes=peak,
+        num_rows = {f"{split} rows": len(self.data.rows[split]) for split in SPLITS}
+        self.folder.log_flow(
+            {**num_rows, "parameters": self._count_parameters()},
+            {
+                self.data.task.counted_as: len(self.data.labelling.names),
+                "trial" if len(trials) == 1 else "trials": len(trials),
+            },
+            seconds=time.monotonic() - self.start,
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         if self.ranks.is_first:
             self._save_seen()
         self.folder.finish(

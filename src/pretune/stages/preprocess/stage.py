@@ -171,6 +171,12 @@ class _Preprocessing:
         for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (base.path / name).is_file():
                 shutil.copyfile(base.path / name, self.path / name)
+        if tokenizer.end_id < 0:
+            sentence = (
+                "The tokenizer of the base names no token that ends a text, so documents have no end that could be "
+                "learned; name one as eos_token in its tokenizer_config.json."
+            )
+            self.folder.log.write("notice", sentence=sentence)
         rule = f"{tokenizer.vocab_size:,} tokens, as in the base: its tokenizer was not trained on this text."
         return tokenizer, {"size_rule": rule}
 
@@ -367,20 +373,14 @@ class _Preprocessing:
             "validation_tokens": shards["validation"].num_tokens,
         }
         shape_in = {name: self.source.summary[name] for name in ("documents", "characters")}
-        seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
-        self.folder.log.write(
-            "flow",
-            shape_in=[{"name": name, "value": value} for name, value in shape_in.items()],
-            shape_out=[
-                {"name": name.replace("vocab_size", "vocabulary_tokens"), "value": value}
-                for name, value in summary.items()
-            ],
+        self.folder.log_flow(
+            shape_in,
+            {name.replace("vocab_size", "vocabulary_tokens"): value for name, value in summary.items()},
             dropped=self.steps.dropped.to_event(),
             repaired=dict(self.steps.repairs),
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            seconds=time.monotonic() - self.start,
+            peak_memory_bytes=self.engine.peak_memory_bytes,
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         remove_folder(self.path / WORK_NAME)
         self.folder.finish(
             **summary,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
@@ -17,6 +20,10 @@ _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute; a shorter 
 _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
 _OTHER_RATE = 3e-3  # for embeddings and norms, which AdamW updates
+# To go on from a model wider than our own small ones, which has read far more than it is going to read.
+_WIDE = 512
+_WIDE_BASE_RATES, _WIDE_BASE_OTHER_RATE = {"muon": 2e-3, "adamw": 2e-4}, 2e-4
+_SLOW_EVALUATION_FLOPS = 1.5e12  # a quarter of a minute on two cores
 _MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a GPU busy, and it has the memory
 _GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
@@ -35,28 +42,41 @@ def budget_of(config: PretrainConfig) -> Budget:
 
 
 def row_settings(
-    config: PretrainConfig, budget: Budget, device: str = "cpu", micro_batch_tokens: int | None = None
+    config: PretrainConfig,
+    budget: Budget,
+    device: str = "cpu",
+    *,
+    base: ModelConfig | None = None,
+    begun: Mapping[str, Any] | None = None,
 ) -> RowSettings:
     """How rows are built. The validation rows are so few that evaluations take a few per cent of the budget.
 
-    Masks are drawn for each micro-batch, so a resumed run passes the `micro_batch_tokens` that it began with.
+    `base` is the model that training starts from. `begun` is the summary of the run that is resumed, perhaps on another
+    device: its masks were drawn for each micro-batch, and it was evaluated on its validation rows.
     """
-    validation_tokens = 64_000.0
-    if budget.minutes is not None:
-        validation_tokens = 8_000 + 4_000 * budget.minutes
-    elif budget.tokens is not None:
-        validation_tokens = max(8_000, budget.tokens / 100)
+    begun = begun or {}
     return RowSettings(
         row_tokens=config.row_tokens,
         long_row_tokens=config.long_row_tokens if config.long_fraction > 0 else config.row_tokens,
         tokens_per_step=config.tokens_per_step,
         mask_prob=config.mask_prob,
-        validation_tokens=int(min(64_000, validation_tokens)),
+        validation_tokens=begun.get("validation_tokens") or _validation_tokens(budget, device, base),
         seed=config.seed,
-        micro_batch_tokens=micro_batch_tokens or _MICRO_BATCH_TOKENS[device],
+        micro_batch_tokens=begun.get("micro_batch_tokens") or _MICRO_BATCH_TOKENS[device],
         objective=config.objective if config.objective != "auto" else "masked",
         causal_share=config.causal_share or 0.0,
     )
+
+
+def _validation_tokens(budget: Budget, device: str, base: ModelConfig | None) -> int:
+    most = 64_000.0
+    if base is not None and cost.is_slow(base, device):
+        most = _SLOW_EVALUATION_FLOPS / (2 * cost.count_parameters(base))
+    if budget.minutes is not None:
+        most = min(most, 8_000 + 4_000 * budget.minutes)
+    elif budget.tokens is not None:
+        most = min(most, max(8_000, budget.tokens / 100))
+    return int(most)
 
 
 def predicted_fraction(config: PretrainConfig) -> float:
@@ -113,16 +133,20 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
-def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
+def optimizer_config(config: PretrainConfig, compute: Compute, base: ModelConfig | None = None) -> OptimizerConfig:
     """Rates and decay; the default peak rate of the matrices depends on the optimizer.
 
-    From a base it is the same: the rate rises to its full height again (arXiv:2403.08763; docs/experiments.md). Muon
-    computes in the precision of the model.
+    From a base it is the same, so that the rate rises to its full height again (arXiv:2403.08763), unless the base is a
+    public model of another scale, which such a rate would ruin (both: docs/experiments.md). Muon computes in the
+    precision of the model.
     """
+    rates, other_rate = _PEAK_RATES, _OTHER_RATE
+    if base is not None and base.hidden_size > _WIDE:
+        rates, other_rate = _WIDE_BASE_RATES, _WIDE_BASE_OTHER_RATE
     return OptimizerConfig(
         kind=config.optimizer,
-        matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
-        other_rate=_OTHER_RATE,
+        matrix_rate=config.learning_rate or rates[config.optimizer],
+        other_rate=other_rate,
         weight_decay=0.01,
         precision=compute.precision,
     )

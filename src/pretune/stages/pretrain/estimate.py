@@ -16,11 +16,11 @@ from pretune.model.config import ModelConfig
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import most_predicted_fraction
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
-from pretune.training.budget import CALIBRATION_STEPS, Budget, Pace
+from pretune.training.budget import Pace, calibration_steps
+from pretune.training.forecast import count_checkpoints
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.schedule import Plan
 
-STARTING_SECONDS = 4.0  # to load libraries and data, for each part of a run
 _COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
 _COMPILED_FRACTION = 0.9  # of an uncompiled update's time (docs/guide/performance.md)
 _VECTOR_SECONDS_PER_TOKEN = 1.0e-6
@@ -49,7 +49,7 @@ def seconds_before_plan(
 ) -> float:
     """Seconds of the initial vectors, of compiling, and of the calibration, after which the stage makes its plan."""
     step_seconds = uncompiled.short_step_seconds + (uncompiled.long_step_seconds if has_long_rows else 0.0)
-    seconds = (1 + CALIBRATION_STEPS) * step_seconds + 2 * uncompiled.evaluation_seconds
+    seconds = (1 + calibration_steps(model, compute.device)) * step_seconds + 2 * uncompiled.evaluation_seconds
     if compute.is_compiled:
         seconds += _COMPILING_SECONDS[has_compiled_before()]
     if config.initial_embedding == "vectors":
@@ -79,16 +79,13 @@ def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: i
 
 
 def disk_bytes(config: PretrainConfig, model: ModelConfig, plan: Plan, pace: Pace, tokenizer: int) -> int:
-    """Size of the stage's folder at its end: the model, the last two checkpoints, and the one before the decay, which
-    may be one of these.
+    """Size of the stage's folder at its end: the model and its checkpoints.
 
     Each of them includes the files of the tokenizer, of `tokenizer` bytes.
     """
-    every = pace.steps_in(config.checkpoint_minutes)
-    last_in_turn = (plan.steps - 1) // every * every
-    checkpoints = {plan.decay_start_step, max(plan.decay_start_step, last_in_turn), plan.steps}
+    checkpoints = count_checkpoints(plan, pace, config.checkpoint_minutes)
     each = cost.checkpoint_bytes(model, config.optimizer)
-    return len(checkpoints) * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
+    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
 
 
 def tokenizer_bytes(preprocessed: Path) -> int:
@@ -107,9 +104,3 @@ def estimate_fields(
         "objective": model.objective,
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
     }
-
-
-def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """The budget as given, and the tokens that the plan reaches with it."""
-    given = {name: value for name, value in vars(budget).items() if value is not None}
-    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}

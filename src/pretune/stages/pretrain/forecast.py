@@ -6,8 +6,7 @@ memory from their peak, the disk from the size of checkpoints.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pretune.compute.device import (
@@ -17,14 +16,12 @@ from pretune.compute.device import (
     refuse_without_compiler,
     use_threads,
 )
-from pretune.data.prefetch import Batches, feed
 from pretune.data.pretraining_data import Corpus
 from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.manifest import read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.base_model import fit_to_base, open_base, resolve_objective
 from pretune.stages.pretrain.choices import (
@@ -37,7 +34,6 @@ from pretune.stages.pretrain.choices import (
     shape_of,
 )
 from pretune.stages.pretrain.estimate import (
-    STARTING_SECONDS,
     disk_bytes,
     pace_on,
     seconds_before_plan,
@@ -46,43 +42,11 @@ from pretune.stages.pretrain.estimate import (
     vector_bytes,
 )
 from pretune.text.tokenizer.tokenizer import load_tokenizer
-from pretune.training.budget import Pace, median_seconds, plan_run
-from pretune.training.guard import Guard
-from pretune.training.loop import evaluate, train_steps
-from pretune.training.microbatch_split import MicrobatchSplit
+from pretune.training.budget import Pace, plan_run
+from pretune.training.forecast import STARTING_SECONDS, Forecast, trial_memory_bytes, trial_pace
 from pretune.training.objective import TokenObjective
-from pretune.training.optimizer import Optimizer
-from pretune.training.pretraining_run import CLIP_NORM
-from pretune.training.schedule import Plan
+from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import in_lanes
-
-_TRIAL_STEPS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What a pre-training will take, and the plan for its budget."""
-
-    size: str
-    parameters: int
-    compute: Compute
-    plan: Plan
-    step_seconds: float
-    seconds: float
-    memory_bytes: int
-    disk_bytes: int
-
-    def describe(self) -> list[str]:
-        """The forecast in sentences, with the measurement that it rests on."""
-        tokens, minutes = self.plan.steps * self.plan.tokens_per_step, self.seconds / 60
-        return [
-            f"{self.size}, {self.parameters:,} parameters, on {self.compute.describe()}: {self.plan.steps:,} updates, "
-            f"{tokens:,} tokens.",
-            f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
-            f"{self.disk_bytes / 1e6:.0f} MB of disk.",
-            f"This follows from trial updates on this machine, {self.step_seconds:.2f} s each, uncompiled; other work "
-            "on the machine makes everything take longer. Nothing was written.",
-        ]
 
 
 def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = None) -> Forecast:
@@ -100,21 +64,23 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
     base_model = None if base is None else open_base(base, config, source)
     config = fit_to_base(config, base_model)
     tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
-    rows = row_settings(config, budget, device_at_hand())
+    base_config = None if base_model is None else base_model.config
+    rows = row_settings(config, budget, device_at_hand(), base=base_config)
     corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end)
     compute = choose_compute(
         precision=config.precision,
         compile=config.compile,
         is_worth_compiling=is_worth_compiling(budget, corpus.tokens_per_epoch),
     )
-    if base_model is not None:
-        model_config = base_model.config
+    if base_config is not None:
+        model_config = base_config
     else:
         size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
         model_config = replace(PRESETS[size](tokenizer.vocab_size), objective=resolve_objective(config, None))
-    check_memory(model_config, config, corpus, compute.device, has_base=base_model is not None)
-    peak_before = peak_memory_bytes()
-    uncompiled = _measure_pace(model_config, config, corpus, compute)
+    check_memory(model_config, config, corpus, compute.device, has_base=base_config is not None)
+    peak_before = trial_memory_bytes(compute.device)
+    optimizer = optimizer_config(config, compute, base_config)
+    uncompiled = _measure_pace(model_config, config.seed, optimizer, corpus, compute)
     has_long_rows = corpus.long is not None
     before = STARTING_SECONDS + seconds_before_plan(
         config, model_config, compute, uncompiled, corpus.tokens_per_epoch, has_long_rows=has_long_rows
@@ -135,42 +101,23 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
         plan=plan,
         step_seconds=uncompiled.short_step_seconds,
         seconds=before + seconds_of_plan(plan, pace, config),
-        memory_bytes=max(peak_memory_bytes(), peak_before + vectors),
+        memory_bytes=max(trial_memory_bytes(compute.device), peak_before + vectors),
         disk_bytes=disk_bytes(config, model_config, plan, pace, tokenizer_bytes(preprocessed)),
     )
 
 
-def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute) -> Pace:
+def _measure_pace(
+    model_config: ModelConfig, seed: int, optimizer: OptimizerConfig, corpus: Corpus, compute: Compute
+) -> Pace:
     """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
     model = LanguageModel(model_config).to(compute.device)
-    initialize(model, config.seed)
+    initialize(model, seed)
     uncompiled = replace(compute, is_compiled=False)
-    objective = in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, uncompiled)
-    optimizer = Optimizer(model, optimizer_config(config, compute))
-
-    def seconds(rows: Batches) -> float:
-        steps = train_steps(
-            model,
-            objective,
-            optimizer,
-            feed(rows, compute.device),
-            rate=lambda _step: 1.0,
-            first_step=1,
-            clip_norm=CLIP_NORM,
-            guard=Guard(),
-            microbatch_split=MicrobatchSplit(),
-        )
-        return median_seconds(steps, _TRIAL_STEPS)
-
-    short = seconds(corpus.short_batches)
-    long = seconds(corpus.long_batches) if corpus.long is not None else short
-    first = [batch.to(compute.device) for batch in corpus.first_validation()]
-    evaluate(objective, first)
-    start = time.monotonic()
-    evaluate(objective, first)
-    batch_seconds = time.monotonic() - start
-    return Pace(
-        short_step_seconds=short,
-        long_step_seconds=long,
-        evaluation_seconds=batch_seconds * max(len(corpus.masked_validation), len(corpus.causal_validation)),
+    return trial_pace(
+        model,
+        in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, uncompiled),
+        Optimizer(model, optimizer),
+        corpus,
+        compute.device,
+        evaluation_rounds=max(len(corpus.masked_validation), len(corpus.causal_validation)),
     )

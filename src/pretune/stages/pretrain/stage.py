@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,17 @@ import torch
 from torch import nn
 
 from pretune.builtin_world.world import SUNRISE
-from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
+from pretune.compute.device import device_at_hand, refuse_without_compiler, use_threads
 from pretune.compute.ranks import Ranks, join_ranks, open_together
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
-from pretune.errors import InputDataError, OutOfResourcesError, UsageError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
-from pretune.runtime.atomic import remove_folder
-from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, check_hashes, hash_json, read_manifest
-from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PretrainConfig, to_identity
@@ -44,7 +40,6 @@ from pretune.stages.pretrain.choices import (
     shape_of,
 )
 from pretune.stages.pretrain.estimate import (
-    describe_budget,
     disk_bytes,
     estimate_fields,
     seconds_of_plan,
@@ -55,16 +50,15 @@ from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
-from pretune.training.budget import plan_run
+from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change
-from pretune.training.distributed_checkpoint import resume_together
 from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
-from pretune.training.schedule import Plan
 from pretune.training.threaded_objective import in_lanes
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 
 _NUM_PROBES = 6
 _PROBE_POOL = 2000  # validation documents from which the sentences are drawn
@@ -98,20 +92,9 @@ def pretrain(
     )
     if folder.is_finished:
         return folder.manifest
-    try:
-        read = (*SHARD_ENDINGS, TOKENIZER_NAME)
-        ranks.answer(lambda: check_hashes(Path(preprocessed), source, read), "comparing the token shards")
-        with stop_on_signals() as stop, ranks.naming_losses():
-            _Pretraining(Path(preprocessed), source, folder, config, ranks, base_model).run(stop)
-    except (InputDataError, OutOfResourcesError, UsageError):
-        # Refused before it began, so that the corrected command needs no --redo.
-        if ranks.is_first and not (folder.path / "checkpoints").is_dir():
-            folder.close()
-            remove_folder(folder.path)
-        raise
-    finally:
-        folder.close()
-        ranks.close_group()
+    read = (*SHARD_ENDINGS, TOKENIZER_NAME)
+    with at_training(folder, ranks, lambda: check_hashes(Path(preprocessed), source, read)) as stop:
+        _Pretraining(Path(preprocessed), source, folder, config, ranks, base_model).run(stop)
     return folder.manifest
 
 
@@ -136,14 +119,21 @@ class _Pretraining:
         self.budget = budget_of(config)
         self.corpus = Corpus(
             preprocessed,
-            # As the run began, even if it is resumed on another device.
-            row_settings(self.config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
+            row_settings(
+                self.config,
+                self.budget,
+                device_at_hand(),
+                base=None if base is None else base.config,
+                begun=folder.manifest.summary,
+            ),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
             RankSlice(rank=ranks.rank, size=ranks.size),
         )
         self.shape = shape_of(self.config, self.corpus)
-        self.compute = self._choose_compute()
+        self.compute = choose_compute_together(
+            ranks, self.config.precision, self.config.compile, is_worth_compiling=self._wants_compiling()
+        )
         self.model_config = self._choose_model()
         self.example = self._hide_example()
         self.samples = self._choose_samples()
@@ -157,35 +147,15 @@ class _Pretraining:
 
     def run(self, stop: StopFlag) -> None:
         """Resume or start, train to the end of the plan, save the model."""
-        training, was_begun = self.training, self.folder.is_resumed
-        restored = resume_together(
-            self.parallel,
-            training.folder,
-            training.optimizer,
-            self.folder.log,
-            was_begun=was_begun,
-            made_from=training.state.made_from,
-        )
+        restored = self.training.restore(was_begun=self.folder.is_resumed)
         if restored is not None:
             self._resume(restored)
         else:
             self._start()
-        training.train(stop)
+        self.training.train(stop)
         self._finish()
 
     # -- before the first step -----------------------------------------------------------------------------------
-
-    def _choose_compute(self) -> Compute:
-        """The device of this process; precision and compiling as chosen by the first process."""
-        config, ranks = self.config, self.ranks
-        own = choose_compute(
-            precision=config.precision,
-            compile=config.compile,
-            is_worth_compiling=self._wants_compiling(),
-            processes=ranks.size,
-        )
-        chosen = ("precision", "is_compiled")
-        return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
 
     def _choose_model(self) -> ModelConfig:
         objective = resolve_objective(self.config, None)  # which is known by now
@@ -241,23 +211,24 @@ class _Pretraining:
         training = PretrainingRun(
             self.model,
             self.objective,
-            optimizer_config(config, self.compute),
+            optimizer_config(config, self.compute, None if self.base is None else self.base.config),
             self.corpus,
             RunSettings(
                 evaluations=config.evaluations,
                 checkpoint_minutes=config.checkpoint_minutes,
                 minutes=self.budget.minutes,
                 device=self.compute.device,
+                calibration_steps=calibration_steps(self.model_config, self.compute.device),
             ),
             parallel=self.parallel,
-            folder=self.folder.path / "checkpoints",
+            folder=self.folder.path / CHECKPOINTS,
             tokenizer_folder=self.source_path,
             log=self.folder.log,
             measure=Measurement(self.model, self.objective, self.corpus, self.tokenizer, self.samples, self.parallel),
             start=start,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = self._noted_microbatch_split
+        training.state.microbatch_split.count = noted_split(self.folder)
         training.state.made_from = {**asdict(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         if self.base is not None:
             training.state.made_from["base"] = self.base.fingerprint[:12]
@@ -289,11 +260,11 @@ class _Pretraining:
                 with torch.no_grad():
                     embedding[ids] = vectors.to(embedding.device)
 
-        self.parallel.spread(write)
-        self.training.reset_optimizer()
+        self.training.set_weights(write)
 
     def _start(self) -> None:
         log = self.folder.log
+        refuse_too_few_updates(self.budget, self.shape, tokens_per_epoch=self.corpus.tokens_per_epoch)
         log.write(
             "stage_started",
             config=self.folder.manifest.config,
@@ -312,11 +283,14 @@ class _Pretraining:
             self.ranks.answer(self._build_vectors, "the initial vectors")
         self._initialize()
         pace = self.training.calibrate()
-        tokens, elapsed = self.corpus.tokens_per_epoch, self.training.elapsed()
-        make_plan = partial(plan_run, self.budget, self.shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
-        plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
-        micro_batch_tokens = self.corpus.settings.micro_batch_tokens
-        self.folder.note(plan=plan.to_dict(), size=self.size, micro_batch_tokens=micro_batch_tokens)
+        plan = self.training.make_plan(self.budget, self.shape, pace)
+        rows = self.corpus.settings
+        self.folder.note(
+            plan=plan.to_dict(),
+            size=self.size,
+            micro_batch_tokens=rows.micro_batch_tokens,
+            validation_tokens=rows.validation_tokens,
+        )
         log.write(
             "estimate",
             **estimate_fields(self.config, self.model_config, self.compute, self.corpus, pace),
@@ -351,14 +325,9 @@ class _Pretraining:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
         if self.base is not None:
             self.base.weights.clear()  # the checkpoint has later ones
-        self.training.resume(state, self._noted_microbatch_split)
+        self.training.resume(state, noted_split(self.folder))
         if self.compute.is_compiled:
             self.training.compile_again()
-
-    @property
-    def _noted_microbatch_split(self) -> int:
-        """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
-        return int(self.folder.manifest.summary.get("pieces", 1))
 
     def _finish(self) -> None:
         log, state = self.folder.log, self.training.state
@@ -369,21 +338,11 @@ class _Pretraining:
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
             log.write("example", text=self.example.text, **shown)
-        spent = {"seconds": self.training.elapsed(), "peak_memory_bytes": peak_memory_bytes()}
-        log.write(
-            "flow",
-            shape_in=[
-                {"name": "training documents", "value": self.corpus.num_documents},
-                {"name": "training tokens", "value": self.corpus.tokens_per_epoch},
-            ],
-            shape_out=[
-                {"name": "parameters", "value": cost.count_parameters(self.model_config)},
-                {"name": "tokens seen", "value": state.tokens},
-            ],
-            dropped=[],
-            **spent,
+        self.folder.log_flow(
+            {"training documents": self.corpus.num_documents, "training tokens": self.corpus.tokens_per_epoch},
+            {"parameters": cost.count_parameters(self.model_config), "tokens seen": state.tokens},
+            seconds=self.training.elapsed(),
         )
-        log.write("stage_finished", **spent)
         if self.ranks.is_first:
             self._save_seen()
         lineage = {} if self.base is None else {"base": self.base.describe()}

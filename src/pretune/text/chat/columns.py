@@ -59,6 +59,7 @@ def detect_columns(
     found = None if reply is not None else _find_messages(records[:SAMPLE_ROWS], columns, question)
     found = found or _find_pairs(columns, question, reply)
     if found is None:
+        _refuse_empty_lists(path, records, columns)
         raise InputDataError(
             f"{path} has no conversations that were recognised (its columns are {join_names(columns, 20)}); expected "
             "a list of messages, each with a role and a content, or a column of questions and one of replies: name "
@@ -76,6 +77,15 @@ def messages_of(record: Record, column: str) -> list[Any] | None:
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, list) else None
+
+
+def _refuse_empty_lists(path: str, records: Sequence[Record], columns: Sequence[str]) -> None:
+    for column in columns:
+        if all(messages_of(record, column) == [] for record in records):
+            raise InputDataError(
+                f"{path} has no conversations: every list in {column!r} is empty; expected messages in them, as in "
+                '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}.'
+            )
 
 
 def keys_of(messages: Sequence[Any]) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pretune.errors import InputDataError
 from pretune.text.chat.conversations import ROLES, Conversation, Message
 from pretune.text.chat.tokens import TURN_END, TURN_START, turn_end_id, turn_start_id
-from pretune.text.tokenizer.rows import share_out
+from pretune.text.tokenizer.rows import common_prefix_length, share_out
 from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
 
@@ -129,15 +129,9 @@ def _encode_messages(messages: Sequence[Message], tokenizer: Tokenizer) -> list[
     heads = dict(zip(ROLES, tokenizer.encode_inside([f"{role}\n" for role in ROLES]), strict=True))
     encoded = tokenizer.encode_inside([f"{message.role}\n{message.content}" for message in messages])
     return [
-        _EncodedMessage(message.role, ids, _count_equal(ids, heads[message.role]))
+        _EncodedMessage(message.role, ids, common_prefix_length(ids, heads[message.role]))
         for message, ids in zip(messages, encoded, strict=True)
     ]
-
-
-def _count_equal(ids: Sequence[int], others: Sequence[int]) -> int:
-    """The number of ids at the beginning that both have."""
-    pairs = enumerate(zip(ids, others, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(ids), len(others)))
 
 
 def _fit(messages: list[_EncodedMessage], marks: _Marks, max_seq_len: int) -> ChatRow | None:

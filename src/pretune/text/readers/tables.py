@@ -75,7 +75,7 @@ def iter_stream_records(
 ) -> Iterator[Record]:
     """The rows of an opened csv, tsv, json or jsonl stream; see `iter_records`. `header` names unnamed columns."""
     if stream.is_empty:
-        raise InputDataError(f"{stream.name} is empty; expected a table with a text column.")
+        raise InputDataError(f"{stream.name} is empty; expected a row for each text.")
     malformed = Malformed(stream.name, stream.findings)
     if kind in ("csv", "tsv"):
         yield from iter_delimited(stream, kind, columns, malformed, list(header) or None)

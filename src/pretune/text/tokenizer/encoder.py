@@ -24,7 +24,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class CleanTextEncoder:
-    """Encodes texts as `Tokenizer.encode` does, several times faster.
+    """Encodes texts as `Tokenizer.encode_documents` does, several times faster.
 
     No kind of tokenizer joins text across a blank, so a clean text (single blanks only, none at the ends) has the ids
     of its stretches, one after another. This is checked against the tokenizer itself on the first texts; if it fails,
@@ -48,11 +48,11 @@ class CleanTextEncoder:
         if self.is_exact and self._num_checked < TEXTS_TO_CHECK:
             self._check(texts[: TEXTS_TO_CHECK - self._num_checked])
         found = self._by_stretches(texts) if self.is_exact else None
-        return _flatten(self.tokenizer.encode_batch(texts)) if found is None else found
+        return _flatten(self.tokenizer.encode_documents(texts)) if found is None else found
 
     def _check(self, texts: Sequence[str]) -> None:
         found = self._by_stretches(texts)
-        ids, lengths = _flatten(self.tokenizer.encode_batch(texts))
+        ids, lengths = _flatten(self.tokenizer.encode_documents(texts))
         self.is_exact = found is not None and np.array_equal(found[0], ids) and np.array_equal(found[1], lengths)
         self._num_checked += len(texts)
 

@@ -18,7 +18,7 @@ TEXTS_TO_CHECK = 1000
 
 
 class CleanTextEncoding:
-    """Encodes clean texts as `Tokenizer.encode` does: with gigatoken if it can and agrees, otherwise by stretches.
+    """Encodes clean texts as `Tokenizer.encode_documents` does: with gigatoken if it can and agrees, else by stretches.
 
     The first thousand texts are also encoded by the tokenizer itself. If any ids differ, or if the library fails then
     or later, `is_refused` is true and the library is not used again.

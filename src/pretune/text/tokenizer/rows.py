@@ -83,3 +83,9 @@ def share_out(room: int, first: int, second: int) -> tuple[int, int]:
     if second <= room - half:
         return room - second, second
     return half, room - half
+
+
+def common_prefix_length(ids: Sequence[int], others: Sequence[int]) -> int:
+    """The number of ids at the beginning that both have."""
+    pairs = enumerate(zip(ids, others, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(ids), len(others)))

@@ -2,6 +2,7 @@
 
 What a text is put between is what the tokenizer's post-processor adds ([CLS] ... [SEP], <s> ... </s>, or nothing); the
 other roles are read from the settings that transformers keeps beside the tokenizer, and then guessed from usual names.
+Many tokenizers of models that write add no end, but name one: their documents were joined with it in pre-training.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pretune.errors import CorruptModelError
 
 NONE = -1  # the id of a role that no token has
 SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+_END = "eos"  # as transformers calls the token that ends a text
 _USUAL_NAMES = {
     "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>"),
     "mask": ("[MASK]", "<mask>", "<|mask|>"),
@@ -27,11 +29,16 @@ _USUAL_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialTokens:
-    """Ids by role, NONE for a role without a token, and all ids that stand for no text."""
+    """Ids by role, NONE for a role without a token, and all ids that stand for no text.
+
+    `bos` and `eos` are what the tokenizer puts around a text. `end` is what ends a document: `eos`, or else the token
+    that the settings name as the end of a text.
+    """
 
     pad: int
     bos: int
     eos: int
+    end: int
     mask: int
     unk: int
     all: frozenset[int]
@@ -43,6 +50,7 @@ def find_special_tokens(backend: tokenizers.Tokenizer, folder: Path) -> SpecialT
     Raises CorruptModelError if the settings beside the tokenizer are damaged.
     """
     names = _read_names(folder)
+    named_end = _find(backend, [names.get(_END)])
     ids = {role: _find(backend, [names.get(role), *usual]) for role, usual in _USUAL_NAMES.items()}
     before, after = _around_text(backend)
     special = {token_id for token_id, token in backend.get_added_tokens_decoder().items() if token.special}
@@ -50,7 +58,13 @@ def find_special_tokens(backend: tokenizers.Tokenizer, folder: Path) -> SpecialT
     pad = next(found for found in (ids["pad"], eos, 0) if found != NONE)
     everything = special | {*before, *after, *ids.values()} - {NONE}
     return SpecialTokens(
-        pad=pad, bos=bos, eos=eos, mask=ids["mask"], unk=ids["unk"], all=frozenset(everything | ({pad} - {0}))
+        pad=pad,
+        bos=bos,
+        eos=eos,
+        end=named_end if eos == NONE else eos,
+        mask=ids["mask"],
+        unk=ids["unk"],
+        all=frozenset(everything | ({pad} - {0})),
     )
 
 
@@ -85,7 +99,9 @@ def _read_names(folder: Path) -> dict[str, str]:
         try:
             fields = json.loads(file.read_text(encoding="utf-8"))
             names |= {
-                role: name for role in _USUAL_NAMES if (name := _name_of(fields.get(f"{role}_token"))) is not None
+                role: name
+                for role in (*_USUAL_NAMES, _END)
+                if (name := _name_of(fields.get(f"{role}_token"))) is not None
             }
         except (ValueError, AttributeError) as error:
             raise CorruptModelError(f"{file} is damaged ({str(error)[:120]}); restore it from a copy.") from error

@@ -71,7 +71,8 @@ class Tokenizer:
     """A trained tokenizer. Special tokens typed in a text are plain text, except in `encode_for_fill`.
 
     `bos_id` and `eos_id` are what a text is put between: [BOS] and [EOS], or a foreign tokenizer's [CLS] and [SEP], <s>
-    and </s>. They and `mask_id` are -1 if a foreign tokenizer has no such token.
+    and </s>. They and `mask_id` are -1 if a foreign tokenizer has no such token. `end_id` ends a document of a corpus:
+    it is `eos_id`, or, if nothing is put after a text, the token that a foreign tokenizer names as its end; -1 if none.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, foreign: SpecialTokens | None = None) -> None:
@@ -83,9 +84,11 @@ class Tokenizer:
         if foreign is None:
             names = (PAD, BOS, EOS, MASK)
             self.pad_id, self.bos_id, self.eos_id, self.mask_id = (self._special_id(name) for name in names)
+            self.end_id = self.eos_id
             self.unk_id: int | None = None if self.kind == "bpe" else backend.token_to_id(UNK)
         else:
             self.pad_id, self.bos_id, self.eos_id, self.mask_id = foreign.pad, foreign.bos, foreign.eos, foreign.mask
+            self.end_id = foreign.end
             self.unk_id = None if foreign.unk == NONE else foreign.unk
             self.vocab_size = max([self.vocab_size, *(i + 1 for i in foreign.all)])
 
@@ -145,6 +148,11 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, each between [BOS] and [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+
+    def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many documents of a corpus: like those of texts, but each ends with `end_id`, if there is one."""
+        end = [self.end_id] if self.eos_id == NONE != self.end_id else []
+        return [encoding.ids + end for encoding in self.backend.encode_batch_fast(list(texts))]
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Ids of many pairs of texts: [BOS] first [EOS] second [EOS]."""

@@ -1,0 +1,55 @@
+"""The arithmetic of the estimates of a tuning on conversations: a pace and a plan in; seconds and disk out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pretune.model import cost
+from pretune.model.lora import lora_layers
+from pretune.model.transformer import LanguageModel
+from pretune.settings import ChatTuningConfig
+from pretune.stages.chat_tuning.conversations import ChatCorpus
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.training.budget import Pace
+from pretune.training.checkpoint import trained_tensors
+from pretune.training.forecast import count_checkpoints
+from pretune.training.schedule import Plan
+
+_BYTES = 4
+
+
+def seconds_of_test(corpus: ChatCorpus, pace: Pace) -> float:
+    """Seconds to measure the test conversations once."""
+    return pace.evaluation_seconds * len(corpus.test) / len(corpus.validation)
+
+
+def seconds_before_plan(corpus: ChatCorpus, pace: Pace, calibration_steps: int) -> float:
+    """Seconds of measuring the base and of the calibration, after which the stage makes its plan."""
+    steps = (1 + calibration_steps) * pace.short_step_seconds
+    return seconds_of_test(corpus, pace) + steps + 2 * pace.evaluation_seconds
+
+
+def seconds_of_plan(plan: Plan, pace: Pace, config: ChatTuningConfig, corpus: ChatCorpus) -> float:
+    """Seconds from the plan to the end: its updates, its evaluations with that of the base, and the test."""
+    return pace.seconds(plan, config.evaluations + 1) + seconds_of_test(corpus, pace)
+
+
+def disk_bytes(config: ChatTuningConfig, model: LanguageModel, plan: Plan, pace: Pace, prepared: Path) -> int:
+    """The most disk space that the stage needs at once, when it saves the model beside its last checkpoints.
+
+    A checkpoint has the weights that are trained, their state in the optimizer, and the best weights so far; that of a
+    model without frozen weights has the files of the tokenizer, too.
+    """
+    tokenizer = sum((prepared / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
+    num_weights = cost.count_parameters(model.config)
+    if config.from_scratch:
+        each = cost.checkpoint_bytes(model.config, "muon") + _BYTES * num_weights + tokenizer
+    else:
+        num_trained = sum(tensor.numel() for tensor in trained_tensors(model).values())
+        is_whole = all(parameter.requires_grad for parameter in model.parameters())
+        each = 4 * _BYTES * num_trained + (tokenizer if is_whole else 0)
+    adapter = _BYTES * sum(layer.lora_a.numel() + layer.lora_b.numel() for layer in lora_layers(model).values())
+    if adapter:
+        adapter += tokenizer
+    checkpoints = count_checkpoints(plan, pace, config.checkpoint_minutes)
+    return checkpoints * each + _BYTES * num_weights + tokenizer + adapter
