@@ -31,11 +31,12 @@ def test_the_rate_is_lower_for_a_wide_model_and_higher_with_lora() -> None:
     assert rate_of(SMOL, learning_rate=0.123) == 0.123
 
 
-def test_only_from_scratch_is_muon_used() -> None:
+def test_only_from_scratch_is_muon_used_and_not_where_updates_are_slow() -> None:
     compute = choose_compute(precision="fp32", compile="off")
     configs = (ChatTuningConfig(), ChatTuningConfig(adapter="lora"), ChatTuningConfig(from_scratch=True))
     kinds = [choices.optimizer_config(config, SMALL, compute).kind for config in configs]
     assert kinds == ["adamw", "adamw", "muon"]
+    assert choices.optimizer_config(ChatTuningConfig(from_scratch=True), SMOL, compute).kind == "adamw"
 
 
 def test_alpha_is_twice_the_rank_and_all_matrices_are_corrected() -> None:

@@ -20,6 +20,7 @@ _NARROW = 512  # hidden units, up to which a model is one of our own sizes
 # Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
 _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
+_SLOW_SCRATCH_RATE = 1e-3  # AdamW's, for a large model without a GPU
 _WEIGHT_DECAY = 0.01
 _MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
@@ -47,15 +48,19 @@ def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Comp
 
     Muon makes all singular values of an update equal. That suits a matrix that is learned as a whole; in LoRA each
     factor is only meaningful together with the other one, which starts at zero, and the published rates are for AdamW.
+    Its cost does not depend on the tokens, so without a GPU it would double the time of a large model's small updates.
     """
     is_wide = model.hidden_size > _NARROW
-    if config.from_scratch:
+    is_muon = config.from_scratch and not cost.is_slow(model, compute.device)
+    if is_muon:
         matrix_rate, other_rate = config.learning_rate or _SCRATCH_RATES[0], _SCRATCH_RATES[1]
+    elif config.from_scratch:
+        matrix_rate = other_rate = config.learning_rate or _SLOW_SCRATCH_RATE
     else:
         rates = _LORA_RATES if config.adapter == "lora" else _FULL_RATES
         matrix_rate = other_rate = config.learning_rate or rates[is_wide]
     return OptimizerConfig(
-        kind="muon" if config.from_scratch else "adamw",
+        kind="muon" if is_muon else "adamw",
         matrix_rate=matrix_rate,
         other_rate=other_rate,
         weight_decay=0.0 if config.adapter == "lora" else _WEIGHT_DECAY,
