@@ -36,9 +36,16 @@ PROTECTED = "held-out.jsonl"
 _FEWEST_UPDATES = 25  # of a training with a small budget in tokens: its updates become smaller
 _FEWEST_TOKENS_PER_STEP = 256
 _EVALUATIONS = 8  # of pre-training further, as in fine-tuning
-# Pre-training a large base further without a GPU: an update of 4,096 tokens would take it most of a minute, and Muon,
-# whose cost does not depend on the tokens, three times as long as all the rest.
-_SLOW_TOKENS_PER_STEP, _SLOW_EVALUATIONS = 1024, 4
+# Pre-training a large base further without a GPU: an update of 4,096 tokens would take it most of a minute, and Muon
+# would double the time of smaller ones. It has learned to use more context than rows of 64 tokens have; rows of two
+# lengths would be two things to time.
+_SLOW_SETTINGS: dict[str, Any] = {
+    "optimizer": "adamw",
+    "tokens_per_step": 1024,
+    "row_tokens": 256,
+    "long_fraction": 0.0,
+    "evaluations": 4,
+}
 _BATCH = 32  # conversations per update at most, if the budget is in tokens
 Say = Callable[[str], None]
 
@@ -205,12 +212,7 @@ class _Strategies:
         folder, part = self._folder("pretrain", seed), config.domain_fraction
         settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
         if self._is_slow:
-            settings = replace(
-                settings,
-                optimizer="adamw",
-                tokens_per_step=_SLOW_TOKENS_PER_STEP,
-                evaluations=_SLOW_EVALUATIONS,
-            )
+            settings = replace(settings, **_SLOW_SETTINGS)
         if config.tokens is not None:
             tokens = max(1, round(config.tokens * part))
             per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))
