@@ -18,7 +18,7 @@ _EPOCHS = 3
 _BATCH, _SMALL_BATCH = 32, 8  # conversations; small if an update takes long
 _NARROW = 512  # hidden units, up to which a model is one of our own sizes
 # Peak rates by (narrow, wide).
-_FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
+_FULL_RATES, _LORA_RATES = (3e-3, 2e-4), (5e-3, 1e-3)
 _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
 _SLOW_SCRATCH_RATE = 1e-3  # AdamW's, for a large model without a GPU
 _WEIGHT_DECAY = 0.01
