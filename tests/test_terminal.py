@@ -165,6 +165,14 @@ def test_a_place_keeps_its_end(value: str, limit: int, shown: str) -> None:
     assert place(value, limit) == shown
 
 
+def test_a_short_word_of_a_cell_that_wraps_stays_whole() -> None:
+    """Beside wide columns, "fine-tuned" was written as "fine-tun" and "ed"."""
+    columns = [Column("way", wraps=True), *[Column("a heading of its own", "right") for _ in range(3)]]
+    text = to_text(table(columns, [["pre-trained, then fine-tuned", "1", "2", "3"]], Page(width=76)), Page(width=76))
+    assert "fine-tuned" in text
+    assert max(map(len, text.splitlines())) <= 76
+
+
 def test_a_table_too_wide_for_its_page_is_cut_visibly() -> None:
     columns = [Column("first", "right"), Column("second", "right")]
     assert to_text(table(columns, [["1234567890", "0.123456789"]], Page(15)), Page(15)) == (

@@ -266,8 +266,8 @@ class _Strategies:
         return {
             FURTHER: f"What may explain it: {fell} while it was pre-trained further.",
             FINETUNED: (
-                f"What may explain it: {fell} while it was pre-trained further, but that left {minutes['epochs']:.1f} "
-                f"passes over the conversations instead of {passes['epochs']:.1f}."
+                f"What may explain it: {fell} while it was pre-trained further, but that left {minutes['epochs']:.2g} "
+                f"passes over the conversations instead of {passes['epochs']:.2g}."
             ),
             SCRATCH: (
                 "What may explain it: what the base had learned did not help to predict these replies, and a network "
@@ -283,7 +283,7 @@ def _describe_tuning(kind: str, tuned: Manifest, further: Manifest | None) -> st
     first = "" if further is None else f"{further.summary['tokens']:,} tokens of the domain, then "
     kept = f"the weights of update {summary['best_step']:,} were kept"
     return (
-        f"{names[kind]}: {first}{summary['epochs']:.1f} passes over the conversations in {summary['steps']:,} updates; "
+        f"{names[kind]}: {first}{summary['epochs']:.2g} passes over the conversations in {summary['steps']:,} updates; "
         f"{kept}."
     )
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 DEFAULT_WIDTH = 100
 NARROWEST, WIDEST = 60, 140  # columns; a narrower terminal breaks the lines itself
+_WHOLE_WORD = 12  # columns of a cell that wraps: words up to this length are not broken
 NARROW = 76  # columns below which tables drop or wrap what they can
 ROOMY = 96  # columns from which tables show columns that are only nice to have
 Lines = list[Text]
@@ -158,15 +159,22 @@ def paragraph(text: str, page: Page, *, indent: int = 0, first: str = "", style:
     return lines
 
 
+def _text_of(cell: str | Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
 def table(columns: Sequence[Column], rows: Iterable[Row], page: Page, *, indent: int = 1) -> Lines:
     """A table with a header and two blanks between columns, never wider than the page.
 
     If wrapping the `wraps` columns is not enough to fit, the others are cut, with an ellipsis.
     """
+    rows = list(rows)
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
+    for place, column in enumerate(columns):
         overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
-        grid.add_column(justify=column.align, no_wrap=not column.wraps, overflow=overflow)
+        words = [word for row in rows for word in _text_of(row[place]).split()] if column.wraps else []
+        whole = min(_WHOLE_WORD, max(map(len, words), default=0)) or None  # columns that are kept for words
+        grid.add_column(justify=column.align, no_wrap=not column.wraps, overflow=overflow, min_width=whole)
     grid.add_row(*(Text(column.title, style="bold") for column in columns))
     grid.add_row(*(Rule(style="dim") for _ in columns))
     for row in rows:

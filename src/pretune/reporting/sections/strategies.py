@@ -53,7 +53,7 @@ def _losses(found: Strategies, page: Page) -> Lines:
     has_more = page.width >= NARROW
     columns = [Column("strategy", wraps=True)]
     for place, held_out in enumerate(found.held_out[: len(best)]):
-        columns.append(Column(f"loss, {clean(held_out.name, 16)}", "right"))
+        columns.append(Column(f"loss, {clean(held_out.name, 11)}", "right"))
         if has_more:
             columns += [Column("95 % interval", "right"), *([] if place else [Column("perplexity", "right")])]
     if has_more:
