@@ -11,6 +11,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.errors import ModelError, UsageError
 from pretune.model import cost
+from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
 from pretune.stages.prepare_chat import prepare_chat
@@ -85,6 +86,9 @@ def test_a_large_base_without_a_gpu_goes_on_in_small_updates_of_adamw(
     assert settings["optimizer"] == "adamw"
     assert settings["tokens_per_step"] == 1024  # 2,400 elsewhere
     assert settings["evaluations"] < 8
+    [found] = [event for event in read_events(out / "strategies") if event["event"] == "strategies"]
+    assert "base" in found["base"]
+    assert str(tmp_path) not in json.dumps(found)  # a page with a path of the machine fails its own check
 
 
 def test_a_masked_base_is_refused_before_anything_is_trained(

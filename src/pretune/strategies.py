@@ -42,7 +42,7 @@ _EVALUATIONS = 8  # of pre-training further, as in fine-tuning
 _SLOW_SETTINGS: dict[str, Any] = {
     "optimizer": "adamw",
     "tokens_per_step": 1024,
-    "row_tokens": 256,
+    "row_tokens": 256,  # or as many as it reads
     "long_fraction": 0.0,
     "evaluations": 4,
 }
@@ -100,6 +100,7 @@ class _Strategies:
     redo: bool
     say: Say
     _is_slow: bool = False
+    _max_seq_len: int = 0
 
     @property
     def seeds(self) -> range:
@@ -118,7 +119,8 @@ class _Strategies:
             raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
         # It refuses a base that only fills in masked words.
         session = load_chat_session(read_base_folder(local_folder(self.base)).path)
-        self._is_slow = cost.is_slow(session.generator.model.config, device_at_hand())
+        model = session.generator.model.config
+        self._is_slow, self._max_seq_len = cost.is_slow(model, device_at_hand()), model.max_seq_len
 
     # -- the four ways -------------------------------------------------------------------------------------------
 
@@ -213,6 +215,7 @@ class _Strategies:
         settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
         if self._is_slow:
             settings = replace(settings, **_SLOW_SETTINGS)
+            settings = replace(settings, row_tokens=min(settings.row_tokens, self._max_seq_len))
         if config.tokens is not None:
             tokens = max(1, round(config.tokens * part))
             per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))
@@ -255,7 +258,7 @@ class _Strategies:
         """What the base is, and what its own pre-training has cost, as far as its folder says."""
         summary = read_base_folder(local_folder(self.base)).summary
         known = f" It was pre-trained on {summary['tokens']:,} tokens." if summary.get("tokens") else ""
-        return f"The base is {self.base}.{known}"
+        return f"The base is {self.base.resolve().name}.{known}"  # a page names no place on the machine
 
     def reasons(self, further: Candidate) -> dict[str, str]:
         """What was measured that may explain a result, by the strategy that turned out best."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pretune.run_trace.headline import points_interval, signed_points
+from pretune.run_trace.headline import points_interval, signed_points, write_headline
+from pretune.trace_schema import Phases, Strategies
 
 
 def without(run: Any, *stages: str) -> Any:
@@ -80,6 +81,17 @@ def test_text_alone_is_counted(full_run: Any) -> None:
     assert card.headline == (
         "The stage preprocess is finished: 186,940 train documents, 2,610,441 train tokens, 3,815 validation documents."
     )
+
+
+@pytest.mark.parametrize("rest", [" Its loss is lower by 0.290 nats.", ""])
+def test_the_headline_of_a_comparison_of_strategies_is_its_first_sentence(rest: str) -> None:
+    strategies = Strategies(
+        budget="500 tokens each.", base="", held_out=[], strategies=[], reference_style=None, verdicts=[],
+        conclusion=f"Best here: fine-tuning.{rest}", reason="Because.", coverage="", answers=[], notice=None,
+    )  # fmt: skip
+    headline = write_headline([], Phases(pretrain=None, finetune=None, scratch=None), None, strategies)
+    assert headline.sentence == "Best here: fine-tuning."
+    assert headline.detail == f"{rest.strip()} Because. 500 tokens each.".strip()
 
 
 def test_points_have_a_true_minus_and_no_minus_zero() -> None:

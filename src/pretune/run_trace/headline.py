@@ -32,7 +32,9 @@ def write_headline(
     If linear models are stacked on the network, the model as delivered is named, too.
     """
     if strategies is not None:
-        return Headline(sentence=strategies.conclusion, detail=f"{strategies.reason} {strategies.budget}".strip())
+        first, stop, rest = strategies.conclusion.partition(". ")
+        detail = " ".join(filter(None, [rest, strategies.reason, strategies.budget]))
+        return Headline(sentence=first + stop.strip(), detail=detail)
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
