@@ -8,9 +8,10 @@ rows, bf16 and compiled code where the chip has it, and what a search at equal s
 Their model is transformers' EuroBERT with the layers, width and vocabulary that ours has: the same architecture, so
 that recipe and code make the difference. It is better with little time than a BERT of that size.
 
-A schedule has to know its end, so every contender is trained anew, with a whole schedule, for 1, 2, 5 and 10 times the
-minutes, up to --most, until it reaches the mean of ours. The result is an interval ("more than 2x, at most 5x"), and
-between its ends the accuracy is taken to be linear in the logarithm of the time. Where there is a choice, it is theirs:
+A schedule has to know its end, so every contender is trained from scratch, with a whole schedule, for 1, 2, 5 and 10
+times the minutes, up to --most, until it reaches the mean of ours. The result is an interval ("more than 2x, at most
+5x"), and between its ends the accuracy is taken to be linear in the logarithm of the time.
+Where there is a choice, it is theirs:
 of ours the whole command counts, with its imports, initial vectors, calibration, evaluations and files, of theirs only
 the call that trains, compiling included; the search does not count, and it reads the rows that decide; of rows of 64
 and of 512 tokens, those count with which theirs does better. One process runs at a time, contenders by turns, and each

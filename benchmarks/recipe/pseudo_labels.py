@@ -35,8 +35,8 @@ def select(scores: FloatArray) -> tuple[IntArray, FloatArray]:
 
 
 def label(log_odds: FloatArray, reviews: IntArray, weight: float, shuffle: str | None) -> tuple[IntArray, FloatArray]:
-    """Rows (R,) and soft targets (R,) of sentences (N,). `shuffle` is a control: "reviews" deals the sentences out to
-    reviews anew before smoothing, "labels" deals the targets out to the rows."""
+    """Rows (R,) and soft targets (R,) of sentences (N,). `shuffle` is a control: "reviews" assigns the sentences to
+    random reviews before smoothing, "labels" assigns the targets to random rows."""
     if shuffle == "reviews":
         reviews = generator(0, "recipe shuffle reviews").permutation(reviews)
     rows, targets = select(smooth(log_odds, reviews, weight))

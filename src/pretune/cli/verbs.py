@@ -212,7 +212,7 @@ VERBS = {
     )
 }
 
-# They write the folder of a stage: the same command, given again, resumes. The others begin anew.
+# They write the folder of a stage, so the same command resumes. The others start from the beginning.
 RESUMING_VERBS = ("run", "split", "collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
 
 

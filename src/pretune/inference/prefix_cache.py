@@ -12,8 +12,8 @@ from pretune.text.tokenizer.rows import common_prefix_length
 class PrefixCache:
     """The tokens that a model has read, with their keys and values, kept from one continuation to the next.
 
-    Positions are counted from the beginning of the text, so what follows the first token that differs is read anew. One
-    continuation uses it at a time.
+    Positions are counted from the beginning of the text, so everything from the first token that differs is read again.
+    One continuation uses it at a time.
     """
 
     def __init__(self, transformer: Transformer) -> None:

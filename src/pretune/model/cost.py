@@ -6,6 +6,8 @@ from pretune.model.config import ModelConfig
 
 _BYTES = 4
 _LARGE = 30_000_000  # parameters
+_WIDE = 512  # hidden units
+_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 1.5e12, 3e15  # a quarter of a minute on two cores; seconds
 
 
 def count_block_parameters(config: ModelConfig) -> int:
@@ -20,6 +22,17 @@ def count_parameters(config: ModelConfig) -> int:
     """All weights of a language model; tied embeddings count once."""
     tables = 1 if config.tie_word_embeddings else 2
     return count_block_parameters(config) + tables * config.vocab_size * config.hidden_size + config.hidden_size
+
+
+def is_wide(config: ModelConfig) -> bool:
+    """Whether a model is wider than our own small ones, so that it takes lower rates: most public models."""
+    return config.hidden_size > _WIDE
+
+
+def evaluation_tokens(config: ModelConfig, device: str) -> int:
+    """The most tokens that an evaluation can read without taking long."""
+    flops = _CPU_EVALUATION_FLOPS if device == "cpu" else _GPU_EVALUATION_FLOPS
+    return int(flops / (2 * count_parameters(config)))
 
 
 def is_slow(config: ModelConfig, device: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pretune.model import cost
 from pretune.model.config import ForeignConfig, ModelConfig
 from pretune.training.few_labels import least_updates
 
@@ -15,7 +16,6 @@ SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fai
 RATES = (5e-4, 1.5e-3)  # of pretune's own small models
 # At higher ones they lose what they know. The first is used where none is chosen: for few rows, so for few updates.
 SMALL_FOREIGN_RATES, WIDE_RATES = (3e-4, 1e-4), (3e-5, 1e-4)
-_WIDE = 512  # hidden units
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
 _MANY_TOKENS = 2e6  # above this, one seed is the default
@@ -39,7 +39,7 @@ class PlannedTrial:
 
 def default_rates(config: ModelConfig) -> tuple[float, ...]:
     """The peak rates that are tried for a base, by its width and by whether transformers computes it."""
-    if config.hidden_size > _WIDE:
+    if cost.is_wide(config):
         return WIDE_RATES
     return SMALL_FOREIGN_RATES if isinstance(config, ForeignConfig) else RATES
 

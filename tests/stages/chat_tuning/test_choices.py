@@ -52,7 +52,7 @@ def test_a_large_model_on_a_cpu_has_small_updates() -> None:
     assert choices.batch_size_of(ChatTuningConfig(), SMOL, "cpu") == 8
     assert choices.batch_size_of(ChatTuningConfig(), SMOL, "cuda") == 32
     assert choices.batch_size_of(ChatTuningConfig(batch_size=5), SMOL, "cpu") == 5
-    assert choices.evaluation_tokens(SMOL, "cpu") < 16_000 < choices.evaluation_tokens(SMALL, "cpu")
+    assert cost.evaluation_tokens(SMOL, "cpu") < 16_000 < cost.evaluation_tokens(SMALL, "cpu")
 
 
 def test_what_is_frozen_needs_no_gradient_and_no_moments() -> None:

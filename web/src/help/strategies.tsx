@@ -1,11 +1,11 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
-import { type Forest, ForestAxis, ForestRow, forestScale } from "../charts/small.tsx";
 import { Fold } from "../fold.tsx";
-import { capital, count, fixed, nats, or, percent, pValue, THIN_SPACE, typeset } from "../format.ts";
+import { capital, count, fixed, nats, or, percent, THIN_SPACE, typeset } from "../format.ts";
 import { Lead, Part } from "../section.tsx";
 import { isolated, Plain, UserText } from "../text.tsx";
 import type { AnsweredQuestion, ReplyStyle, Strategies as Found, Strategy, Verdict } from "../trace.ts";
+import { VerdictTable } from "./verdict_table.tsx";
 
 const REFERENCE = "held-out replies";
 const SHOWN_QUESTION = 120; // characters, while it is folded
@@ -103,70 +103,40 @@ function LossTable({ found }: { found: Found }) {
 
 /** Every verdict as a row, by the conversations it is about; a hollow mark is no clear difference. */
 function Differences({ found }: { found: Found }) {
-  const forest = forestScale(found.verdicts.flatMap((verdict) => [verdict.low, verdict.high]));
   const slices = [...new Set(found.verdicts.map((verdict) => verdict.slice))];
   return (
     <Part
       title="Which differences are clear"
       sentence={`How much lower the loss is on the same conversations, with its 95${THIN_SPACE}% interval; where that holds zero, no difference is claimed. ${typeset(found.coverage)}`}
     >
-      <table class="verdicts">
-        <caption class="unseen">Differences, by the conversations</caption>
-        <thead>
-          <tr>
-            <th scope="col">Strategies</th>
-            <th scope="col" class="forest-cell">
-              <span class="unseen">Picture of the interval</span>
-              <ForestAxis forest={forest} write={signed} />
-            </th>
-            <th scope="col" class="number">
-              Nats
-            </th>
-            <th scope="col" class="number">
-              95 % interval
-            </th>
-            <th scope="col" class="number">
-              Test
-            </th>
-          </tr>
-        </thead>
-        {slices.map((slice) => (
-          <tbody>
-            <tr class="phase-row">
-              <th scope="rowgroup" colSpan={5}>
-                On <UserText text={slice ?? found.held_out[0]?.name ?? "the held-out conversations"} limit={60} />
-              </th>
-            </tr>
-            {found.verdicts
-              .filter((verdict) => verdict.slice === slice)
-              .map((verdict) => (
-                <Difference verdict={verdict} forest={forest} found={found} />
-              ))}
-          </tbody>
-        ))}
-      </table>
+      <VerdictTable
+        caption="Differences, by the conversations"
+        subject="Strategies"
+        unit="Nats"
+        groups={slices.map((slice) => ({
+          title: (
+            <>
+              On <UserText text={slice ?? found.held_out[0]?.name ?? "the held-out conversations"} limit={60} />
+            </>
+          ),
+          verdicts: found.verdicts.filter((verdict) => verdict.slice === slice),
+        }))}
+        describe={(verdict) => <Between verdict={verdict} found={found} />}
+        axisLabel={signed}
+        difference={(value) => signed(value, 3)}
+        range={(low, high) => `${signed(low, 3)} to ${signed(high, 3)}`}
+      />
     </Part>
   );
 }
 
-function Difference({ verdict, forest, found }: { verdict: Verdict; forest: Forest; found: Found }) {
-  const isClear = verdict.outcome !== "no clear difference";
+function Between({ verdict, found }: { verdict: Verdict; found: Found }) {
   const [one = "", other = ""] = verdict.between;
   return (
-    <tr>
-      <th scope="row" class="verdict-text">
-        <b>{capital(nameOf(found, one))}</b>, against {nameOf(found, other)}
-        {isClear ? "" : ": no clear difference"}
-      </th>
-      <td class="forest-cell">
-        <ForestRow forest={forest} value={verdict.difference} low={verdict.low} high={verdict.high} isClear={isClear} />
-      </td>
-      <td class="number points">
-        <b>{signed(verdict.difference, 3)}</b>
-      </td>
-      <td class="number interval-text">{`${signed(verdict.low, 3)} to ${signed(verdict.high, 3)}`}</td>
-      <td class="number p-value">{or(verdict.p_value, pValue)}</td>
-    </tr>
+    <>
+      <b>{capital(nameOf(found, one))}</b>, against {nameOf(found, other)}
+      {verdict.outcome === "no clear difference" ? ": no clear difference" : ""}
+    </>
   );
 }
 

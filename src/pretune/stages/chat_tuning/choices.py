@@ -16,7 +16,6 @@ from pretune.training.optimizer import OptimizerConfig
 _WARMUP_FRACTION, _DECAY_FRACTION = 0.05, 0.5
 _EPOCHS = 3
 _BATCH, _SMALL_BATCH = 32, 8  # conversations; small if an update takes long
-_NARROW = 512  # hidden units, up to which a model is one of our own sizes
 # Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (3e-3, 2e-4), (5e-3, 1e-3)
 _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
@@ -24,7 +23,6 @@ _SLOW_SCRATCH_RATE = 1e-3  # AdamW's, for a large model without a GPU
 _WEIGHT_DECAY = 0.01
 _MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
-_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 1.5e12, 3e15  # a quarter of a minute on two cores; seconds
 _MOST_EVALUATION_TOKENS = 64_000
 
 
@@ -50,7 +48,7 @@ def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Comp
     factor is only meaningful together with the other one, which starts at zero, and the published rates are for AdamW.
     Its cost does not depend on the tokens, so without a GPU it would double the time of a large model's small updates.
     """
-    is_wide = model.hidden_size > _NARROW
+    is_wide = cost.is_wide(model)
     is_muon = config.from_scratch and not cost.is_slow(model, compute.device)
     if is_muon:
         matrix_rate, other_rate = config.learning_rate or _SCRATCH_RATES[0], _SCRATCH_RATES[1]
@@ -87,7 +85,7 @@ def choose_shape(
         micro_batch_tokens=fit_memory(
             model, num_optimized, chat.row_tokens, step_tokens, chat.supervised_fraction, device
         ),
-        evaluation_tokens=evaluation_tokens(model, device),
+        evaluation_tokens=min(_MOST_EVALUATION_TOKENS, cost.evaluation_tokens(model, device)),
     )
 
 
@@ -101,12 +99,6 @@ def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
         evaluations=config.evaluations,
         smaller="--batch-size",
     )
-
-
-def evaluation_tokens(model: ModelConfig, device: str) -> int:
-    """Tokens of the held-out conversations that an evaluation reads at most."""
-    flops = _CPU_EVALUATION_FLOPS if device == "cpu" else _GPU_EVALUATION_FLOPS
-    return int(min(_MOST_EVALUATION_TOKENS, flops / (2 * cost.count_parameters(model))))
 
 
 def memory_bytes(

@@ -21,9 +21,7 @@ _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
 _OTHER_RATE = 3e-3  # for embeddings and norms, which AdamW updates
 # To go on from a model wider than our own small ones, which has read far more than it is going to read.
-_WIDE = 512
 _WIDE_BASE_RATES, _WIDE_BASE_OTHER_RATE = {"muon": 2e-3, "adamw": 2e-4}, 2e-4
-_SLOW_EVALUATION_FLOPS = 1.5e12  # a quarter of a minute on two cores
 _MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a GPU busy, and it has the memory
 _GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
@@ -70,8 +68,8 @@ def row_settings(
 
 def _validation_tokens(budget: Budget, device: str, base: ModelConfig | None) -> int:
     most = 64_000.0
-    if base is not None and cost.is_slow(base, device):
-        most = _SLOW_EVALUATION_FLOPS / (2 * cost.count_parameters(base))
+    if base is not None:
+        most = min(most, cost.evaluation_tokens(base, device))
     if budget.minutes is not None:
         most = min(most, 8_000 + 4_000 * budget.minutes)
     elif budget.tokens is not None:
@@ -141,7 +139,7 @@ def optimizer_config(config: PretrainConfig, compute: Compute, base: ModelConfig
     precision of the model.
     """
     rates, other_rate = _PEAK_RATES, _OTHER_RATE
-    if base is not None and base.hidden_size > _WIDE:
+    if base is not None and cost.is_wide(base):
         rates, other_rate = _WIDE_BASE_RATES, _WIDE_BASE_OTHER_RATE
     return OptimizerConfig(
         kind=config.optimizer,
