@@ -16,6 +16,7 @@ from typing import Any
 from pretune.errors import InputDataError, StageDiffersError, UsageError
 from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRATCH
 from pretune.model.base_folder import read_base_folder
+from pretune.model.cost import SLOW_STEP_TOKENS
 from pretune.model.hub import local_folder
 from pretune.runtime.atomic import write_text
 from pretune.runtime.events import read_events
@@ -41,7 +42,7 @@ _EVALUATIONS = 8  # of pre-training further, as in fine-tuning
 # lengths would be two things to time.
 _SLOW_SETTINGS: dict[str, Any] = {
     "optimizer": "adamw",
-    "tokens_per_step": 1024,
+    "tokens_per_step": SLOW_STEP_TOKENS,
     "row_tokens": 256,  # or as many as it reads
     "long_fraction": 0.0,
     "evaluations": 4,
@@ -256,8 +257,8 @@ class _Strategies:
 
     def describe_base(self) -> str:
         """What the base is, and what its own pre-training has cost, as far as its folder says."""
-        summary = read_base_folder(local_folder(self.base)).summary
-        known = f" It was pre-trained on {summary['tokens']:,} tokens." if summary.get("tokens") else ""
+        tokens = read_base_folder(local_folder(self.base)).trained_tokens
+        known = f" It was trained on {tokens:,} tokens." if tokens else ""
         return f"The base is {self.base.resolve().name}.{known}"  # a page names no place on the machine
 
     def reasons(self, further: Candidate) -> dict[str, str]:

@@ -40,6 +40,14 @@ def test_a_run_its_stage_and_its_checkpoint_are_the_same_base(run: Path) -> None
     assert len({base.fingerprint for base in found}) == 1
 
 
+def test_the_tokens_of_all_bases_count(run: Path) -> None:
+    base = read_base_folder(run)
+    assert base.trained_tokens == 7
+    earlier = {"tokens": 20, "base": {"steps": 3, "base": {"tokens": 100}}}
+    assert replace(base, summary={"tokens": 7, "base": earlier}).trained_tokens == 127
+    assert replace(base, summary={}).trained_tokens == 0
+
+
 def test_a_copy_has_the_same_identity_and_no_history(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run / "pretrain" / "checkpoint", tmp_path / "copy")
     before, base = read_base_folder(run), read_base_folder(copy)

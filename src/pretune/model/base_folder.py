@@ -51,6 +51,15 @@ class BaseFolder:
         names = sorted(file.name for file in self.path.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
         return hash_json({name: hash_file(self.path / name) for name in (*names, _CONFIG_NAME, TOKENIZER_NAME)})
 
+    @property
+    def trained_tokens(self) -> int:
+        """The tokens that it and all its bases were trained on, as far as they are known."""
+        total = 0
+        model: Any = self.summary
+        while isinstance(model, dict):
+            total, model = total + (model.get("tokens") or 0), model.get("base")
+        return total
+
 
 def read_base_folder(base: Path | str) -> BaseFolder:
     """The base at a path: a run (its pre-trained model), a stage folder, a checkpoint, or a bare model folder.

@@ -7,6 +7,7 @@ from pretune.model.config import ModelConfig
 _BYTES = 4
 _LARGE = 30_000_000  # parameters
 _WIDE = 512  # hidden units
+SLOW_STEP_TOKENS = 1024  # for an update of a slow model, which reads some 100 tokens a second on two cores
 _CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 1.5e12, 3e15  # a quarter of a minute on two cores; seconds
 
 

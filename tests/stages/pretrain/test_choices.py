@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pretune.compute.device import Compute
-from pretune.model.config import large, mini
+from pretune.model.config import large, micro, mini
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import budget_of, choose_size, describe_compute, optimizer_config, row_settings
 from pretune.training.budget import Budget
@@ -19,6 +19,7 @@ CPU = Compute(
 )
 GPU = replace(CPU, device="cuda", is_compiled=True)
 CONFIG = PretrainConfig(minutes=10.0)
+MICRO = micro(8_192)
 
 
 def test_a_gpu_takes_more_at_once_unless_the_run_began_with_less() -> None:
@@ -78,15 +79,25 @@ def test_the_two_largest_sizes_are_chosen_for_a_gpu_only(budget: Budget, on_cpu:
 
 def test_updates_too_small_for_a_gpu_give_a_notice() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
-    assert len(describe_compute(GPU, large, wants_compiling=True)) == 1
-    [_, notice] = describe_compute(GPU, CONFIG, wants_compiling=True)
+    assert len(describe_compute(GPU, large, MICRO, wants_compiling=True)) == 1
+    [_, notice] = describe_compute(GPU, CONFIG, MICRO, wants_compiling=True)
     assert notice.startswith("An update of 4,096 tokens is too small to keep a GPU busy")
-    assert len(describe_compute(CPU, CONFIG, wants_compiling=False)) == 1
+    assert len(describe_compute(CPU, CONFIG, MICRO, wants_compiling=False)) == 1
+
+
+def test_a_large_model_without_a_gpu_gives_a_notice_until_its_updates_are_cheap() -> None:
+    model, cheap = large(32_000), replace(CONFIG, optimizer="adamw", tokens_per_step=1024)
+    [_, notice] = describe_compute(CPU, CONFIG, model, wants_compiling=False)
+    assert "--optimizer adamw --tokens-per-step 1024" in notice
+    for half in (replace(cheap, optimizer="muon"), replace(cheap, tokens_per_step=4096)):
+        assert len(describe_compute(CPU, half, model, wants_compiling=False)) == 2
+    assert len(describe_compute(CPU, cheap, model, wants_compiling=False)) == 1
+    assert len(describe_compute(GPU, replace(CONFIG, tokens_per_step=65_536), model, wants_compiling=False)) == 1
 
 
 def test_a_missing_compiler_gives_a_notice_if_it_would_help() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
     for compute, needed in ((CPU, "a C++ compiler (g++"), (replace(GPU, is_compiled=False), "Triton, a C compiler")):
-        [_, notice] = describe_compute(compute, large, wants_compiling=True)
+        [_, notice] = describe_compute(compute, large, MICRO, wants_compiling=True)
         assert notice.startswith(f"Training is not compiled and therefore slower: compiling needs {needed}")
-        assert len(describe_compute(compute, replace(large, compile="off"), wants_compiling=True)) == 1
+        assert len(describe_compute(compute, replace(large, compile="off"), MICRO, wants_compiling=True)) == 1

@@ -78,7 +78,7 @@ def test_the_manifest_and_the_log_name_the_base(base: Path, out: Path) -> None:
     assert manifest.inputs["base"] == lineage["fingerprint"] == started["fingerprint"]
     assert (lineage["steps"], lineage["tokens"]) == (earlier["steps"], earlier["tokens"])
     assert lineage["path"] == str(base)
-    assert f"(tiny, pre-trained on {earlier['tokens']:,} tokens)" in started["sentence"]
+    assert f"(tiny, trained on {earlier['tokens']:,} tokens)" in started["sentence"]
     kinds = [event["event"] for event in read_events(out)]
     assert kinds[:2] == ["stage_started", "notice"]
     assert kinds.index("started_from") < kinds.index("references")
@@ -100,7 +100,7 @@ def test_the_page_says_where_training_started(base: Path, out: Path) -> None:
     trace = build_run_trace(out)
     [stage] = trace.stages
     [said] = [message.sentence for message in stage.messages if "starts from" in message.sentence]
-    assert said.startswith(f"Training starts from {base.name} (tiny, pre-trained on")  # no path of this machine
+    assert said.startswith(f"Training starts from {base.name} (tiny, trained on")  # no path of this machine
     checks = {check.id: check.is_ok for check in trace.checks}
     assert "I18" not in checks  # a base does not begin with a guess
     assert all(checks.values())

@@ -58,8 +58,8 @@ class BaseModel:
 
     def describe_start(self) -> str:
         """A sentence: from what training starts."""
-        tokens = self.folder.summary.get("tokens")
-        trained = f", pre-trained on {tokens:,} tokens" if tokens else ""
+        tokens = self.folder.trained_tokens
+        trained = f", trained on {tokens:,} tokens" if tokens else ""
         start = f"Training starts from {self.given} ({name_shape(self.config)}{trained}), not from random weights."
         if self.objective == self.config.objective:
             return start

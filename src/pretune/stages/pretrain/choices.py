@@ -195,7 +195,9 @@ def longest_row(config: PretrainConfig, corpus: Corpus) -> int:
     return config.row_tokens if corpus.long is None else corpus.long.table.row_tokens
 
 
-def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compiling: bool) -> list[str]:
+def describe_compute(
+    compute: Compute, config: PretrainConfig, model: ModelConfig, *, wants_compiling: bool
+) -> list[str]:
     """Sentences on the device of the run, and on anything that would make it faster."""
     sentences = [f"Training on {compute.describe()}."]
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
@@ -208,5 +210,13 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
         sentences.append(
             f"An update of {config.tokens_per_step:,} tokens is too small to keep a GPU busy; if the budget allows, "
             f"--tokens-per-step {_GPU_STEP_TOKENS} or more and --row-tokens 256 or more process more tokens a second."
+        )
+    if cost.is_slow(model, compute.device) and (
+        config.optimizer == "muon" or config.tokens_per_step > cost.SLOW_STEP_TOKENS
+    ):
+        sentences.append(
+            "A model of this size is slow without a GPU: an update of Muon takes it longer than the rows, and "
+            f"{config.tokens_per_step:,} tokens take it a minute; --optimizer adamw --tokens-per-step "
+            f"{cost.SLOW_STEP_TOKENS} make more of a short budget."
         )
     return sentences

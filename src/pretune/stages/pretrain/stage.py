@@ -271,7 +271,9 @@ class _Pretraining:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        for sentence in describe_compute(self.compute, self.config, wants_compiling=self._wants_compiling()):
+        for sentence in describe_compute(
+            self.compute, self.config, self.model_config, wants_compiling=self._wants_compiling()
+        ):
             log.write("notice", sentence=sentence)
         if self.base is not None:
             self._log_base(self.base)
