@@ -2,7 +2,7 @@
 
 The files are in PRETUNE_DATA (`find_data`). A file that a user would pass as it is, is passed as it is; others are
 written to a work folder in the usual form. A data set without an official test part gets a fixed tenth, by a hash of
-the text, so that the same rows are held out wherever the script runs.
+the text, so that the same rows are held out wherever the script runs; or it is cross-fitted, each fold tested once.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class LabelFiles:
 class DataSet:
     """One row of the table.
 
-    `train` and `test` are paths in the data folder; without `test`, a tenth of `train` is held out. `rows_per_class`
-    keeps so few training rows of each class, in `draws` different draws.
+    `train` and `test` are paths in the data folder; without `test`, a tenth of `train` is held out, or, with `folds`,
+    each of so many parts in turn. `rows_per_class` keeps so few training rows of each class, in `draws` draws.
     """
 
     name: str
@@ -52,6 +52,7 @@ class DataSet:
     fields: tuple[str, ...] = ()  # names of the columns of a file without a header
     rows_per_class: int | None = None
     draws: int = 1
+    folds: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,33 +130,52 @@ def texts_of(row: Row) -> list[str]:
 
 def is_held_out(row: Row) -> bool:
     """Whether a row belongs to the test of a data set without an official one."""
-    return int(sha256("\n".join(texts_of(row)).encode()).hexdigest(), 16) % HELD_OUT_EVERY == 0
+    return part_of(row, HELD_OUT_EVERY) == 0
+
+
+def part_of(row: Row, parts: int) -> int:
+    """The part that a row belongs to, by a hash of its text: rows with the same text are in the same part."""
+    return int(sha256("\n".join(texts_of(row)).encode()).hexdigest(), 16) % parts
 
 
 # -- labelled files ------------------------------------------------------------------------------------------------
 
 
 def make_label_files(data_set: DataSet, data: Path, folder: Path) -> list[LabelFiles]:
-    """The files of each draw, written to `folder` unless the data set is passed as it is."""
+    """The files of each draw or fold, written to `folder` unless the data set is passed as it is."""
     as_they_are = data_set.test is not None and data_set.rewrite is None and data_set.rows_per_class is None
     if as_they_are and data_set.test is not None:
         return [LabelFiles(train=data / data_set.train, test=data / data_set.test)]
-    train, test = read_parts(data_set, data)
     found = []
-    for draw in range(data_set.draws):
-        kept = train if data_set.rows_per_class is None else draw_rows(train, data_set.rows_per_class, draw)
-        files = LabelFiles(train=folder / f"train-{draw}.jsonl", test=folder / "test.jsonl")
-        write_rows(files.train, kept)
+    for number, (train, test) in enumerate(_read_draws(data_set, data)):
+        test_name = "test.jsonl" if data_set.folds is None else f"test-{number}.jsonl"
+        files = LabelFiles(train=folder / f"train-{number}.jsonl", test=folder / test_name)
+        write_rows(files.train, train)
         write_rows(files.test, test)
         found.append(files)
     return found
 
 
+def _read_draws(data_set: DataSet, data: Path) -> Iterator[tuple[list[Row], list[Row]]]:
+    """The training rows and the test rows of each draw or fold."""
+    train, test = read_parts(data_set, data)
+    if data_set.folds is not None:
+        parts = [part_of(row, data_set.folds) for row in test]
+        for fold in range(data_set.folds):
+            others = [row for row, part in zip(test, parts, strict=True) if part != fold]
+            yield others, [row for row, part in zip(test, parts, strict=True) if part == fold]
+        return
+    for draw in range(data_set.draws):
+        yield train if data_set.rows_per_class is None else draw_rows(train, data_set.rows_per_class, draw), test
+
+
 def read_parts(data_set: DataSet, data: Path) -> tuple[list[Row], list[Row]]:
-    """The training rows and the test rows of a data set."""
+    """The rows that may be trained on as text, and the rows that are tested: with folds, all."""
     train = read_rows(data / data_set.train, data_set.fields)
     if data_set.test is not None:
         test = read_rows(data / data_set.test, data_set.fields)
+    elif data_set.folds is not None:
+        train, test = [], train
     else:
         test = [row for row in train if is_held_out(row)]
         train = [row for row in train if not is_held_out(row)]
@@ -284,6 +304,15 @@ DATA_SETS = (
         draws=5,
     ),
     DataSet(
+        name="ag-news-1000",
+        title="AG News, 1,000 labels, its own text alone",
+        base="ag-news",
+        train=_AG_NEWS,
+        options=("--label-column", "label"),
+        rows_per_class=250,
+        draws=10,
+    ),
+    DataSet(
         name="ag-news",
         title="AG News, topics",
         base="news",
@@ -313,7 +342,24 @@ DATA_SETS = (
         train="sst2/train.tsv.zst",
         test="sst2/dev.tsv",
     ),
+    DataSet(
+        name="sst2-1000",
+        title="SST-2, 1,000 phrases",
+        base="reviews",
+        train="sst2/train.tsv.zst",
+        test="sst2/dev.tsv",
+        options=("--text-column", "content", "--label-column", "label"),
+        rows_per_class=500,
+        draws=10,
+    ),
     DataSet(name="imdb", title="IMDB, sentiment of reviews", base="reviews", train="imdb/train.jsonl.zst"),
+    DataSet(
+        name="imdb-folds",
+        title="IMDB, each fifth from the others",
+        base="reviews",
+        train="imdb/train.jsonl.zst",
+        folds=5,
+    ),
     DataSet(
         name="sb10k",
         title="sb10k, sentiment of German tweets",
@@ -358,6 +404,7 @@ BASES = (
         ),
         tokens=20_000_000,
     ),
+    Base(name="ag-news", title="AG News", sources=(Source(of="ag-news"),), tokens=10_000_000),
     Base(
         name="reviews",
         title="reviews",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from data_sets import DATA_SETS
@@ -58,11 +59,12 @@ def write_tables(page: Path = PAGE, figures: dict[str, Row] | None = None) -> Pa
 
 
 def render(figures: dict[str, Row]) -> str:
-    """Both tables, with a line for every data set; one that has not been run says so."""
+    """The tables: a line for every data set, one that has not been run says so; budgets; targets."""
     lines = [_line(_FIGURES), _line(["---"] * len(_FIGURES))]
     lines += [_line(_figures_of(each.title, figures.get(each.name))) for each in DATA_SETS]
     lines += ["", _line(_BUDGETS), _line(["---"] * len(_BUDGETS))]
     lines += [_line(_budget_of(each.title, figures[each.name])) for each in DATA_SETS if each.name in figures]
+    lines += ["", *render_targets(figures)]
     return "\n".join([*lines, "", *_machines(figures.values())]) + "\n"
 
 
@@ -142,6 +144,12 @@ def _trivial(draws: Sequence[Row], metric: str) -> str:
 
 
 def _difference(draws: Sequence[Row], is_control: bool) -> str:
+    found = _compare(draws, is_control=is_control)
+    return "-" if found is None else write_difference(*found)
+
+
+def _compare(draws: Sequence[Row], *, is_control: bool) -> tuple[float, Sequence[float]] | None:
+    """How far the model is above its control from scratch, or as delivered above the best linear baseline."""
     verdicts = [
         verdict
         for draw in draws
@@ -149,10 +157,10 @@ def _difference(draws: Sequence[Row], is_control: bool) -> str:
         if "slice" not in verdict and (verdict["between"][1] == "scratch") == is_control
     ]
     if not verdicts:
-        return "-"
+        return None
     if len(draws) == 1:
-        return write_difference(verdicts[0]["difference"], verdicts[0]["difference_interval"])
-    return write_difference(*mean_over_draws([verdict["difference"] for verdict in verdicts]))
+        return verdicts[0]["difference"], verdicts[0]["difference_interval"]
+    return mean_over_draws([verdict["difference"] for verdict in verdicts])
 
 
 def mean_over_draws(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -169,6 +177,60 @@ def write_difference(difference: float, interval: Sequence[float]) -> str:
     return f"{point} ({low} to {high})"
 
 
+# -- targets ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What an hour on two cores is to reach, from raw text: by chips without and with bf16."""
+
+    data_set: str
+    without_bf16: float
+    with_bf16: float
+    kind: Literal["as delivered", "pre-trained"] = "as delivered"
+
+
+TARGETS = (
+    Target(data_set="sst2", without_bf16=0.865, with_bf16=0.875),
+    Target(data_set="sst2-1000", without_bf16=0.77, with_bf16=0.785),
+    Target(data_set="imdb-folds", without_bf16=0.928, with_bf16=0.930),
+    Target(data_set="imdb-folds", without_bf16=0.895, with_bf16=0.910, kind="pre-trained"),
+)
+CLEARLY_ABOVE = ("ag-news-1000", "hausa")  # the best linear baseline
+_OVER_LINEAR = "as delivered, over the best linear"
+_TARGETS = ("data set", "what", "target", "measured", "verdict")
+
+
+def render_targets(figures: dict[str, Row]) -> list[str]:
+    """A line for each target; the last is the promise that no data set is clearly below the best linear baseline."""
+    titles = {each.name: each.title for each in DATA_SETS}
+    over_linear = {name: _compare(result["draws"], is_control=False) for name, result in figures.items()}
+    lines = [_line(_TARGETS), _line(["---"] * len(_TARGETS))]
+    for target in TARGETS:
+        cells = _judge(target, figures.get(target.data_set))
+        lines.append(_line([titles[target.data_set], f"accuracy, {target.kind}", *cells]))
+    for name in CLEARLY_ABOVE:
+        found = over_linear.get(name)
+        measured, verdict = "-", "not run yet"
+        if found is not None:
+            measured, verdict = write_difference(*found), "reached" if found[1][0] > 0 else "missed"
+        lines.append(_line([titles[name], _OVER_LINEAR, "clearly above 0", measured, verdict]))
+    worse = [titles[name] for name in titles if (found := over_linear.get(name)) is not None and found[1][1] < 0]
+    verdict = f"missed: {'; '.join(worse)}" if worse else "reached"
+    return [*lines, _line(["all that were run", _OVER_LINEAR, "not clearly below 0", "-", verdict])]
+
+
+def _judge(target: Target, result: Row | None) -> list[str]:
+    """Target, measured value and verdict. A result of a version that did not note the precision is one in fp32."""
+    if result is None:
+        return [f"{target.without_bf16:.3f}; with bf16 {target.with_bf16:.3f}", "-", "not run yet"]
+    aim = target.with_bf16 if result["base"].get("precision") == "bf16" else target.without_bf16
+    kinds = ("stack", "pretrained") if target.kind == "as delivered" else ("pretrained",)
+    rows = [next(row for kind in kinds if (row := _row(draw, kind)) is not None) for draw in result["draws"]]
+    value = float(np.mean([row["accuracy"] for row in rows]))
+    return [f"{aim:.3f}", f"{value:.3f}", "reached" if value >= aim else f"missed by {aim - value:.3f}"]
+
+
 # -- budgets -------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +239,9 @@ def _budget_of(title: str, result: Row) -> list[str]:
     last = base["last_evaluation"] or {}
     tokens = last.get("tokens") or base["tokens"]
     seeds = {len(row["seeds"]) for draw in draws if (row := _row(draw, "pretrained")) is not None}
+    of_pretraining = len({draw.get("pretraining_seed", 0) for draw in draws})
+    counted = [f"{of_pretraining} of pre-training"] if of_pretraining > 1 else []
+    counted += [f"{len(draws) // of_pretraining} draws"] if len(draws) > of_pretraining else []
     rest = [(base["seconds"]["collect"] or 0.0) + (base["seconds"]["preprocess"] or 0.0)]
     rest += [(draw["seconds"][part] or 0.0) for draw in draws for part in ("prepare", "compare")]
     return [
@@ -184,7 +249,7 @@ def _budget_of(title: str, result: Row) -> list[str]:
         base["title"],
         "-" if tokens is None else f"{tokens / 1e6:.2g} M",
         base["size"] or "-",
-        " or ".join(map(str, sorted(seeds))) + (f", {len(draws)} draws" if len(draws) > 1 else ""),
+        ", ".join([" or ".join(map(str, sorted(seeds))), *counted]),
         f"`{' '.join(result['finetune_options'])}`" if result["finetune_options"] else "defaults",
         _minutes(base["seconds"]["pretrain"]),
         *(_minutes(_total(draws, part)) for part in ("finetune", "scratch")),

@@ -32,6 +32,7 @@ from machine import say, write_result
 from results_page import read_figures, write_tables
 
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import read_manifest
 
 _SHOWN_LINES = 12  # of the output of a command that failed
 
@@ -50,6 +51,7 @@ class Plan:
     size: str
     finetune_options: tuple[str, ...]
     control: bool = True
+    pretraining_seeds: int = 1
     given_bases: dict[str, Path] = field(default_factory=dict)
 
 
@@ -89,6 +91,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--size", default="micro", help="of the models (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
     parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
+    parser.add_argument("--pretraining-seeds", type=int, default=1, help="bases of each kind, with other seeds (1)")
     parser.add_argument("--without-control", action="store_true", help="nothing from scratch: a quarter of the time")
     parser.add_argument(
         "--base", action="append", default=[], metavar="NAME=FOLDER",
@@ -100,6 +103,8 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if any(word.partition("=")[0] not in bases or "=" not in word for word in options.base):
         parser.error(f"--base is NAME=FOLDER, where NAME is one of {', '.join(bases)}")
+    if options.base and options.pretraining_seeds > 1:
+        parser.error("a base that is given has one seed; leave out --base or --pretraining-seeds")
     return options
 
 
@@ -114,6 +119,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         size=options.size,
         finetune_options=tuple(shlex.split(options.finetune)),
         control=not options.without_control,
+        pretraining_seeds=options.pretraining_seeds,
         given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
     )
 
@@ -128,16 +134,17 @@ def _missing() -> list[str]:
 
 def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
     """Everything for one data set; returns its figures. Raises PartFailedError."""
-    base = make_base(data_set.base, plan)
+    bases = [make_base(data_set.base, plan, seed) for seed in range(plan.pretraining_seeds)]
     files = make_label_files(data_set, plan.data, plan.work / "files" / data_set.name)
-    draws = [
-        run_draw(data_set, draw_files, base, plan.work / "tasks" / data_set.name / f"draw-{draw}", plan)
-        for draw, draw_files in enumerate(files)
-    ]
+    draws = []
+    for seed, base in enumerate(bases):
+        for draw, draw_files in enumerate(files):
+            folder = plan.work / "tasks" / data_set.name / _with_seed(f"draw-{draw}", seed)
+            draws.append({"pretraining_seed": seed, **run_draw(data_set, draw_files, base, folder, plan)})
     return {
         "data_set": data_set.name,
         "title": data_set.title,
-        "base": describe_base(data_set.base, base, plan),
+        "base": describe_base(data_set.base, bases[0], plan),
         "finetune_options": options_of(data_set, plan),
         "draws": draws,
     }
@@ -150,16 +157,21 @@ def options_of(data_set: DataSet, plan: Plan) -> list[str]:
     return [word for pair in by_name.items() for word in pair]
 
 
-def make_base(name: str, plan: Plan) -> Path:
+def _with_seed(name: str, seed: int) -> str:
+    """The name of a folder; the first seed is not named."""
+    return name if seed == 0 else f"{name}-seed-{seed}"
+
+
+def make_base(name: str, plan: Plan, seed: int = 0) -> Path:
     """The folder of a pre-trained model: a given one, or that of `pretune run` on the texts of the base."""
     if name in plan.given_bases:
         return plan.given_bases[name]
-    base, folder = base_named(name), plan.work / "bases" / name
+    base, folder = base_named(name), plan.work / "bases" / _with_seed(name, seed)
     if not _is_finished(folder / "pretrain"):
         corpus = make_corpus(base, plan.data, plan.work / "texts" / name, plan.scale)
         protected = make_protected(base, plan.data, plan.work / "protected" / name)
         tokens = round(base.tokens * plan.scale)
-        budget = ["--tokens", str(tokens), "--size", plan.size]
+        budget = ["--tokens", str(tokens), "--size", plan.size, "--seed", str(seed)]
         words = ["run", "--corpus", *map(str, corpus), "--protect", str(protected), *budget, "--out", str(folder)]
         run_pretune(words, folder.with_suffix(".log"))
     return folder / "pretrain"
@@ -232,6 +244,7 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
         "size": estimates[-1]["size"] if estimates else None,
         "tokens": plans[-1]["tokens"] if plans else None,
         "parameters": estimates[-1]["parameters"] if estimates else None,
+        "precision": (read_manifest(folder).summary.get("compute") or {}).get("precision"),
         "last_evaluation": _without_time(evaluations[-1]) if evaluations else None,
         "seconds": {stage: _seconds(folder.parent / stage) for stage in stages},
     }

@@ -78,6 +78,18 @@ def test_draws_have_so_many_rows_of_each_class_and_differ(data: Path, tmp_path: 
     assert [each.train.read_bytes() for each in again] == [each.train.read_bytes() for each in files]
 
 
+def test_folds_test_every_row_once_and_never_train_on_its_text(data: Path, tmp_path: Path) -> None:
+    crossed = data_sets.DataSet(name="c", title="", base="news", train="topic/ag_news_train.jsonl.zst", folds=4)
+    files = data_sets.make_label_files(crossed, data, tmp_path / "files")
+    tested = [row["text"] for each in files for row in data_sets.read_rows(each.test)]
+    assert len(files) == 4
+    assert sorted(tested) == sorted(f"story {i % 180}" for i in range(200))
+    for each in files:
+        train, test = data_sets.read_rows(each.train), data_sets.read_rows(each.test)
+        assert len(train) + len(test) == 200
+        assert not {row["text"] for row in train} & {row["text"] for row in test}
+
+
 def test_numbered_emotions_become_lists_of_names_and_quotation_marks_stay(data: Path, tmp_path: Path) -> None:
     (files,) = data_sets.make_label_files(data_sets.data_set_named("goemotions"), data, tmp_path / "files")
     assert data_sets.read_rows(files.train) == [
@@ -233,6 +245,41 @@ def test_draws_give_their_mean_and_students_interval() -> None:
     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
     assert figures[-1] == page.write_difference(np.mean(differences), (low, high))
     assert budget[4] == "1, 3 draws"
+
+
+def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
+    found = result("ag-news-32", [comparison(0.70, 0.5, 0.60)] * 4)
+    for number, draw in enumerate(found["draws"]):
+        draw["pretraining_seed"] = number // 2
+    _, budget = cells(page.render({"ag-news-32": found}), "AG News, 32 labels a class")
+    assert budget[4] == "1, 2 of pre-training, 2 draws"
+
+
+def target_lines(figures: dict[str, Any]) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.render_targets(figures)[2:]]
+
+
+def test_a_target_is_judged_by_the_precision_that_was_trained_in() -> None:
+    found = result("sst2", [comparison(0.86, 0.8, 0.81)])  # as delivered: 0.87
+    assert target_lines({"sst2": found})[0][2:] == ["0.865", "0.870", "reached"]
+    found["base"]["precision"] = "bf16"
+    assert target_lines({"sst2": found})[0][2:] == ["0.875", "0.870", "missed by 0.005"]
+    assert target_lines({})[0][2:] == ["0.865; with bf16 0.875", "-", "not run yet"]
+
+
+def test_the_encoder_alone_has_a_target_of_its_own() -> None:
+    lines = target_lines({"imdb-folds": result("imdb-folds", [comparison(0.90, 0.8, 0.81)] * 2)})
+    assert [line[3] for line in lines if "IMDB" in line[0]] == ["0.910", "0.900"]
+
+
+def test_what_is_clearly_below_the_best_linear_baseline_is_named() -> None:
+    better = [comparison(0.90, 0.5, 0.80), comparison(0.91, 0.5, 0.80)]
+    worse = [comparison(0.70, 0.5, 0.80), comparison(0.71, 0.5, 0.80)]
+    good = target_lines({"hausa": result("hausa", better)})
+    assert [line[-1] for line in good[-2:]] == ["reached", "reached"]
+    bad = target_lines({"hausa": result("hausa", worse)})
+    assert bad[-2][-1] == "missed"
+    assert bad[-1][-1] == "missed: AfriSenti, sentiment of Hausa tweets"
 
 
 def test_only_the_text_between_the_markers_is_written(tmp_path: Path) -> None:
