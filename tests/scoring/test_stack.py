@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from pretune.scoring.metrics import accuracy, log_loss
-from pretune.scoring.stack import Stack, crossfit, fit_stack, row_losses, standard_error
+from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error, weigh_rare_classes
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,6 +68,28 @@ def test_rows_of_a_group_are_scored_by_a_stack_without_them() -> None:
     assert standard_error(np.where(labels, 1.0, -1.0), copies) > 4 * standard_error(
         np.where(labels, 1.0, -1.0), np.arange(len(labels))
     )
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid", "identity"])
+def test_a_row_of_weight_two_counts_as_two_rows(link: Link) -> None:
+    labels, a, b = draw(300, 2, seed=3)
+    targets = labels if link == "softmax" else np.eye(2)[labels]
+    twice = np.arange(0, 300, 3)
+    weights = np.ones(300)
+    weights[twice] = 2.0
+    repeated = np.concatenate([np.arange(300), twice])
+    scales = [each[repeated].std() / each.std() for each in (a, b)]  # the penalty is on standardised scores
+    assert scales == pytest.approx([1, 1], abs=0.05)
+    weighted = fit_stack([a, b], targets, link, weights)
+    expected = fit_stack([a[repeated], b[repeated]], targets[repeated], link)
+    assert weighted.weights == pytest.approx(expected.weights, rel=0.01)
+    assert weighted.bias == pytest.approx(expected.bias, abs=0.01)
+
+
+def test_rows_of_a_class_four_times_as_rare_weigh_twice_as_much() -> None:
+    weights = weigh_rare_classes(np.array([0] * 8 + [2] * 2))
+    assert weights.mean() == pytest.approx(1)
+    assert weights[-1] == pytest.approx(2 * weights[0])
 
 
 def test_weights_agree_with_logistic_regression() -> None:

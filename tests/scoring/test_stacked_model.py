@@ -16,6 +16,7 @@ from pretune.scoring.baselines import TextRows, train_ngram_models
 from pretune.scoring.one_vs_rest import LabelSetRows, train_one_vs_rest
 from pretune.scoring.partners import Partner
 from pretune.scoring.ridge import ScoredRows, train_ridge
+from pretune.scoring.stack import Stack
 from pretune.scoring.stacked_model import (
     NGRAMS_NAME,
     STACK_NAME,
@@ -70,6 +71,30 @@ class Fixed:
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         return {}
+
+
+def test_rare_classes_weigh_more_if_macro_f1_decides() -> None:
+    random = np.random.default_rng(0)
+    labels = random.choice(2, size=1000, p=[0.93, 0.07])
+    scores = [log_softmax(np.eye(2)[labels] + random.normal(size=(1000, 2)), axis=1) for _ in range(2)]
+    partners = [Partner(kind="nbsvm", model=Fixed(scores[0]))]
+    plain, balanced = (
+        train_stacked(partners, [""] * 1000, scores[1], labels, is_imbalanced=is_imbalanced)[0]
+        for is_imbalanced in (False, True)
+    )
+    found = [int(model.combine(scores[1], [""] * 1000).argmax(axis=1).sum()) for model in (plain, balanced)]
+    assert 1.3 * found[0] < found[1]  # how often the rare class is predicted
+    assert balanced.is_better
+    assert "macro-F1 from" in balanced.describe()
+    assert "macro_f1_stack" not in plain.validation
+
+
+def test_a_stack_with_a_lower_macro_f1_is_not_better() -> None:
+    figures = {"loss_difference": -0.2, "loss_difference_standard_error": 0.1, "macro_f1_encoder": 0.6}
+    partner = Partner(kind="nbsvm", model=Fixed(np.zeros((1, 2))))
+    model = StackedModel(partners=(partner,), stack=Stack(np.ones(2), np.zeros(2)))
+    for macro_f1, is_better in ((0.59, False), (0.61, True)):
+        assert replace(model, validation={**figures, "macro_f1_stack": macro_f1}).is_better is is_better
 
 
 def test_a_stack_uses_what_ngrams_know() -> None:

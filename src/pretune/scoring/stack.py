@@ -44,11 +44,28 @@ class Stack:
         return np.asarray(total - _logsumexp(total) if self.link == "softmax" else total)
 
 
-def fit_stack(scores: Sequence[FloatArray], targets: npt.NDArray[np.generic], link: Link = "softmax") -> Stack:
+def weigh_rare_classes(targets: npt.NDArray[np.generic]) -> FloatArray:
+    """Weights (N,) of rows, of mean 1, by the inverse square root of how frequent the class (N,) of a row is.
+
+    For macro-F1. With the inverse frequency itself, so many rows are taken for those of a rare class that its precision
+    suffers (docs/experiments.md).
+    """
+    _, places, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(counts[places])
+    return np.asarray(weights / weights.mean())
+
+
+def fit_stack(
+    scores: Sequence[FloatArray],
+    targets: npt.NDArray[np.generic],
+    link: Link = "softmax",
+    row_weights: FloatArray | None = None,
+) -> Stack:
     """Fit a stack on scores (N, C) of each model for rows with these targets, which no model was trained on.
 
     Targets are classes (N,), labels (N, C) as 0 or 1, or standardised numbers (N,). The weights are those with the
-    lowest loss plus a small penalty; they cannot be negative, so a model without information gets none.
+    lowest loss, of rows with `row_weights` (N,) if given, plus a small penalty; they cannot be negative, so a model
+    without information gets none.
     """
     from scipy.optimize import minimize
 
@@ -57,13 +74,15 @@ def fit_stack(scores: Sequence[FloatArray], targets: npt.NDArray[np.generic], li
     features = np.stack([each / scale for each, scale in zip(centred, scales, strict=True)])
     models, columns = len(features), features.shape[2]
     truth = _as_table(targets, columns, link)
+    of_rows = np.ones(len(truth)) if row_weights is None else row_weights
 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:
         weights, bias = values[:models], values[models:]
         combined = np.tensordot(weights, features, axes=1) + bias
-        error = _expect(combined, link) - truth  # the gradient of the loss: all three links are canonical
+        # The gradient of the loss: all three links are canonical.
+        error = of_rows[:, None] * (_expect(combined, link) - truth)
         gradient = np.concatenate([np.tensordot(features, error, axes=2), error.sum(axis=0)]) + _PENALTY * values
-        return float(_losses(combined, truth, link).sum() + _PENALTY / 2 * values @ values), gradient
+        return float(of_rows @ _losses(combined, truth, link) + _PENALTY / 2 * values @ values), gradient
 
     start = np.concatenate([np.ones(models), np.zeros(columns)])
     bounds = [(0.0, None)] * models + [(None, None)] * columns
@@ -76,16 +95,18 @@ def crossfit(
     targets: npt.NDArray[np.generic],
     link: Link = "softmax",
     groups: IntArray | None = None,
+    row_weights: FloatArray | None = None,
 ) -> FloatArray:
     """Combined scores (N, C), each row's from a stack that was fitted without that row's fold.
 
-    Rows of one of the `groups` (N,) are in one fold.
+    Rows of one of the `groups` (N,) are in one fold. `row_weights` (N,) are those of `fit_stack`.
     """
     folds = _draw_folds(np.arange(len(targets)) if groups is None else groups)
+    of_rows = np.ones(len(targets)) if row_weights is None else row_weights
     result = np.empty_like(scores[0], dtype=np.float64)
     for fold in np.unique(folds):
         held = folds == fold
-        stack = fit_stack([each[~held] for each in scores], targets[~held], link)
+        stack = fit_stack([each[~held] for each in scores], targets[~held], link, of_rows[~held])
         result[held] = stack.combine([each[held] for each in scores])
     return result
 

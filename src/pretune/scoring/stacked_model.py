@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
+from pretune.scoring.metrics import macro_f1
 from pretune.scoring.ngram_model import NgramModel
 from pretune.scoring.pair_model import PairModel
 from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors
-from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error
+from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error, weigh_rare_classes
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -57,9 +58,10 @@ class StackedModel:
     @property
     def is_better(self) -> bool:
         """Whether the loss on validation is lower than that of the encoder, with a weight and biases of its own, by
-        more than a standard error."""
+        more than a standard error; for imbalanced classes, the macro-F1 must not be lower either."""
         v = self.validation
-        return bool(self.partners) and bool(v["loss_difference"] < -v["loss_difference_standard_error"])
+        is_lower = v["loss_difference"] < -v["loss_difference_standard_error"]
+        return bool(self.partners) and bool(is_lower) and v.get("macro_f1_stack", 1.0) >= v.get("macro_f1_encoder", 0.0)
 
     @property
     def is_encoder_needed(self) -> bool:
@@ -99,7 +101,9 @@ class StackedModel:
             f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g}{' nats' if self.stack.link != 'identity' else ''} "
             f"(standard error of the difference {v['loss_difference_standard_error']:.2g})"
         )
-        if "accuracy_stack" in v:
+        if "macro_f1_stack" in v:
+            compared += f", the macro-F1 from {v['macro_f1_encoder']:.3f} to {v['macro_f1_stack']:.3f}"
+        elif "accuracy_stack" in v:
             compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
         if not self.is_better:
             sentence = f"With {named}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
@@ -126,6 +130,8 @@ def train_stacked(
     targets: npt.NDArray[np.generic],
     link: Link = "softmax",
     groups: IntArray | None = None,
+    *,
+    is_imbalanced: bool = False,
 ) -> tuple[StackedModel, FloatArray]:
     """Fit the weights of the partners and of the encoder on validation rows, for which the encoder has these scores
     (N, C); also returned are the cross-fitted combined scores (N, C).
@@ -133,19 +139,21 @@ def train_stacked(
     `targets` are those of `pretune.scoring.stack.fit_stack`; rows of one of the `groups` (N,) may err together. Of all
     sets of partners, the one with the lowest cross-fitted loss is used, and a partner whose weight is zero is left out.
     The figures of the combination, and of the encoder with a weight and biases alone, are cross-fitted over the rows,
-    since weights look better on the rows that they were fitted on.
+    since weights look better on the rows that they were fitted on. If the classes are `is_imbalanced`, the rows of rare
+    ones weigh more in all of it.
     """
+    row_weights = weigh_rare_classes(targets) if is_imbalanced else np.ones(len(targets))
     groups = np.arange(len(targets)) if groups is None else groups
     of_partners = {partner.kind: partner.model.score(texts) for partner in partners}
 
     def judge(*used: FloatArray) -> tuple[FloatArray, FloatArray]:
-        combined = crossfit(used, targets, link, groups)
-        return combined, row_losses(combined, targets, link)
+        combined = crossfit(used, targets, link, groups, row_weights)
+        return combined, row_weights * row_losses(combined, targets, link)
 
     sets = [kinds for count in range(1, len(partners) + 1) for kinds in itertools.combinations(of_partners, count)]
     judged = {kinds: judge(scores, *(of_partners[kind] for kind in kinds)) for kinds in sets}
     best = min(sets, key=lambda kinds: float(judged[kinds][1].mean()))
-    stack = fit_stack([scores, *(of_partners[kind] for kind in best)], targets, link)
+    stack = fit_stack([scores, *(of_partners[kind] for kind in best)], targets, link, row_weights)
     kept = [kind for kind, weight in zip(best, stack.weights[1:], strict=True) if weight > 0]
     weights = np.array([stack.weights[0], *(weight for weight in stack.weights[1:] if weight > 0)])
     combined, losses = judged[best]
@@ -166,6 +174,9 @@ def train_stacked(
     if link == "softmax":
         figures["accuracy_encoder"] = float((alone.argmax(axis=1) == targets).mean())
         figures["accuracy_stack"] = float((combined.argmax(axis=1) == targets).mean())
+    if is_imbalanced:
+        for name, each in (("encoder", alone), ("stack", combined)):
+            figures[f"macro_f1_{name}"] = macro_f1(np.asarray(targets), each.argmax(axis=1), scores.shape[1])
     model = StackedModel(
         partners=tuple(partner for partner in partners if partner.kind in kept),
         stack=Stack(weights, stack.bias, link),

@@ -38,10 +38,10 @@ def render(found: PredictionTrace) -> str:
     return "\n".join(line.plain for line in render_prediction(found, Page(width=100)))
 
 
-def write_rows(path: Path, num_rows: int, seed: int) -> Path:
+def write_rows(path: Path, num_rows: int, seed: int, good: float = 0.5) -> Path:
     random = np.random.default_rng(seed)
     lines = []
-    for label in random.choice(["good", "bad"], size=num_rows):
+    for label in random.choice(["good", "bad"], size=num_rows, p=[good, 1 - good]):
         named = label if random.random() < 0.8 else random.choice(["good", "bad"])
         text = f"day {random.integers(10_000)} the {random.choice(PAIRS[named])} was {random.integers(10_000)}"
         lines.append(json.dumps({"text": text, "label": label}))
@@ -157,6 +157,17 @@ def test_pairs_are_combined_with_their_overlap(task: str, run_folder: Path, tmp_
     if task == "regression":
         assert sum(part.logits[0] for part in found.stack.parts) == pytest.approx(float(predicted.label or 0), rel=1e-3)
     assert "With words and overlap" in render(found)
+
+
+def test_rare_classes_are_combined_for_macro_f1(run_folder: Path, tmp_path: Path) -> None:
+    labels = write_rows(tmp_path / "train.jsonl", 700, 1, good=0.85)
+    test = write_rows(tmp_path / "test.jsonl", 150, 2, good=0.85)
+    prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
+    assert any("the macro-F1 from" in sentence and "predictions combine" in sentence for sentence in sentences)
+    alone, both = (evaluate(tmp_path / "finetune", test, stack=stack)["macro_f1"] for stack in (False, True))
+    assert both > alone
 
 
 @pytest.mark.slow

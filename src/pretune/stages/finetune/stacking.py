@@ -25,10 +25,9 @@ Rows = Sequence[dict[str, Any]]
 LEAST_ROWS = 50  # validation rows; fewer do not tell which weight is right
 
 
-def can_stack(config: FinetuneConfig, task: Task, metric: str) -> bool:
-    """Whether linear models may be stacked: on a model of whole texts, whose classes are not strongly imbalanced (the
-    weights that are best for the loss need not be for macro-F1), and never on the control from scratch."""
-    return config.stack and not config.from_scratch and task.link is not None and metric == task.usual_metric
+def can_stack(config: FinetuneConfig, task: Task) -> bool:
+    """Whether linear models may be stacked: on a model of whole texts, and never on the control from scratch."""
+    return config.stack and not config.from_scratch and task.link is not None
 
 
 def train_stack(
@@ -38,9 +37,11 @@ def train_stack(
     rows: Mapping[str, Rows],
     outputs: FloatArray,
     targets: Targets,
+    metric: str,
 ) -> StackedModel | None:
     """Train the linear models of the task on the training rows, and stack them on the model that has these outputs
-    (N, K) for the validation rows; None if that is not better. The figures are logged.
+    (N, K) for the validation rows; None if that is not better. The figures are logged. If `metric` is macro-F1, rare
+    classes count more.
 
     Only validation rows that are new decide: a linear model knows parts of training rows by heart.
     """
@@ -53,7 +54,7 @@ def train_stack(
         folder.log.write("notice", sentence=_describe_too_few(len(new), len(validation)))
         return None
     chosen = [validation[index] for index in new.tolist()]
-    data = LabelledLines(train=train, validation=chosen, test=(), names=labelling.names, metric=task.usual_metric)
+    data = LabelledLines(train=train, validation=chosen, test=(), names=labelling.names, metric=metric)
     partners = task.partners(data)
     if not partners:
         return None
@@ -64,6 +65,7 @@ def train_stack(
         targets.values[new],
         task.link,
         group_rows(list(map(texts_of, chosen))),
+        is_imbalanced=metric == "macro_f1",
     )
     folder.log.write("notice", sentence=stacked.describe())
     if not stacked.is_better:

@@ -297,11 +297,17 @@ class _Finetuning:
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The linear models that are stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config, self.data.task, self.data.metric):
+        if not can_stack(self.config, self.data.task):
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
         stacked = train_stack(
-            self.folder, self.data.task, self.data.labelling, self.data.rows, logits, self.validation.targets
+            self.folder,
+            self.data.task,
+            self.data.labelling,
+            self.data.rows,
+            logits,
+            self.validation.targets,
+            self.data.metric,
         )
         if stacked is not None and test_logits is not None:
             target = self.folder.path / "predictions"
