@@ -74,7 +74,12 @@ def describe_cli() -> str:
             rows = [describe_action(action) for action in group._group_actions if action.dest != "help"]
             if rows:
                 title = "" if group.title in ("positional arguments", "options") else f"{group.title}:\n\n"
-                parts.append(title + "| word | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")
+                parts.append(
+                    title
+                    + f"| {'argument' if group.title == 'positional arguments' else 'option'} | meaning |\n|---|---|\n"
+                    + "\n".join(rows)
+                    + "\n"
+                )
     return "\n".join(parts)
 
 

@@ -125,7 +125,9 @@ class PretrainConfig:
         "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
         "(12x768); auto: by the budget and the device",
     )
-    minutes: float | None = _setting(None, "budget in minutes, calibration and compiling included")
+    minutes: float | None = _setting(
+        None, "budget in minutes, calibration and compiling included (default: 10, if no other budget is given)"
+    )
     tokens: int | None = _setting(None, "budget in training tokens")
     epochs: float | None = _setting(None, "budget in passes over the corpus")
     seed: int = _setting(0, "seed of initial weights, order and masks")
@@ -236,7 +238,9 @@ class FinetuneConfig:
     """Stage 5: further training on the task."""
 
     epochs: int | None = _setting(
-        None, "maximum number of epochs; three times as many from scratch (default: 2 to 5, by the amount of text)"
+        None,
+        "maximum number of epochs; three times as many from scratch (default: 2 to 5, by the amount of text; 3 for "
+        "conversations)",
     )
     updates: int | None = _setting(
         None, "number of updates instead of epochs (default: by the epochs, but at least 4 times the root of the rows)"
@@ -251,7 +255,9 @@ class FinetuneConfig:
         (), "cloze: words for the labels, e.g. positive=great/good,negative=bad (default: chosen and shown)"
     )
     patience: int = _setting(2, "epochs without a better validation score before training stops")
-    batch_size: int = _setting(32, "texts per optimizer update")
+    batch_size: int = _setting(
+        32, "texts or conversations per optimizer update; a large model without a GPU takes 8 conversations"
+    )
     learning_rates: tuple[float, ...] | None = _setting(
         None,
         "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
@@ -261,7 +267,7 @@ class FinetuneConfig:
     seeds: int | None = _setting(
         None,
         "number of runs with different seeds; the best on validation is kept, or their mean if there are few rows "
-        "(default: 1 or 3)",
+        "(default: 3; 1 above two million training tokens)",
     )
     seed: int = _setting(0, "first seed")
     weight_decay: float = _setting(0.05, "weight decay of the matrices")
@@ -381,7 +387,7 @@ class StrategiesConfig:
     seeds: int = _setting(1, "number of runs of each strategy with different seeds")
     conversations: int = _setting(300, "held-out conversations to measure the loss on, at most")
     questions: int = _setting(12, "held-out questions to answer, the same for all strategies")
-    reply_tokens: int = _setting(100, "most tokens of an answer")
+    reply_tokens: int = _setting(100, "maximum tokens in a reply")
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:

@@ -261,7 +261,12 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
         help="output folder of split; or a file of labelled examples, or with --task chat of conversations, which is "
         "split with the settings below",
     )
-    parser.add_argument("--base", metavar="PRETRAINED", required=True, help="output folder of pretrain, or a run")
+    parser.add_argument(
+        "--base",
+        metavar="PRETRAINED",
+        required=True,
+        help="a run, a stage or model folder, a GGUF file, or hf:OWNER/NAME",
+    )
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("prepare", PrepareConfig))
@@ -271,7 +276,9 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pretrained", metavar="PRETRAINED", help="output folder of pretrain, or a run")
+    parser.add_argument(
+        "pretrained", metavar="PRETRAINED", help="a run, a stage or model folder, a GGUF file, or hf:OWNER/NAME"
+    )
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     _add_out(parser, required=False)
     _add_redo(parser)
@@ -304,7 +311,9 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(parser, "its fine-tuned model")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; two for each pair")
-    parser.add_argument("--input", metavar="FILE", help="file of texts: txt, csv, tsv or jsonl, also as .gz or .zst")
+    parser.add_argument(
+        "--input", metavar="FILE", help="file of texts: txt, csv, tsv, jsonl, json or parquet, also compressed"
+    )
     parser.add_argument(
         "--output", metavar="FILE", help="file to write: the rows of --input with the predictions added"
     )

@@ -22,7 +22,9 @@ def add_replies_group(parser: argparse.ArgumentParser) -> None:
         help="the conversations that the model was trained on, to find copies of their "
         "replies (default: the training split, if a folder of prepare is given)",
     )
-    group.add_argument("--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)")
+    group.add_argument(
+        "--max-tokens", type=number_of(int), metavar="N", help="maximum tokens in a reply (default: 100)"
+    )
     group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
 
 

@@ -125,7 +125,7 @@ VERBS = {
         ),
         _verb(
             "finetune PRETRAINED PREPARED --out DIR [--from-scratch] [options]",
-            "stage 5: fine-tune the model on the labelled examples",
+            "stage 5: fine-tune the model on labelled examples or conversations",
             "finetune work/pretrain work/prepare --out work/finetune",
             arguments.add_finetune,
         ),
