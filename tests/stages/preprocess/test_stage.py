@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,28 @@ def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, t
     with pytest.raises(UsageError, match="Unknown quality rule 'nope'"):
         preprocess(collected, tmp_path / "out", PreprocessConfig(disabled_rules=("nope",)))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("labelled", "config", "is_told"),
+    [
+        (str.lower, PreprocessConfig(), True),
+        (str.lower, PreprocessConfig(lowercase=True), False),
+        (str, PreprocessConfig(), False),
+    ],
+)
+def test_labels_in_lower_case_beside_text_with_capitals_are_told(
+    labelled: Callable[[str], str], config: PreprocessConfig, is_told: bool, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = "".join(f'"{labelled(sentence(i))}",{"ab"[i % 2]}\n' for i in range(100))
+    labels.write_text("text,label\n" + rows, encoding="utf-8")
+    split(labels, tmp_path / "split")
+    collected = collect_texts(tmp_path / "c", [sentence(i) for i in range(500, 700)], tmp_path / "split")
+    preprocess(collected, tmp_path / "out", config, split=tmp_path / "split")
+    found = [event["sentence"] for event in events(tmp_path / "out", "warning") if event["rule"] == "capitals_differ"]
+    assert len(found) == is_told
+    assert all("--lowercase" in sentence for sentence in found)
 
 
 def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,10 @@ MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, if there are fewer
 NOTEWORTHY_FRACTION = 0.2  # of the documents, dropped by one rule
 WORK_NAME = ".work"  # the folder of the steps' results; removed when the stage is finished
 _ROUND_TRIPS = 1000
+_WITHOUT_CAPITALS, _WITH_CAPITALS = (
+    0.01,
+    0.5,
+)  # fractions of texts that have some: at most of labelled, at least of others
 
 
 def preprocess(
@@ -132,6 +136,7 @@ class _Preprocessing:
         self.collected, self.source, self.folder, self.config, self.split = collected, source, folder, config, split
         self.engine, self.protected, self.base = engine, protected, base
         self.funnel: dict[str, Any] = {}
+        self._labelled_capitals: float | None = None  # the fraction of the labelled texts that have capital letters
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._log_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
         self._step_start = self.start  # of the step whose progress is logged
@@ -211,6 +216,7 @@ class _Preprocessing:
         if self.split is not None:
             rows = open_split(self.split, task_named)
             held_out = [text for row in rows.held_out for text in row.texts]
+            self._labelled_capitals = _fraction_with_capitals([text for row in rows.all for text in row.texts])
             self._check_base(rows)
         self.steps.protect(held_out, protected_texts(self.protected))
 
@@ -312,11 +318,23 @@ class _Preprocessing:
         )
         self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).as_json for view in get_args(View)}
         self.folder.log.write("views", **self.views)
+        self._compare_capitals(tokenizer, _fraction_with_capitals(sample))
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe can encode any text."
             self.folder.log.write(
                 "warning", rule="unknown_words", count=round(unknown_share * num_tokens), sentence=sentence
             )
+
+    def _compare_capitals(self, tokenizer: Tokenizer, fraction: float) -> None:
+        """Warn if only the labelled texts are in lower case: a word then has other tokens there than in the corpus."""
+        if self._labelled_capitals is None or self._labelled_capitals > _WITHOUT_CAPITALS or tokenizer.is_lowercase:
+            return
+        if fraction >= _WITH_CAPITALS and self.base is None:
+            sentence = (
+                f"The labelled texts have no capital letters, and {fraction:.0%} of the documents have some, so many "
+                "words have other tokens in the two; --lowercase makes them alike."
+            )
+            self.folder.log.write("warning", rule="capitals_differ", sentence=sentence)
 
     @staticmethod
     def _is_restored(tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
@@ -402,3 +420,8 @@ def _sum_of(value_of_token: np.ndarray[Any, np.dtype[np.int64]], shard: TokenSha
     """The sum over all tokens of a shard, in chunks of `step` tokens."""
     tokens = shard.tokens
     return sum(int(value_of_token[tokens[i : i + step]].sum()) for i in range(0, len(tokens), step))
+
+
+def _fraction_with_capitals(texts: Sequence[str]) -> float:
+    """The fraction of the texts that have a capital letter."""
+    return sum(text != text.lower() for text in texts) / max(1, len(texts))
