@@ -99,6 +99,16 @@ def test_a_transcript_has_the_same_tokens_of_the_replies(tokenizer: Tokenizer, b
     assert found.word_sums[0] == pytest.approx(float(plain_losses(model, ids)[-num_words:].sum()), rel=1e-4)
 
 
+def test_a_transcript_is_no_longer_than_the_row(tokenizer: Tokenizer, base: Tokenizer) -> None:
+    long = talk("The food was cold. " * 40, "It was.")
+    model, widths = random_model(base.vocab_size), list[int]()
+    model.register_forward_pre_hook(lambda _model, given: widths.append(given[0].shape[1]))
+    found = measure_replies(model, tokenizer, [long], LENGTH, base_tokenizer=base)
+    assert widths == [LENGTH]
+    row = encode(long, tokenizer, LENGTH)
+    assert found.word_counts.tolist() == [row.num_supervised - 1]  # without the mark that ends it
+
+
 def test_a_conversation_without_room_for_a_reply_is_left_out(tokenizer: Tokenizer) -> None:
     crowded = talk("The food?", "Cold.", system="The hotel was dreadful. " * 30)
     found = measure_replies(random_model(tokenizer.vocab_size), tokenizer, [CONVERSATIONS[0], crowded], LENGTH)

@@ -16,7 +16,7 @@ from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.evaluation.text import evaluate_text, figures_of
 from pretune.inference.load import load_generator
-from pretune.inference.text_loss import TextLoss
+from pretune.inference.text_loss import TextLoss, check_windows
 
 TEXTS = ["The sun rises in the east.", "A wonderful film, warm and funny. " * 12, "Das Buch ist großartig."]
 
@@ -71,6 +71,16 @@ def test_every_token_is_scored_once(folder: Path, file: Path) -> None:
     tokens = {evaluate_text(folder, file, window=w, stride=s)["tokens"] for w, s in [(64, 1), (10, 3), (7, 6)]}
     tokenizer = load_generator(folder).tokenizer
     assert tokens == {sum(len(tokenizer.encode(" ".join(text.split()))) - 2 for text in TEXTS)}
+
+
+@pytest.mark.parametrize(("context", "window"), [(64, 64), (8192, 1024)])
+def test_a_window_that_nobody_chose_fits_into_memory(
+    context: int, window: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load_generator(folder)
+    monkeypatch.setattr(type(generator), "max_seq_len", context)
+    assert check_windows(generator, None, None) == (window, window // 2)
+    assert check_windows(generator, context, None)[0] == context
 
 
 def test_documents_give_the_interval_if_there_are_enough() -> None:

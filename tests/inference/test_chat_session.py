@@ -105,6 +105,9 @@ def test_a_message_that_cannot_fit_is_refused_and_forgotten(chatty: TextGenerato
     session = ChatSession(Scripted(chatty, ["Good."]))
     with pytest.raises(UsageError, match=r"The message has \d+ tokens .* reads 64, the reply included"):
         session.reply("The food was cold. " * 20, GREEDY)
+    crowded = ChatSession(Scripted(chatty, ["Good."]), "The food was cold. " * 20)
+    with pytest.raises(UsageError, match="The message of the system leaves no room"):
+        crowded.reply("So?", GREEDY)
     with pytest.raises(UsageError, match="message is empty"):
         session.reply(" \n ", GREEDY)
     assert session.messages == []
@@ -148,6 +151,19 @@ def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: Tex
         other.save(file)
     with pytest.raises(UsageError, match="does not exist"):
         session.save(tmp_path / "no" / "chat.jsonl")
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(chatty: TextGenerator, tmp_path: Path) -> None:
+    session = ChatSession(Scripted(chatty, ["Cold."]))
+    list(session.reply("The food?", GREEDY))
+    for path in ("/proc/chat.jsonl", tmp_path / ("a" * 300), "~nobody-has-this-name/chat.jsonl", "a\0b"):
+        with pytest.raises(UsageError, match=r"cannot be written \(.*give another file"):
+            session.save(path)
+    file = session.save(tmp_path / "chat.jsonl")
+    file.write_text("what somebody else wrote", encoding="utf-8")
+    with pytest.raises(UsageError, match="nothing is ever overwritten"):
+        session.save(file)
+    assert [each.content for each in session.messages] == ["The food?", "Cold."]
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(max_tokens=8, seed=3), Sampling(max_tokens=3, seed=1)])
@@ -231,6 +247,8 @@ def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:
         {"role": "user", "content": "The film?"},
     ]
     assert answer(chatty, messages, GREEDY) == second
+    parts = [{"type": "text", "text": "The film?"}]
+    assert answer(chatty, [*messages[:-1], {"role": "user", "content": parts}], GREEDY) == second
 
 
 @pytest.mark.parametrize(
@@ -240,6 +258,8 @@ def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:
         ([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "user, user"),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "the user last"),
         ([{"role": "wizard", "content": "a"}], "role 'wizard' is unknown"),
+        ([{"role": "user", "content": None}], "expected"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x.png"}]}], "expected"),
         (["a"], "expected"),
         ([{"content": "a"}], "expected"),
     ],

@@ -193,6 +193,17 @@ def test_adapters_that_do_not_fit_are_refused(
         load_model_folder(folder)
 
 
+@pytest.mark.parametrize("change", [{"r": None}, {"lora_alpha": "much"}])
+def test_numbers_that_are_none_are_named(tmp_path: Path, train_and_save: Train, change: dict[str, object]) -> None:
+    train_and_save()
+    folder = tmp_path / "adapter"
+    (folder / "manifest.json").unlink()
+    fields = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(fields | change))
+    with pytest.raises(CorruptModelError, match="has no usable r and lora_alpha"):
+        load_model_folder(folder)
+
+
 def test_a_missing_tensor_is_named(tmp_path: Path, train_and_save: Train) -> None:
     train_and_save()
     folder = tmp_path / "adapter"

@@ -137,6 +137,15 @@ def test_what_is_cut_is_said(tokenizer_folder: Path, tmp_path: Path) -> None:
     assert lengths.max() <= 128
 
 
+def test_a_line_that_is_left_out_is_that_of_its_file(pairs_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "And the film?"}, {"role": "assistant", "content": "It was warm."}]
+    crowded = [{"role": "system", "content": "cold rooms " * 200}, {"role": "user", "content": "And?"}, talk[1]]
+    test = tmp_path / "test.jsonl"
+    test.write_text("".join(json.dumps({"messages": each}) + "\n" for each in (talk, crowded)))
+    run(pairs_file, tmp_path / "out", tokenizer_folder, test, max_seq_len=128)
+    assert f"(the first: {test}, line 2)" in sentences(tmp_path / "out", "warning")
+
+
 def test_conversations_without_room_for_any_reply_are_refused(tokenizer_folder: Path, tmp_path: Path) -> None:
     system = {"role": "system", "content": "cold rooms and warm food " * 60}
     rows = [
@@ -145,7 +154,9 @@ def test_conversations_without_room_for_any_reply_are_refused(tokenizer_folder: 
     ]
     file = tmp_path / "chats.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputDataError, match=r"line \d+: nothing of the reply fits within 64 tokens"):
+    with pytest.raises(
+        InputDataError, match=r"fits within 64 tokens in any of the train .* \(.*chats.jsonl, line \d+,"
+    ):
         run(file, tmp_path / "out", tokenizer_folder, max_seq_len=64)
     assert not (tmp_path / "out").exists()
 

@@ -368,7 +368,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=number_of(int), metavar="N", help="with --minimal-pairs: pairs of each paradigm (default: all)"
     )
-    windows = "with --text: tokens that are read at once (default: the whole context of the model)"
+    windows = "with --text: tokens that are read at once (default: what the model reads, at most 1,024)"
     parser.add_argument("--window", type=number_of(int), metavar="N", help=windows)
     strides = "with --text: tokens by which the next window of a long document reaches further (default: half a window)"
     parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)

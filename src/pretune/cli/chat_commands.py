@@ -99,7 +99,8 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
 def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
     """What is said before the first message: what the model is, what it was not made for, and its notice."""
     from pretune.text.chat.notice import read_notice
-    from pretune.text.chat.tokens import read_template
+    from pretune.text.chat.template import template_of
+    from pretune.text.chat.tokens import describe_other_template, read_template
 
     path = session.generator.path
     assert path is not None
@@ -114,6 +115,8 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
         )
     elif read_template(path) is None:
         sentences.append("The model has no chat template: it may not have been tuned for conversations.")
+    elif (sentence := describe_other_template(path, template_of(session.generator.tokenizer))) is not None:
+        sentences.append(clean(sentence))
     notice = read_notice(path)
     return [*sentences, *([clean(notice)] if notice else [])]
 

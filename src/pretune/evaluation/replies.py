@@ -70,7 +70,9 @@ def measure_replies(
     encoded = encode_all(conversations, tokenizer, max_seq_len)
     end_id = turn_end_id(tokenizer)
     rows = [
-        _row_of(row, end_id) if base_tokenizer is None else _transcript_of(each, row, end_id, base_tokenizer)
+        _row_of(row, end_id)
+        if base_tokenizer is None
+        else _transcript_of(each, row, end_id, base_tokenizer, max_seq_len)
         for each, row in zip(conversations, encoded, strict=True)
         if row is not None
     ]
@@ -93,12 +95,19 @@ def _row_of(row: ChatRow, end_id: int) -> _Row:
     return _Row(ids=row.ids, places=places, is_end=[row.ids[place] == end_id for place in places])
 
 
-def _transcript_of(conversation: Conversation, row: ChatRow, end_id: int, tokenizer: Tokenizer) -> _Row:
-    """The same conversation as a transcript, whose replies have the ids that they have in the row."""
+def _transcript_of(
+    conversation: Conversation, row: ChatRow, end_id: int, tokenizer: Tokenizer, max_seq_len: int
+) -> _Row:
+    """The same conversation as a transcript, whose replies have the ids that they have in the row.
+
+    If it is longer than `max_seq_len`, as with a question that lost its middle in the row, it loses its beginning.
+    """
     has_system = conversation.messages[0].role == "system"
     kept = [*conversation.messages[:has_system], *conversation.messages[has_system + row.num_left_out :]]
     replies = [[token_id for token_id in reply if token_id != end_id] for reply in _replies_of(row)]
     ids, places = encode_transcript(kept, tokenizer, replies)
+    excess = max(0, min(len(ids) - max_seq_len, places[0] - 1))  # no more than what stands before the first reply
+    ids, places = ids[excess:], [place - excess for place in places]
     return _Row(ids=ids, places=places, is_end=[False] * len(places))
 
 

@@ -18,7 +18,7 @@ from pretune.inference.load import find_model_folder, load_generator
 from pretune.inference.prefix_cache import PrefixCache
 from pretune.runtime.atomic import write_text
 from pretune.settings import Sampling
-from pretune.text.chat.conversations import Message, clean_message, role_named
+from pretune.text.chat.conversations import Message, clean_message, content_text, role_named
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
 from pretune.text.chat.transcript import ASKING, encode_transcript
@@ -39,7 +39,7 @@ class ChatSession:
         self.generator, self.system = generator, system
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
-        self._saved: set[Path] = set()
+        self._saved: dict[Path, str] = {}  # what was written to each file
         self._prefix = PrefixCache(generator.model.transformer)
         self._last: Generator[str, None, None] | None = None
 
@@ -79,19 +79,24 @@ class ChatSession:
     def save(self, path: Path | str) -> Path:
         """Write the conversation as one line of jsonl, which `prepare --task chat` reads, and return its path.
 
-        Raises UsageError if nothing was said yet, or if the file exists and does not have this
-        conversation, up to an earlier message.
+        Raises UsageError if nothing was said yet, if the file exists and does not have this conversation, up to an
+        earlier message, or if it cannot be written.
         """
-        path = Path(path).expanduser().absolute()
         if not self.turns:
             raise UsageError("There is nothing to save yet: the conversation has no reply.")
-        if path.exists() and path not in self._saved:
-            raise UsageError(f"{path} exists, and nothing is ever overwritten; give another file.")
-        if not path.parent.is_dir():
-            raise UsageError(f"{path.parent} does not exist; give a file in a folder that does.")
         messages = [{"role": each.role, "content": each.content} for each in self.messages]
-        write_text(path, json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
-        self._saved.add(path)
+        text = json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
+        try:
+            path = Path(path).expanduser().absolute()
+            if path.exists() and (path not in self._saved or path.read_text(encoding="utf-8") != self._saved[path]):
+                raise UsageError(f"{path} exists, and nothing is ever overwritten; give another file.")
+            if not path.parent.is_dir():
+                raise UsageError(f"{path.parent} does not exist; give a file in a folder that does.")
+            write_text(path, text)
+        except (OSError, RuntimeError, ValueError) as error:  # of a home that is unknown, a byte that no name has
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise UsageError(f"{path} cannot be written ({reason}); give another file.") from error
+        self._saved[path] = text
         return path
 
     # -- one reply -----------------------------------------------------------------------------------------------
@@ -144,6 +149,11 @@ class ChatSession:
                 return ids, place
         if len(ids) < limit:  # the last message alone, with less room for the reply than was asked for
             return ids, place
+        if self.system is not None and len(self._encode([Message("user", "")])) >= limit:
+            raise UsageError(
+                f"The message of the system leaves no room for another one: the model reads {limit:,} tokens in all; "
+                "shorten the message of the system."
+            )
         raise UsageError(
             f"The message has {len(ids):,} tokens with its frame, and the model reads {limit:,}, the reply included; "
             "shorten the message."
@@ -193,9 +203,12 @@ def _read_message(message: Any) -> Message:
     if isinstance(message, Message):
         return message
     try:
-        return Message(role_named(message["role"]), message["content"])
+        role, content = role_named(message["role"]), message["content"]
+        if not isinstance(content, str | list) or (text := content_text(content)) is None:
+            raise TypeError("the content is no text")
+        return Message(role, text)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f'A message is {message!r:.80}; expected {{"role": ..., "content": ...}}.') from error
+        raise UsageError(f'A message is {message!r:.80}; expected {{"role": ..., "content": TEXT}}.') from error
     except ValueError as error:
         raise UsageError(f"The role {message['role']!r} is unknown; expected system, user or assistant.") from error
 

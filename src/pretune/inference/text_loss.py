@@ -20,6 +20,7 @@ from pretune.inference.generate import TextGenerator
 from pretune.inference.token_scores import first_ids_of, frame_ids_of, log_probabilities, tokens_per_batch
 
 _WINDOWS_AT_ONCE = 512
+_USUAL_WINDOW = 1024  # the most tokens of a window that nobody chose
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,9 +46,12 @@ class _Window:
 
 
 def check_windows(generator: TextGenerator, window: int | None, stride: int | None) -> tuple[int, int]:
-    """Window and stride in tokens: by default the whole context, and half a window. Raises UsageError."""
+    """Window and stride in tokens: by default the whole context, at most 1,024, and half a window.
+
+    Memory grows with the square of the window: 8,192 tokens would take SmolLM2 gigabytes. Raises UsageError.
+    """
     longest = generator.max_seq_len
-    window = longest if window is None else window
+    window = min(longest, _USUAL_WINDOW) if window is None else window
     if not 2 <= window <= longest:
         raise UsageError(f"--window is {window:,}; expected 2 to {longest:,} tokens, which is what the model reads.")
     stride = max(1, window // 2) if stride is None else stride

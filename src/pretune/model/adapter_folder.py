@@ -96,8 +96,9 @@ def load_adapter_folder(folder: Path) -> LoadedModel:
     base = Path(str(fields.get("base_model_name_or_path")))
     if not base.is_dir():
         raise ModelNotFoundError(
-            f"{folder} is an adapter for {base}, which does not exist; restore that model, or write its present place "
-            f"as base_model_name_or_path into {folder / ADAPTER_CONFIG_NAME}."
+            f"{folder} is an adapter for {base}, which does not exist; restore that model (if it is in the cache, give "
+            "its GGUF file to any command, which converts it again), or write its present place as "
+            f"base_model_name_or_path into {folder / ADAPTER_CONFIG_NAME}."
         )
     loaded = load_model_folder(base)
     if not isinstance(loaded.model, LanguageModel):
@@ -170,9 +171,16 @@ def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
             f"{folder} is an adapter of a kind that is not supported ({found}); expected plain LoRA on "
             f"{', '.join(TARGETS)}. PEFT can merge it into its base: model.merge_and_unload().save_pretrained(DIR)."
         )
+    try:
+        rank, alpha = int(fields["r"]), float(fields["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        file = folder / ADAPTER_CONFIG_NAME
+        raise CorruptModelError(
+            f"{file} has no usable r and lora_alpha ({error!r}); restore it from a copy."
+        ) from error
     return LoraConfig(
-        rank=int(fields["r"]),
-        alpha=float(fields["lora_alpha"]),
+        rank=rank,
+        alpha=alpha,
         targets=tuple(name for name in TARGETS if name in targets),
     )
 

@@ -20,7 +20,7 @@ from pretune.text.chat.length_report import LengthReport
 from pretune.text.chat.notice import choose_notice, write_notice
 from pretune.text.chat.split import ChatSplit, split_conversations
 from pretune.text.chat.template import ChatRow, encode_all, template_of
-from pretune.text.chat.tokens import TURN_START, read_template, save_chat_tokenizer
+from pretune.text.chat.tokens import describe_other_template, save_chat_tokenizer
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, fingerprint_labels
 from pretune.text.splits import SPLITS, Split
@@ -85,7 +85,8 @@ class _ChatPreparation:
     def run(self, files: dict[str, Path], config: SplitConfig) -> None:
         own = load_tokenizer(self.base.path)
         tokenizer = save_chat_tokenizer(self.base.path, self.folder.path, template_of(own))
-        self._report_template(template_of(own))
+        if (sentence := describe_other_template(self.base.path, template_of(own))) is not None:
+            self.folder.log.write("notice", sentence=sentence)
         found = split_conversations(
             files["labels"],
             files.get("test_labels"),
@@ -111,19 +112,6 @@ class _ChatPreparation:
             self.folder.log.write("notice", sentence=sentence)
         self._keep_notice(found)
         self._finish(found, report, self._write_example(found, rows))
-
-    def _report_template(self, ours: str) -> None:
-        """Say that a template that the base brings is replaced, and what that means."""
-        theirs = read_template(self.base.path)
-        if theirs is None or theirs == ours:
-            return
-        what = (
-            "it is ChatML too, but a default system message or tools that it may add are left out"
-            if TURN_START in theirs
-            else "its marks are others than those of ChatML, so what the base has learned of conversations counts less"
-        )
-        sentence = f"{self.base.path} brings a chat template of its own, which pretune does not run; it writes ChatML"
-        self.folder.log.write("notice", sentence=f"{sentence}: {what}.")
 
     def _keep_notice(self, found: ChatSplit) -> None:
         """Keep the sentence that is shown with the model's replies, if there is one."""
@@ -153,11 +141,12 @@ class _ChatPreparation:
     def _encode(self, found: ChatSplit, split: Split, tokenizer: Tokenizer, report: LengthReport) -> list[ChatRow]:
         """The rows of one split; a conversation of which nothing of the last reply fits is left out of it."""
         records, kept, rows = found.by_split[split], [], []
+        path = found.files[-1 if split == "test" else 0].path
         for first in range(0, len(records), _BATCH_ROWS):
             chunk = records[first : first + _BATCH_ROWS]
             encoded = encode_all([record.conversation for record in chunk], tokenizer, self.max_seq_len)
             for record, row in zip(chunk, encoded, strict=True):
-                report.add(record, row)
+                report.add(record, path, row)
                 if row is not None:
                     kept.append(record)
                     rows.append(row)

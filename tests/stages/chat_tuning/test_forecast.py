@@ -55,6 +55,15 @@ def test_plan_and_disk_are_those_of_the_run(
     assert found.disk_bytes == estimate["disk_bytes"] == pytest.approx(max(sizes) - logs, rel=0.03)
 
 
+def test_a_slow_model_from_scratch_has_the_checkpoints_of_adamw(
+    base_folder: Path, prepared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ChatTuningConfig(**FAST, from_scratch=True)
+    usual = forecast(base_folder, prepared_folder, config).disk_bytes
+    monkeypatch.setattr("pretune.model.cost.is_slow", lambda _model, _device: True)
+    assert forecast(base_folder, prepared_folder, config).disk_bytes > 1.1 * usual
+
+
 def test_more_updates_take_longer_and_minutes_are_met(base_folder: Path, prepared_folder: Path) -> None:
     def seconds(**budget: Any) -> float:
         return forecast(base_folder, prepared_folder, ChatTuningConfig(**{**FAST, "updates": None, **budget})).seconds

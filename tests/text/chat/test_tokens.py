@@ -12,6 +12,7 @@ from pretune.errors import CorruptModelError
 from pretune.text.chat.tokens import (
     MARKS,
     add_chat_tokens,
+    describe_other_template,
     has_chat_tokens,
     only_adds_chat_tokens,
     read_template,
@@ -63,6 +64,18 @@ def test_the_folder_replaces_a_foreign_template(foreign_folder: Callable[[str], 
     save_chat_tokenizer(base, tmp_path / "out", "ours")
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
     assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["chat_template"] == "ours"
+
+
+def test_a_template_that_is_not_run_is_told(tmp_path: Path) -> None:
+    assert describe_other_template(tmp_path, "ours") is None
+    for theirs, what in (
+        ("ours", None),
+        ("{{ messages }} [INST]", "its marks are others"),
+        ("<|im_start|>system\nYou are kind.<|im_end|>{{ messages }}", "a default system message"),
+    ):
+        (tmp_path / "chat_template.jinja").write_text(theirs)
+        found = describe_other_template(tmp_path, "ours")
+        assert (found is None) if what is None else (found is not None and what in found)
 
 
 def test_no_template_is_none(tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def seconds_of_plan(plan: Plan, pace: Pace, config: ChatTuningConfig, corpus: Ch
     return pace.seconds(plan, config.evaluations + 1) + seconds_of_test(corpus, pace)
 
 
-def disk_bytes(config: ChatTuningConfig, model: LanguageModel, plan: Plan, pace: Pace, prepared: Path) -> int:
+def disk_bytes(
+    config: ChatTuningConfig, model: LanguageModel, optimizer: str, plan: Plan, pace: Pace, prepared: Path
+) -> int:
     """The most disk space that the stage needs at once, when it saves the model beside its last checkpoints.
 
     A checkpoint has the weights that are trained, their state in the optimizer, and the best weights so far; that of a
@@ -43,7 +45,7 @@ def disk_bytes(config: ChatTuningConfig, model: LanguageModel, plan: Plan, pace:
     tokenizer = sum((prepared / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
     num_weights = cost.count_parameters(model.config)
     if config.from_scratch:
-        each = cost.checkpoint_bytes(model.config, "muon") + _BYTES * num_weights + tokenizer
+        each = cost.checkpoint_bytes(model.config, optimizer) + _BYTES * num_weights + tokenizer
     else:
         num_trained = sum(tensor.numel() for tensor in trained_tensors(model).values())
         is_whole = all(parameter.requires_grad for parameter in model.parameters())

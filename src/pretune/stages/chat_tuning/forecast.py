@@ -41,10 +41,11 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
     chat = PreparedChat(prepared, start.model.config.max_seq_len)
     shape = choices.choose_shape(config, start.config, chat, num_optimized, compute.device)
     corpus = ChatCorpus(chat, shape, config.seed)
+    optimizer = choices.optimizer_config(config, start.config, compute)
     pace = trial_pace(
         model,
         in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, compute),
-        Optimizer(model, choices.optimizer_config(config, start.config, compute)),
+        Optimizer(model, optimizer),
         corpus,
         compute.device,
         evaluation_rounds=len(corpus.validation),
@@ -69,5 +70,5 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         step_seconds=pace.short_step_seconds,
         seconds=before + seconds_of_plan(plan, pace, config, corpus),
         memory_bytes=trial_memory_bytes(compute.device) + best_bytes,
-        disk_bytes=disk_bytes(config, model, plan, pace, prepared),
+        disk_bytes=disk_bytes(config, model, optimizer.kind, plan, pace, prepared),
     )

@@ -179,7 +179,7 @@ class _ChatTuning:
             "estimate",
             tokens_per_second=self.corpus.tokens_per_step / pace.short_step_seconds,
             memory_bytes=self._memory_bytes(),
-            disk_bytes=disk_bytes(self.config, self.model, plan, pace, self.prepared),
+            disk_bytes=disk_bytes(self.config, self.model, training.optimizer_config.kind, plan, pace, self.prepared),
             parameters=cost.count_parameters(self.start.config),
             trained_parameters=self.num_trained,
             minutes=seconds / 60,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pretune.text.clean.normalize import clean_text
+from pretune.text.readers.records import cell_text
 
 Role = Literal["system", "user", "assistant"]
 # What is wrong with the messages of a row, so that it is left out.
@@ -70,6 +71,14 @@ def role_named(name: str) -> Role:
     if role is None:
         raise ValueError(name)
     return role
+
+
+def content_text(content: Any) -> str | None:
+    """The text of a message: a string, or parts of type text, as OpenAI's files have them; None for other parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        return "\n".join(map(cell_text, parts)) if all(isinstance(part, str) for part in parts) else None
+    return None if isinstance(content, Mapping) else cell_text(content)
 
 
 def clean_message(text: str, *, keeps_lines: bool) -> str:

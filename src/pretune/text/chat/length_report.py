@@ -21,26 +21,23 @@ class LengthReport:
         self.max_seq_len = max_seq_len
         self.num_rows = self.num_kept = self.num_tokens = self.num_supervised = 0
         self.num_left_out = 0  # messages of conversations that are too long
-        self.lines_turns_cut: list[int] = []
-        self.lines_message_cut: list[int] = []
-        self.lines_reply_cut: list[int] = []  # of which nothing of the reply is left
+        self.num_turns_cut = self.num_message_cut = 0
+        self.reply_cut: list[str] = []  # file and line of those of which nothing of the reply is left
         self.longest = 0
 
-    def add(self, record: ChatRecord, row: ChatRow | None) -> None:
-        """Count the row of one conversation; None if nothing of its reply fits."""
+    def add(self, record: ChatRecord, path: str, row: ChatRow | None) -> None:
+        """Count the row of one conversation of a file; None if nothing of its reply fits."""
         self.num_rows += 1
         if row is None:
-            self.lines_reply_cut.append(record.line)
+            self.reply_cut.append(f"{path}, line {record.line}")
             return
         self.num_kept += 1
         self.num_tokens += len(row.ids)
         self.num_supervised += row.num_supervised
         self.longest = max(self.longest, len(row.ids))
         self.num_left_out += row.num_left_out
-        if row.num_left_out:
-            self.lines_turns_cut.append(record.line)
-        if row.is_message_cut:
-            self.lines_message_cut.append(record.line)
+        self.num_turns_cut += bool(row.num_left_out)
+        self.num_message_cut += row.is_message_cut
 
     @property
     def supervised_fraction(self) -> float:
@@ -54,10 +51,10 @@ class LengthReport:
             "tokens": self.num_tokens,
             "supervised_tokens": self.num_supervised,
             "supervised_fraction": round(self.supervised_fraction, 4),
-            "turns_cut": len(self.lines_turns_cut),
+            "turns_cut": self.num_turns_cut,
             "messages_left_out": self.num_left_out,
-            "message_cut": len(self.lines_message_cut),
-            "reply_cut_away": len(self.lines_reply_cut),
+            "message_cut": self.num_message_cut,
+            "reply_cut_away": len(self.reply_cut),
         }
 
     @property
@@ -67,15 +64,15 @@ class LengthReport:
             f"{self.num_kept:,} conversations of {self.num_tokens:,} tokens; {self.num_supervised:,} of them "
             f"({self.supervised_fraction:.0%}) are in replies, which the model learns; it reads the others."
         ]
-        if self.lines_turns_cut:
+        if self.num_turns_cut:
             found.append(
-                f"{_are(len(self.lines_turns_cut))} longer than {self.max_seq_len:,} tokens; the oldest "
+                f"{_are(self.num_turns_cut)} longer than {self.max_seq_len:,} tokens; the oldest "
                 f"{self.num_left_out:,} messages were left out of them."
             )
-        if self.lines_message_cut:
+        if self.num_message_cut:
             found.append(
-                f"Of {_of(len(self.lines_message_cut))}, the last question and its reply alone are longer than "
-                f"{self.max_seq_len:,} tokens ({len(self.lines_message_cut) / self.num_kept:.1%} of all): the question "
+                f"Of {_of(self.num_message_cut)}, the last question and its reply alone are longer than "
+                f"{self.max_seq_len:,} tokens ({self.num_message_cut / self.num_kept:.1%} of all): the question "
                 "lost its middle, or the reply its end. A larger --max-seq-len keeps them whole, if the model reads as "
                 "much."
             )
@@ -83,21 +80,20 @@ class LengthReport:
 
     def check(self, found: ChatSplit, rows: Mapping[Split, Sequence[ChatRow]]) -> None:
         """Add warnings to the lint. Raises InputDataError if a split has lost all of its conversations."""
-        lines = self.lines_reply_cut
+        cut = self.reply_cut
         reason = "a conversation that is too long to keep any of its last reply"
-        found.lint.dropped.add_many("reply_cut_away", reason, len(lines), [f"{found.path}, line {n}" for n in lines])
+        found.lint.dropped.add_many("reply_cut_away", reason, len(cut), cut)
         for split in ("train", "validation"):
             if not rows[split]:
                 raise InputDataError(
-                    f"{found.path}, line {lines[0]}: nothing of the reply fits within {self.max_seq_len:,} tokens, as "
-                    f"in all {split} conversations; give a larger --max-seq-len, or shorten the system message."
+                    f"Nothing of the reply fits within {self.max_seq_len:,} tokens in any of the {split} conversations "
+                    f"({cut[0]}, for one); give a larger --max-seq-len, or shorten the system message."
                 )
         found.lint.warn(
             "reply_cut_away",
-            len(lines),
-            f"{found.path}: {_of(len(lines))} left out, since nothing of the last reply fits within "
-            f"{self.max_seq_len:,} tokens (first in line {lines[0] if lines else 0}); give a larger --max-seq-len, or "
-            "shorten the system message.",
+            len(cut),
+            f"{_of(len(cut))} left out, since nothing of the last reply fits within {self.max_seq_len:,} tokens (the "
+            f"first: {cut[0] if cut else ''}); give a larger --max-seq-len, or shorten the system message.",
         )
         found.lint.warn(
             "few_learnt",

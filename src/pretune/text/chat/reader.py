@@ -9,13 +9,11 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.chat.columns import ChatColumns, detect_columns, keys_of, messages_of
-from pretune.text.chat.conversations import ROLES, Message, role_named
+from pretune.text.chat.conversations import ROLES, Message, content_text, role_named
 from pretune.text.labels.reader import blank_missing_words, read_records
-from pretune.text.readers.records import Record, cell_text
+from pretune.text.readers.records import Record
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import text_of
-
-_NOT_TEXT = None  # stands for the content of a message that has images or tools instead of text
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def _read_messages(found: Sequence[Any], place: str) -> list[Message] | None:
         assert keys is not None
         if not isinstance(each, Mapping) or not isinstance(each.get(keys[0]), str):
             return None
-        content = _content_of(each.get(keys[1]))
+        content = content_text(each.get(keys[1]))
         try:
             role = role_named(each[keys[0]])
         except ValueError as error:
@@ -118,18 +116,10 @@ def _read_messages(found: Sequence[Any], place: str) -> list[Message] | None:
                 f"{place}: the role of a message is {shorten(each[keys[0]], 40)!r}; expected {join_names(ROLES)} (or "
                 "a usual name of one, such as human, gpt, patient or doctor): rename it, or leave such messages out."
             ) from error
-        if content is _NOT_TEXT:
+        if content is None:  # images or tools instead of text
             return None
         messages.append(Message(role, content))
     return messages
-
-
-def _content_of(value: Any) -> str | None:
-    """The text of a message: a string, or parts of type text, as OpenAI's files have them; None for other parts."""
-    if isinstance(value, list):
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in value]
-        return "\n".join(cell_text(part) for part in parts) if all(isinstance(p, str) for p in parts) else _NOT_TEXT
-    return _NOT_TEXT if isinstance(value, Mapping) else cell_text(value)
 
 
 def _detected(path: str, records: Sequence[Record], columns: ChatColumns, how: Mapping[str, str]) -> dict[str, Any]:

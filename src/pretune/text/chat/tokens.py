@@ -79,6 +79,19 @@ def read_template(base: Path) -> str | None:
     return found if isinstance(found, str) or found is None else json.dumps(found)
 
 
+def describe_other_template(folder: Path, ours: str) -> str | None:
+    """A sentence on the template that a folder brings, if it is not ours: it is not run, and what that means."""
+    theirs = read_template(folder)
+    if theirs is None or theirs == ours:
+        return None
+    what = (
+        "it is ChatML too, but a default system message or tools that it may add are left out"
+        if TURN_START in theirs
+        else "its marks are others than those of ChatML, so what the model has learned of conversations counts less"
+    )
+    return f"{folder} brings a chat template of its own, which pretune does not run; it writes ChatML: {what}."
+
+
 def _vocabulary(tokenizer: Tokenizer) -> list[Any]:
     fields = json.loads(tokenizer.backend.to_str())
     return [fields[name] for name in ("model", "added_tokens", "pre_tokenizer", "post_processor")]
