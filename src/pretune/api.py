@@ -203,7 +203,7 @@ class Model:
         loaded = load_model_folder(path)
         self.path = path
         self.label_names = loaded.label_names
-        self._fills_in_words = isinstance(loaded.model, LanguageModel)
+        self._is_language_model = isinstance(loaded.model, LanguageModel)
         self.history: list[History] = Histories()
         self._language_model = language_model if self.is_classifier else path
         self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
@@ -211,11 +211,12 @@ class Model:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the model labels texts; before it is trained on a task, it only fills in words."""
+        """Whether the model labels texts; other models fill in words, continue texts or reply."""
         return self.label_names is not None
 
     def __repr__(self) -> str:
-        kind, names = "pre-trained language model" if self._fills_in_words else "pre-trained encoder", self.label_names
+        names = self.label_names
+        kind = "pre-trained language model" if self._is_language_model else "pre-trained encoder"
         if names is not None:
             kind = f"fine-tuned classifier, labels {join_names(names, 5)}"
         return f"Model({str(self.path)!r}: {kind})"
@@ -409,7 +410,7 @@ def open_run(path: Path | str) -> Run:
 
 
 def load_pretrained_model(path: Path | str) -> Model:
-    """The pre-trained model of a run, to fill in words and to train on a task; or a public one, to train.
+    """The pre-trained model of a run, to fill in or continue texts and to train on a task; or a public one, to train.
 
     A public model is a local folder as transformers writes it, or `hf:OWNER/NAME`, which is downloaded. If the path is
     a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
@@ -420,7 +421,7 @@ def load_pretrained_model(path: Path | str) -> Model:
 
 
 def load_model(path: Path | str) -> Model:
-    """The fine-tuned model of a run, to label texts.
+    """The fine-tuned model of a run, to label texts or, after a tuning on conversations, to reply.
 
     If the path is a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
     ModelNotFoundError or CorruptModelError with what is wrong with the path.

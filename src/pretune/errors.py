@@ -88,3 +88,8 @@ class InterruptedByUserError(PretuneError):
     """Stopped by Ctrl-C after saving; the same command resumes."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+def shorten_error(error: Exception) -> str:
+    """The message of another library's error, in one line of at most 160 characters; its class if it has none."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -17,6 +17,7 @@ import torch
 
 from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import UsageError
+from pretune.runtime.memory import available_memory_bytes
 from pretune.runtime.workers import num_cores
 
 _OLDEST_COMPILED_CHIP = (7, 0)  # compute capability that Triton's code needs
@@ -68,6 +69,15 @@ def refuse_without_compiler(compile: str) -> None:
             f"--compile on needs {needed_to_compile(device)}, which was not found; install it, or omit --compile to "
             "run without compiling."
         )
+
+
+def available_bytes(device: str) -> int | None:
+    """The free memory of the GPU, or of the machine; None if the system does not say."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    return available_memory_bytes()
 
 
 def device_at_hand() -> str:

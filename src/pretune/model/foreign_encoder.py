@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pretune.errors import ModelError
 from pretune.model.config import ForeignConfig
 
+UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no prediction of ours depends on
 _FINAL_NORMS = ("final_norm", "norm", "final_layer_norm", "layer_norm_f")  # of pre-norm encoders, by attribute
 
 

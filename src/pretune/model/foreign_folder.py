@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretune.errors import CorruptModelError, ModelError
+from pretune.errors import CorruptModelError, ModelError, shorten_error
 from pretune.model.config import ForeignConfig, longest_row_of
 from pretune.model.foreign_encoder import (
+    UNUSED,
     ForeignEncoder,
     from_auto_model,
     import_transformers,
@@ -28,7 +29,6 @@ from pretune.model.weights import weights_file
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _HEAD = ("classifier.weight", "classifier.bias")
-_UNUSED = ("pooler.", "position_ids")  # tensors of an encoder that no prediction of ours depends on
 _DEFAULT_LONGEST_ROW = 512  # tokens, for an encoder with relative positions only
 
 
@@ -65,7 +65,7 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
         )
     except Exception as error:  # the library checks fields with errors of its own
         raise CorruptModelError(
-            f"{path} lacks a field of type {kind} or has an invalid value ({_shorten(error)}); restore the file."
+            f"{path} lacks a field of type {kind} or has an invalid value ({shorten_error(error)}); restore the file."
         ) from error
 
 
@@ -107,8 +107,10 @@ def load_foreign_encoder(folder: Path, config: ForeignConfig) -> ForeignEncoder:
                 output_loading_info=True,
             )
         except Exception as error:  # of many classes, by what is wrong with which file
-            raise CorruptModelError(f"{file} cannot be loaded ({_shorten(error)}); restore it from a copy.") from error
-    missing = [name for name in sorted(report["missing_keys"]) if not any(part in name for part in _UNUSED)]
+            raise CorruptModelError(
+                f"{file} cannot be loaded ({shorten_error(error)}); restore it from a copy."
+            ) from error
+    missing = [name for name in sorted(report["missing_keys"]) if not any(part in name for part in UNUSED)]
     if missing or report["mismatched_keys"]:
         reason = f"{len(missing):,} tensors are missing, the first is {missing[0]}" if missing else "shapes differ"
         raise CorruptModelError(f"{file} does not match config.json ({reason}); restore both from the same copy.")
@@ -163,7 +165,3 @@ def describe_foreign_head(config: ForeignConfig, num_labels: int, *, labels_toke
         f"transformers loads this folder as {found[0]}; the mean of its logits over the tokens is the same result. "
         "pretune itself predicts as usual."
     )
-
-
-def _shorten(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

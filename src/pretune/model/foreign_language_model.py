@@ -15,12 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pretune.errors import CorruptModelError, ModelError
+from pretune.errors import CorruptModelError, ModelError, shorten_error
 from pretune.model.config import ForeignConfig
-from pretune.model.foreign_encoder import ForeignEncoder, from_auto_model, quietly, transformers_config
+from pretune.model.foreign_encoder import (
+    UNUSED,
+    ForeignEncoder,
+    from_auto_model,
+    quietly,
+    transformers_config,
+)
 from pretune.model.weights import weights_file
-
-_UNUSED = ("pooler.", "position_ids")  # tensors that no word depends on
 
 
 class ForeignLanguageModel(nn.Module):
@@ -91,9 +95,10 @@ def load_foreign_language_model(folder: Path, config: ForeignConfig) -> ForeignL
         except ModelError:
             raise
         except Exception as error:  # of many classes, by what is wrong with which file
-            reason = " ".join(str(error).split())[:160]
-            raise CorruptModelError(f"{file} cannot be loaded ({reason}); restore it from a copy.") from error
-    missing = [name for name in sorted(report["missing_keys"]) if not any(part in name for part in _UNUSED)]
+            raise CorruptModelError(
+                f"{file} cannot be loaded ({shorten_error(error)}); restore it from a copy."
+            ) from error
+    missing = [name for name in sorted(report["missing_keys"]) if not any(part in name for part in UNUSED)]
     if missing or report["mismatched_keys"]:
         raise ModelError(
             f"{folder} has an encoder of type {config.model_type} without its head for words"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, shorten_error
 from pretune.runtime.atomic import write_json
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file
 
@@ -109,7 +109,7 @@ def _open(file: Path) -> Any:
             f"{file} is read with gguf and transformers, which are not installed: pip install 'pretune[hf]'."
         ) from error
     except Exception as error:  # of many classes, by where the file is cut off
-        raise CorruptModelError(f"{file} is truncated or damaged ({_shorten(error)}); get it again.") from error
+        raise CorruptModelError(f"{file} is truncated or damaged ({shorten_error(error)}); get it again.") from error
     architecture = _field(reader, "general.architecture")
     if architecture != _ARCHITECTURE:
         raise ModelError(
@@ -152,7 +152,7 @@ def _read_model(file: Path, reader: Any) -> LanguageModel:
             model = LanguageModel(config)
         model.load_state_dict(state, assign=True)  # without a copy
     except (KeyError, RuntimeError, ValueError, NotImplementedError) as error:
-        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else _shorten(error)
+        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else shorten_error(error)
         raise CorruptModelError(f"{file} cannot be read ({reason}); get it again.") from error
     return model
 
@@ -219,7 +219,7 @@ def _write_tokenizer(file: Path, folder: Path) -> None:
             raise
         except Exception as error:
             raise ModelError(
-                f"{file} has no tokenizer that transformers can read ({_shorten(error)}); give a folder of "
+                f"{file} has no tokenizer that transformers can read ({shorten_error(error)}); give a folder of "
                 "transformers instead."
             ) from error
     (folder / TOKENIZER_NAME).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
@@ -229,7 +229,3 @@ def _write_tokenizer(file: Path, folder: Path) -> None:
     if tokenizer.chat_template is not None:
         settings["chat_template"] = tokenizer.chat_template
     write_json(folder / TOKENIZER_CONFIG_NAME, settings)
-
-
-def _shorten(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -65,12 +65,12 @@ def test_what_is_frozen_needs_no_gradient_and_no_moments() -> None:
 def test_a_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cost.count_parameters(SMOL)
     fit = lambda: choices.fit_memory(SMOL, whole, 256, 8192, 0.8, "cpu")  # noqa: E731
-    monkeypatch.setattr(choices, "available_memory_bytes", lambda: None)
+    monkeypatch.setattr(choices, "available_bytes", lambda _device: None)
     assert fit() == 8192
     needed = choices.memory_bytes(SMOL, whole, 2048, 256, 0.8)
-    monkeypatch.setattr(choices, "available_memory_bytes", lambda: needed / 0.8 + 1)
+    monkeypatch.setattr(choices, "available_bytes", lambda _device: needed / 0.8 + 1)
     assert fit() == 2048
-    monkeypatch.setattr(choices, "available_memory_bytes", lambda: 2_000_000_000)
+    monkeypatch.setattr(choices, "available_bytes", lambda _device: 2_000_000_000)
     with pytest.raises(OutOfResourcesError, match=r"on a single row of 256 tokens needs about .* give --adapter lora"):
         fit()
 

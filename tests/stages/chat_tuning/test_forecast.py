@@ -94,7 +94,7 @@ def test_the_command_needs_no_out_and_writes_nothing(
 def test_a_model_that_does_not_fit_is_refused_with_what_would(
     base_folder: Path, prepared_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "available_memory_bytes", lambda: 1_000)
+    monkeypatch.setattr(choices, "available_bytes", lambda _device: 1_000)
     assert run_command_line(["finetune", str(base_folder), str(prepared_folder), "--dry-run"]) == EXIT_RESOURCES
     assert "give --adapter lora or --freeze" in capsys.readouterr().err
 

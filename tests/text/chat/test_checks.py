@@ -89,7 +89,7 @@ def test_swapped_columns_are_refused() -> None:
     keep(rows)  # the questions are shorter, as they should be
     with pytest.raises(InputDataError, match=r"100% of the replies in 'response' end with a question mark.*swapped"):
         keep(longer)
-    named = ChatColumns(question="text", reply="response", reason="as named by you")
+    named = ChatColumns(question="text", reply="response", reason="as named by you", are_named=True)
     _, lint = keep(longer, named)
     assert "look swapped" in warnings_of(lint)["swapped"]
     keep(longer, ChatColumns(messages="messages", reason=""))  # the roles say who asks

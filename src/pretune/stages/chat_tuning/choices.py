@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pretune.compute.device import Compute
+from pretune.compute.device import Compute, available_bytes
 from pretune.errors import OutOfResourcesError, UsageError
 from pretune.model import cost
 from pretune.model.config import ModelConfig, name_shape
 from pretune.model.lora import TARGETS, LoraConfig
-from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
 from pretune.training.budget import Budget, Shape
@@ -121,7 +120,7 @@ def fit_memory(
 
     Raises OutOfResourcesError if a single row does not fit.
     """
-    available = _available_bytes(device)
+    available = available_bytes(device)
     tokens = max(row_tokens, min(step_tokens, _MICRO_BATCH_TOKENS[device]))
     while available is not None:
         needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised)
@@ -135,14 +134,6 @@ def fit_memory(
             )
         tokens = max(row_tokens, tokens // 2)
     return tokens
-
-
-def _available_bytes(device: str) -> int | None:
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    return available_memory_bytes()
 
 
 def check_freeze(config: ChatTuningConfig, model: ModelConfig) -> None:

@@ -34,6 +34,7 @@ from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.document_store import iter_corpus
+from pretune.text.labels.capitals import describe_capitals, fraction_with_capitals
 from pretune.text.labels.split import LabelledSplit, open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
@@ -51,10 +52,6 @@ MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, if there are fewer
 NOTEWORTHY_FRACTION = 0.2  # of the documents, dropped by one rule
 WORK_NAME = ".work"  # the folder of the steps' results; removed when the stage is finished
 _ROUND_TRIPS = 1000
-_WITHOUT_CAPITALS, _WITH_CAPITALS = (
-    0.01,
-    0.5,
-)  # fractions of texts that have some: at most of labelled, at least of others
 
 
 def preprocess(
@@ -216,7 +213,7 @@ class _Preprocessing:
         if self.split is not None:
             rows = open_split(self.split, task_named)
             held_out = [text for row in rows.held_out for text in row.texts]
-            self._labelled_capitals = _fraction_with_capitals([text for row in rows.all for text in row.texts])
+            self._labelled_capitals = fraction_with_capitals([text for row in rows.all for text in row.texts])
             self._check_base(rows)
         self.steps.protect(held_out, protected_texts(self.protected))
 
@@ -318,23 +315,15 @@ class _Preprocessing:
         )
         self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).as_json for view in get_args(View)}
         self.folder.log.write("views", **self.views)
-        self._compare_capitals(tokenizer, _fraction_with_capitals(sample))
+        if self._labelled_capitals is not None and self.base is None and not tokenizer.is_lowercase:
+            told = describe_capitals(self._labelled_capitals, fraction_with_capitals(sample))
+            if told is not None:
+                self.folder.log.write("warning", rule="capitals_differ", sentence=told)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe can encode any text."
             self.folder.log.write(
                 "warning", rule="unknown_words", count=round(unknown_share * num_tokens), sentence=sentence
             )
-
-    def _compare_capitals(self, tokenizer: Tokenizer, fraction: float) -> None:
-        """Warn if only the labelled texts are in lower case: a word then has other tokens there than in the corpus."""
-        if self._labelled_capitals is None or self._labelled_capitals > _WITHOUT_CAPITALS or tokenizer.is_lowercase:
-            return
-        if fraction >= _WITH_CAPITALS and self.base is None:
-            sentence = (
-                f"The labelled texts have no capital letters, and {fraction:.0%} of the documents have some, so many "
-                "words have other tokens in the two; --lowercase makes them alike."
-            )
-            self.folder.log.write("warning", rule="capitals_differ", sentence=sentence)
 
     @staticmethod
     def _is_restored(tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
@@ -420,8 +409,3 @@ def _sum_of(value_of_token: np.ndarray[Any, np.dtype[np.int64]], shard: TokenSha
     """The sum over all tokens of a shard, in chunks of `step` tokens."""
     tokens = shard.tokens
     return sum(int(value_of_token[tokens[i : i + step]].sum()) for i in range(0, len(tokens), step))
-
-
-def _fraction_with_capitals(texts: Sequence[str]) -> float:
-    """The fraction of the texts that have a capital letter."""
-    return sum(text != text.lower() for text in texts) / max(1, len(texts))

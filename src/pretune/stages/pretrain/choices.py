@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
+from pretune.compute.device import Compute, available_bytes, gains_from_compiling, needed_to_compile
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape
-from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import PretrainConfig
 from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
@@ -158,7 +157,7 @@ def check_memory(
     A GPU reports when its memory is full, and the micro-batch is then split, so on a GPU a single row must fit. Linux
     overcommits main memory and kills the process that uses it, so on a CPU the whole micro-batch must fit.
     """
-    available, longest = _available_bytes(device), longest_row(config, corpus)
+    available, longest = available_bytes(device), longest_row(config, corpus)
     tokens_at_once = corpus.micro_batch_tokens if device == "cpu" else longest
     predicted = most_predicted_fraction(config)
     needed = cost.train_memory_bytes(model, tokens_at_once, longest, predicted)
@@ -180,14 +179,6 @@ def check_memory(
         f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free; "
         + (f"{would} would fit." if would else "no smaller size or step would fit, so free some memory.")
     )
-
-
-def _available_bytes(device: str) -> int | None:
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    return available_memory_bytes()
 
 
 def longest_row(config: PretrainConfig, corpus: Corpus) -> int:

@@ -16,7 +16,7 @@ from pretune.text.splits import normalise_for_hash
 
 OPENING_WORDS = 5
 TEMPLATED_FRACTION = 0.1  # of the replies with one opening, from which to warn
-_FLAWS: Mapping[str, tuple[str, str]] = {  # the reason, and what comes after "without" or "with" in the warning
+_FLAWS: Mapping[str, tuple[str, str]] = {  # the reason, and the words of the warning
     "not_messages": ("a row without a list of messages in text", "without a list of messages in text"),
     "no_messages": ("an empty conversation", "without any message"),
     "empty_message": ("a conversation with an empty question or system message", "with an empty message"),
@@ -140,7 +140,7 @@ def _check_swapped(file: ChatFile, records: Sequence[ChatRecord], lint: Lint) ->
         f"{asking:.0%} of the questions in {file.columns.question!r}, and the questions are longer (median "
         f"{lengths[0]:.0f} words, replies {lengths[1]:.0f}), so the columns look swapped"
     )
-    if "named by you" in file.columns.reason:
+    if file.columns.are_named:
         lint.warn("swapped", len(records), f"{sentence}.")
         return
     raise InputDataError(

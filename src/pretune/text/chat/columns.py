@@ -32,6 +32,7 @@ class ChatColumns:
     input: str | None = None  # what an instruction is about; may be empty
     system: str | None = None
     reason: str
+    are_named: bool = False  # question and reply by the user
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ def _rank(column: str) -> int:
 
 
 def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None) -> ChatColumns | None:
-    by = "as named by you" if question is not None and reply is not None else "by their names"
+    are_named = question is not None and reply is not None
     reply = reply or column_by_name([c for c in columns if c != question], REPLY_NAMES)
     others = [c for c in columns if c != reply]
     given, question = question, question or column_by_name(others, QUESTION_NAMES)
@@ -129,5 +130,10 @@ def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None)
     if given is None and question.strip().casefold() in INSTRUCTION_NAMES:
         more = next((c for c in others if c.strip().casefold() in INPUT_NAMES), None)
     return ChatColumns(
-        question=question, reply=reply, input=more, system=system, reason=f"Columns of questions and replies, {by}."
+        question=question,
+        reply=reply,
+        input=more,
+        system=system,
+        reason=f"Columns of questions and replies, {'as named by you' if are_named else 'by their names'}.",
+        are_named=are_named,
     )
