@@ -348,7 +348,7 @@ DATA_SETS = (
         base="reviews",
         train="sst2/train.tsv.zst",
         test="sst2/dev.tsv",
-        options=("--text-column", "content", "--label-column", "label"),
+        options=("--text-column", "sentence", "--label-column", "label"),
         rows_per_class=500,
         draws=10,
     ),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from pretune.cli.main import run_command_line
-from pretune.errors import ModelError, UsageError
+from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.model import cost
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
 from pretune.stages.prepare_chat import prepare_chat
-from pretune.strategies import run_strategies
+from pretune.strategies import _Strategies, run_strategies
+from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.collect.protected_texts import protected_texts
 
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
 
@@ -99,6 +103,106 @@ def test_a_masked_base_is_refused_before_anything_is_trained(
     with pytest.raises(ModelError, match="--objective causal"):
         run_strategies(base, prepared, [str(domain)], tmp_path / "out", StrategiesConfig(tokens=1000))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, save_language_model: Callable[[Path, str], Path]) -> Path:
+    return save_language_model(tmp_path_factory.mktemp("base") / "model", "causal")
+
+
+@pytest.fixture
+def prepared(base: Path, talks: Path, tmp_path: Path) -> Path:
+    """Conversations for the base, in a folder of the test."""
+    folder = talks.parent / "prepared"
+    if not folder.exists():
+        prepared_for(base, talks, folder)
+    shutil.copytree(folder, tmp_path / "prepared")
+    return tmp_path / "prepared"
+
+
+def write_pairs(file: Path, pairs: Sequence[tuple[str, str]]) -> Path:
+    rows = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in pairs]
+    file.write_text("".join(rows), encoding="utf-8")
+    return file
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, base: Path, prepared: Path, other: Path | None) -> str:
+    """The sentence with which these are refused before any stage begins."""
+    for stage in ("collect", "preprocess", "pretrain"):
+        monkeypatch.delattr(f"pretune.stages.{stage}.stage.{stage}", raising=False)
+    config = StrategiesConfig(tokens=1000)
+    with pytest.raises(InputDataError) as caught:
+        run_strategies(base, prepared, ["domain.txt"], prepared.parent / "out", config, other=other)
+    assert not (prepared.parent / "out").exists()
+    return str(caught.value)
+
+
+def test_bad_held_out_files_are_refused_before_anything_is_trained(
+    base: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "clinic.jsonl" in refuse(monkeypatch, base, prepared, tmp_path / "clinic.jsonl")
+    one = write_pairs(tmp_path / "clinic.jsonl", [("Where is it?", "Here.")])
+    assert "clinic.jsonl has 1 held-out conversation to measure" in refuse(monkeypatch, base, prepared, one)
+
+
+def test_a_single_held_out_conversation_is_refused_before_anything_is_trained(
+    base: Path, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, prepared = write_pairs(tmp_path / "one.jsonl", [("Where is it?", "Here.")]), tmp_path / "prepared"
+    prepare_chat(talks, prepared, PrepareConfig(max_seq_len=64), base=base, test_conversations=one)
+    assert "prepared has 1 held-out conversation to measure" in refuse(monkeypatch, base, prepared, None)
+
+
+def test_another_tokenizer_is_refused_before_anything_is_trained(
+    base: Path, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.add_tokens(["aneurysm"])
+    (tmp_path / "other").mkdir()
+    tokenizer.save(str(tmp_path / "other" / "tokenizer.json"))
+    shutil.copy(base / "tokenizer_config.json", tmp_path / "other")
+    prepared = prepared_for(tmp_path / "other", talks, tmp_path / "prepared")
+    assert "was encoded with another tokenizer" in refuse(monkeypatch, base, prepared, None)
+
+
+def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
+    base: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = read_chat_lines(prepared, "train").conversations[0].question
+    pairs = [("Where is it?", "Here."), ("Who is it?", "Me."), (trained, "Known.")]
+    other, said = write_pairs(tmp_path / "clinic.jsonl", pairs), list[str]()
+    config = StrategiesConfig(tokens=1000, conversations=2)
+    run = _Strategies(base, prepared, ["domain.txt"], tmp_path / "out", config, False, said.append, other)
+    run.check()
+    assert said == [
+        "1 of 3 conversations of clinic.jsonl left out because their question, or a reply of 13 words or more, is in "
+        "the training conversations."
+    ]
+    protected: list[Path] = []
+    monkeypatch.setattr("pretune.stages.collect.stage.collect", lambda *_args, **_more: None)
+    monkeypatch.setattr("pretune.stages.pretrain.stage.pretrain", lambda *_args, **_more: None)
+    monkeypatch.setattr(
+        "pretune.stages.preprocess.stage.preprocess", lambda *_args, protect, **_more: protected.extend(protect)
+    )
+    run._pretrain_further(0)
+    texts = set(protected_texts(protected))
+    held_out = [m.content for m in read_chat_lines(prepared, "test").conversations[0].messages]
+    assert {"Where is it?", "Here.", "Who is it?", "Me.", *held_out} <= texts
+    assert trained not in texts
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        (StrategiesConfig(tokens=1_000_000), "had 1,000,000 tokens, seed 0"),
+        (StrategiesConfig(tokens=123_456_789), "had 123,456,789 tokens, seed 0"),
+        (StrategiesConfig(minutes=7.5, seeds=3), "had 7.5 minutes, seeds 0 to 2"),
+        (StrategiesConfig(minutes=10.0), "had 10 minutes, seed 0"),
+    ],
+)
+def test_the_budget_is_written_out(config: StrategiesConfig, shown: str) -> None:
+    run = _Strategies(Path("base"), Path("prepared"), [], Path("out"), config, False, print)
+    assert shown in run.budget()
 
 
 def test_a_budget_is_needed_and_only_one() -> None:

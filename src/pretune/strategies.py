@@ -7,9 +7,8 @@ finished is skipped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRA
 from pretune.model.base_folder import read_base_folder
 from pretune.model.cost import SLOW_STEP_TOKENS
 from pretune.model.hub import local_folder
-from pretune.runtime.atomic import write_text
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import (
@@ -28,12 +26,17 @@ from pretune.settings import (
     PretrainConfig,
     StrategiesConfig,
 )
-from pretune.stages.strategies import Candidate, Circumstances, compare_strategies
-from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.stages.strategies import (
+    Candidate,
+    Circumstances,
+    HeldOutText,
+    compare_strategies,
+    read_held_out_texts,
+)
+from pretune.text.chat.chat_lines import HELD_OUT_NAME, write_held_out
 from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
-PROTECTED = "held-out.jsonl"
 _FEWEST_UPDATES = 25  # of a training with a small budget in tokens: its updates become smaller
 _FEWEST_TOKENS_PER_STEP = 256
 _EVALUATIONS = 8  # of pre-training further, as in fine-tuning
@@ -66,9 +69,10 @@ def run_strategies(
 
     `prepared` is the folder of `prepare --task chat`, `domain` are files of text of the domain, `other` is a file of
     conversations from elsewhere, on which all models are measured, too. A second call resumes. With `redo`, folders
-    that differ are renamed. Raises the errors of the stages, and UsageError if the base cannot reply as it is.
+    that differ are renamed. Raises the errors of the stages, those for bad input before anything is trained.
     """
-    run = _Strategies(Path(base), Path(prepared), list(domain), Path(out).expanduser(), config, redo, say)
+    held_out = None if other is None else Path(other).expanduser()
+    run = _Strategies(Path(base), Path(prepared), list(domain), Path(out).expanduser(), config, redo, say, held_out)
     run.check()
     candidates = [candidate for seed in run.seeds for candidate in run.train(seed)]
     candidates.sort(key=lambda each: (KINDS.index(each.kind), each.seed))
@@ -81,7 +85,7 @@ def run_strategies(
             folder,
             config,
             circumstances=Circumstances(budget=run.budget(), base=run.describe_base(), reasons=run.reasons(first)),
-            other=None if other is None else Path(other),
+            other=run.other,
             redo=again,
         ),
         redo=redo,
@@ -100,6 +104,8 @@ class _Strategies:
     config: StrategiesConfig
     redo: bool
     say: Say
+    other: Path | None = None  # conversations from elsewhere
+    _texts: list[HeldOutText] = field(default_factory=list)
     _is_slow: bool = False
     _max_seq_len: int = 0
 
@@ -112,16 +118,20 @@ class _Strategies:
         from pretune.compute.device import device_at_hand
         from pretune.inference.chat_session import load_chat_session
         from pretune.model import cost
+        from pretune.stages.chat_tuning.starting_model import open_start
 
         if not self.domain:
             raise UsageError("There is no text of the domain; give it with --domain PATH.")
         source = read_manifest(self.prepared, "prepare")
         if source.summary.get("task") != "chat":
             raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
-        # It refuses a base that only fills in masked words.
-        session = load_chat_session(read_base_folder(local_folder(self.base)).path)
-        model = session.generator.model.config
+        # These refuse a base that only fills in masked words, and conversations for another tokenizer.
+        load_chat_session(read_base_folder(local_folder(self.base)).path)
+        model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config
         self._is_slow, self._max_seq_len = cost.is_slow(model, device_at_hand()), model.max_seq_len
+        self._texts = read_held_out_texts(self.prepared, self.other)
+        for concern in (concern for text in self._texts for concern in text.concerns):
+            self.say(concern.sentence)
 
     # -- the four ways -------------------------------------------------------------------------------------------
 
@@ -203,12 +213,16 @@ class _Strategies:
 
         config, work = self.config, self.folder / WORK
         collected, preprocessed = work / "collect", work / "preprocess"
-        protected = self._protect_held_out()
         self.say("collect, preprocess: the text of the domain, without the held-out conversations")
         _repeat(lambda again: collect(self.domain, collected, CollectConfig(), redo=again), redo=self.redo)
         _repeat(
             lambda again: preprocess(
-                collected, preprocessed, PreprocessConfig(), protect=[str(protected)], base=self.base, redo=again
+                collected,
+                preprocessed,
+                PreprocessConfig(),
+                protect=self._protected(),
+                base=self.base,
+                redo=again,
             ),
             redo=self.redo,
         )
@@ -227,17 +241,16 @@ class _Strategies:
         _repeat(lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again), redo=self.redo)
         return folder
 
-    def _protect_held_out(self) -> Path:
-        """A file with the messages of the held-out conversations, which the text of the domain must not contain."""
-        file = self.folder / WORK / PROTECTED
-        chats = [
-            each for split in ("validation", "test") for each in read_chat_lines(self.prepared, split).conversations
-        ]
-        lines = [json.dumps({"text": m.content}, ensure_ascii=False) + "\n" for each in chats for m in each.messages]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.is_file() or file.read_text(encoding="utf-8") != "".join(lines):
-            write_text(file, "".join(lines))
-        return file
+    def _protected(self) -> list[Path]:
+        """The files of texts that the text of the domain must not contain: the messages of all held-out conversations.
+
+        All of them, not only those that are measured: with other settings, others are measured.
+        """
+        files, work = [self.prepared / HELD_OUT_NAME], self.folder / WORK
+        if self.other is not None:
+            work.mkdir(parents=True, exist_ok=True)
+            files.append(write_held_out(work, self._texts[1].conversations))
+        return files
 
     def _folder(self, name: str, seed: int) -> Path:
         return self.folder / WORK / (name if seed == self.config.seed else f"{name}-seed-{seed}")
@@ -251,7 +264,7 @@ class _Strategies:
         assert amount is not None
         seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {self.seeds[0]} to {self.seeds[-1]}"
         return (
-            f"Every strategy that trains had {amount:,g} {unit}, {seeds}; of these, pre-training further took "
+            f"Every strategy that trains had {amount:,.12g} {unit}, {seeds}; of these, pre-training further took "
             f"{config.domain_fraction:.0%} for the text of the domain. The cost of the base itself is not counted."
         )
 

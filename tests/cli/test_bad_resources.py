@@ -70,7 +70,7 @@ def test_it_gets_a_sentence_with_what_would_fit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if case.memory is not None:
-        monkeypatch.setattr(choices, "available_memory_bytes", lambda: case.memory)
+        monkeypatch.setattr(choices, "available_bytes", lambda _device: case.memory)
     if not case.has_compiler:
         monkeypatch.setattr(device, "can_compile", lambda _device: False)
     out = tmp_path / "out"

@@ -13,7 +13,7 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.text.chat.conversations import Conversation
-from pretune.text.chat.template import encode, render
+from pretune.text.chat.template import CHAT_TEMPLATE, encode_all
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "chat-data.md"
@@ -48,10 +48,12 @@ def test_the_commands_of_the_page_run(
     [code] = _blocks("python")
     exec(code, found)
     conversation = Conversation.from_json(found["messages"])
-    assert found["ids"] == encode(conversation, load_tokenizer(tmp_path / "prepared" / "questions"), 512).ids
+    [row] = encode_all([conversation], load_tokenizer(tmp_path / "prepared" / "questions"), 512)
+    assert row is not None and found["ids"] == row.ids
 
 
 def test_the_page_shows_the_template() -> None:
+    jinja2 = pytest.importorskip("jinja2")
     [forms] = _blocks("jsonl")
-    conversation = Conversation.from_json(json.loads(forms.splitlines()[0])["messages"])
-    assert f"```\n{render(conversation.messages)}```" in PAGE.read_text(encoding="utf-8")
+    written = jinja2.Template(CHAT_TEMPLATE, keep_trailing_newline=True).render(json.loads(forms.splitlines()[0]))
+    assert f"```\n{written}```" in PAGE.read_text(encoding="utf-8")

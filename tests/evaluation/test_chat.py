@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.errors import InputDataError
-from pretune.evaluation.chat import choose_conversations, evaluate_chat, read_held_out
+from pretune.cli.render_replies import describe_reply_figures
+from pretune.errors import InputDataError, UsageError
+from pretune.evaluation import chat
+from pretune.evaluation.chat import HeldOutChats, choose_conversations, evaluate_chat, read_held_out
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.conversations import Conversation, Message
+from pretune.text.chat.template import encode_all
+from pretune.text.chat.tokens import add_chat_tokens
+from pretune.text.seen_texts import TRAINING, save_seen
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
 SHORT = Sampling(max_tokens=5)
@@ -68,6 +75,38 @@ def test_the_held_out_split_of_a_prepare_folder_is_read(model: Path, prepared: P
     assert "copied_fraction" in figures["replies"]
 
 
+def test_conversations_are_cut_where_prepare_cut_them(
+    model: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_held_out(prepared, keeps_lines=False).max_seq_len == 64
+    long = [Conversation((Message("user", f"The {word}?"), Message("assistant", f"{word} " * 50))) for word in WORDS]
+    short = Conversation((Message("user", "The sun?"), Message("assistant", "The east.")))
+    given = HeldOutChats(conversations=[*long, short], source="talks", max_seq_len=48)
+    monkeypatch.setattr(chat, "read_held_out", lambda _path, keeps_lines: given)
+    figures = evaluate_chat(model, "talks", num_replies=0)
+    assert (figures["max_seq_len"], figures["cut"], figures["left_out"]) == (48, 10, 0)
+    rows = encode_all(given.conversations, add_chat_tokens(load_tokenizer(model)), 48)
+    assert figures["tokens"] == sum(row.num_supervised for row in rows if row) - 1  # a transcript lacks the end mark
+    shown = describe_reply_figures(figures)
+    assert "cut, because they are longer than 48 tokens: 10" in shown
+
+
+def test_it_is_said_that_the_model_was_trained_on_them(model: Path, talks: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "model"
+    shutil.copytree(model, trained)
+    save_seen(trained, TRAINING, ["The sun hotel?", "the  EAST film?", "The film."])  # short replies are no evidence
+    figures = evaluate_chat(trained, talks, num_replies=0)
+    assert figures["seen"] == {"pretraining": None, "training": 2}
+    assert "some of the 60 conversations: 2 among the training conversations" in figures["seen_sentence"]
+    assert "2 among the training conversations" in " ".join(describe_reply_figures(figures).split())
+    assert "is not known" in evaluate_chat(model, talks, num_replies=0)["seen_sentence"]
+
+
+def test_fewer_than_no_replies_are_refused(model: Path, talks: Path) -> None:
+    with pytest.raises(UsageError, match="number of replies is -1; expected 0 or more"):
+        evaluate_chat(model, talks, num_replies=-1)
+
+
 def test_labelled_rows_are_refused(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("text,label\nThe sun,good\nThe soup,bad\n", encoding="utf-8")
@@ -81,7 +120,7 @@ def test_the_choice_of_conversations_is_the_same_each_time() -> None:
     assert len(chosen) == 10 == len(set(chosen))
     assert chosen == choose_conversations(every, 10, seed=0) != choose_conversations(every, 10, seed=1)
     assert chosen == sorted(chosen, key=every.index)
-    assert choose_conversations(every, None, seed=0) == every
+    assert choose_conversations(every, 50, seed=0) == every
 
 
 def test_the_command_shows_the_figures(model: Path, talks: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretune.evaluation.replies import measure_replies, write_replies
+from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.inference.generate import TextGenerator
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Conversation, Message
-from pretune.text.chat.template import encode
+from pretune.text.chat.template import encode_all
 from pretune.text.chat.tokens import add_chat_tokens, turn_end_id
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -69,9 +69,10 @@ def plain_losses(model: LanguageModel, ids: list[int]) -> torch.Tensor:
 
 def test_parity_with_rows_one_by_one(tokenizer: Tokenizer) -> None:
     model = random_model(tokenizer.vocab_size)
-    found = measure_replies(model, tokenizer, CONVERSATIONS, LENGTH)
+    found = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH)
     for place, conversation in enumerate(CONVERSATIONS):
-        row = encode(conversation, tokenizer, LENGTH)
+        [row] = encode_all([conversation], tokenizer, LENGTH)
+        assert row is not None
         losses = plain_losses(model, row.ids)
         words = [i for i, learns in enumerate(row.is_supervised) if learns and row.ids[i] != turn_end_id(tokenizer)]
         ends = [i for i, learns in enumerate(row.is_supervised) if learns and i not in words]
@@ -79,19 +80,20 @@ def test_parity_with_rows_one_by_one(tokenizer: Tokenizer) -> None:
         assert found.end_sums[place] == pytest.approx(float(losses[[i - 1 for i in ends]].sum()), rel=1e-4)
         assert (found.word_counts[place], found.end_counts[place]) == (len(words), len(ends))
     assert found.end_counts.tolist() == [1, 2, 1, 0]
+    assert found.num_cut == 1
 
 
 def test_the_order_changes_nothing(tokenizer: Tokenizer) -> None:
     model = random_model(tokenizer.vocab_size)
-    there = measure_replies(model, tokenizer, CONVERSATIONS, LENGTH)
-    back = measure_replies(model, tokenizer, CONVERSATIONS[::-1], LENGTH)
+    there = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH)
+    back = measure_conversations(model, tokenizer, CONVERSATIONS[::-1], LENGTH)
     assert np.allclose(there.word_sums, back.word_sums[::-1], rtol=1e-5)
 
 
 def test_a_transcript_has_the_same_tokens_of_the_replies(tokenizer: Tokenizer, base: Tokenizer) -> None:
     model = random_model(base.vocab_size)
-    template = measure_replies(random_model(tokenizer.vocab_size), tokenizer, CONVERSATIONS, LENGTH)
-    found = measure_replies(model, tokenizer, CONVERSATIONS, LENGTH, base_tokenizer=base)
+    template = measure_conversations(random_model(tokenizer.vocab_size), tokenizer, CONVERSATIONS, LENGTH)
+    found = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH, base_tokenizer=base)
     assert found.word_counts.tolist() == template.word_counts.tolist()
     assert found.end_counts.tolist() == [0, 0, 0, 0]
     ids = [base.bos_id, *base.encode_inside(["User: The food? Assistant: It was cold."])[0]]
@@ -103,15 +105,16 @@ def test_a_transcript_is_no_longer_than_the_row(tokenizer: Tokenizer, base: Toke
     long = talk("The food was cold. " * 40, "It was.")
     model, widths = random_model(base.vocab_size), list[int]()
     model.register_forward_pre_hook(lambda _model, given: widths.append(given[0].shape[1]))
-    found = measure_replies(model, tokenizer, [long], LENGTH, base_tokenizer=base)
+    found = measure_conversations(model, tokenizer, [long], LENGTH, base_tokenizer=base)
     assert widths == [LENGTH]
-    row = encode(long, tokenizer, LENGTH)
+    [row] = encode_all([long], tokenizer, LENGTH)
+    assert row is not None
     assert found.word_counts.tolist() == [row.num_supervised - 1]  # without the mark that ends it
 
 
 def test_a_conversation_without_room_for_a_reply_is_left_out(tokenizer: Tokenizer) -> None:
     crowded = talk("The food?", "Cold.", system="The hotel was dreadful. " * 30)
-    found = measure_replies(random_model(tokenizer.vocab_size), tokenizer, [CONVERSATIONS[0], crowded], LENGTH)
+    found = measure_conversations(random_model(tokenizer.vocab_size), tokenizer, [CONVERSATIONS[0], crowded], LENGTH)
     assert found.num_left_out == 1
     assert len(found.word_sums) == 1
 

@@ -47,25 +47,27 @@ def of(as_is: float, scratch: float, finetuned: float, further: float, **more: f
     ],
 )
 def test_a_clear_winner(losses: tuple[float, ...], best: str, beginning: str, advice: str) -> None:
-    sentence, kind = conclude(of(*losses), TEXT)
-    assert kind == best
-    assert sentence.startswith(beginning)
-    assert advice in sentence
-    assert "0.5" in sentence  # the lead over the next one
+    found = conclude(of(*losses), TEXT)
+    assert (found.lowest, found.is_clear) == (best, True)
+    assert found.sentence.startswith(beginning)
+    assert advice in found.sentence
+    assert "0.5" in found.sentence  # the lead over the next one
 
 
 def test_a_lead_by_chance_is_no_win() -> None:
     every = of(4.0, 3.5, 3.0, 2.99, noise=0.5)
-    sentence, _ = conclude(every, TEXT)
-    assert sentence.startswith("No clear winner")
-    assert "contradicts" not in sentence
+    found = conclude(every, TEXT)
+    assert found.sentence.startswith("No clear winner")
+    assert not found.is_clear
+    assert "contradicts" not in found.sentence
 
 
 def test_a_tie_that_leaves_fine_tuning_behind_contradicts_the_advice() -> None:
     every = [measured(FURTHER, 2.5), measured(SCRATCH, 2.5), measured(FINETUNED, 3.5), measured(AS_IS, 4.0)]
-    sentence, _ = conclude(every, TEXT)
-    assert sentence.startswith("No clear winner")
-    assert "contradicts" in sentence
+    found = conclude(every, TEXT)
+    assert found.sentence.startswith("No clear winner")
+    assert not found.is_clear
+    assert "contradicts" in found.sentence
 
 
 def test_verdicts_are_on_both_references_and_on_every_text() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem
 
 from pretune.scoring.uncertainty import (
     accuracy_difference,
@@ -15,6 +15,7 @@ from pretune.scoring.uncertainty import (
     bootstrap_over_seeds,
     holm,
     mcnemar_p_value,
+    ratio_error,
     ratio_interval,
     wilson_interval,
 )
@@ -198,6 +199,24 @@ def test_replicates_at_the_bound_give_a_finite_interval() -> None:
     rows = np.eye(12)[:1]
     mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, (0.0, np.inf))
     assert 0.0 <= low < mean < high < np.inf
+
+
+def test_with_units_of_one_the_error_of_a_ratio_is_that_of_the_mean() -> None:
+    values = np.random.default_rng(0).gamma(1.0, 2.0, size=300)
+    assert ratio_error(values, np.ones(300)) == pytest.approx(sem(values))
+    assert ratio_error(np.zeros(2), np.zeros(2)) is None
+
+
+def test_what_is_counted_in_one_unit_does_not_count_as_independent() -> None:
+    """The coverage of two standard errors, with values that are correlated within a unit."""
+    random, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        counts = random.integers(10, 50, size=80)
+        sums = counts * random.normal(3.0, 1.0, size=80) + np.sqrt(counts) * random.normal(0, 1, size=80)
+        error = ratio_error(sums, counts)
+        assert error is not None
+        covered += abs(sums.sum() / counts.sum() - 3.0) <= 1.96 * error
+    assert 0.91 <= covered / 400 <= 0.98
 
 
 def test_the_interval_of_a_ratio_covers_it() -> None:

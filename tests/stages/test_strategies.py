@@ -21,7 +21,8 @@ from pretune.runtime.manifest import read_manifest
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
 from pretune.stages import strategies
 from pretune.stages.prepare_chat import prepare_chat
-from pretune.stages.strategies import Candidate, Circumstances, compare_strategies
+from pretune.stages.strategies import Candidate, Circumstances, compare_strategies, read_held_out_texts
+from pretune.text.chat.chat_lines import read_chat_lines
 
 CONFIG = StrategiesConfig(tokens=1000, questions=2, reply_tokens=5)
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
@@ -82,9 +83,17 @@ def test_all_models_are_measured_on_the_same_replies(
     assert verdict.between == [FINETUNED, AS_IS]
     losses = {each.kind: each.losses[0].loss for each in found.strategies}
     assert verdict.difference == pytest.approx(losses[AS_IS] - losses[FINETUNED], abs=1e-4)
-    assert found.reason in ("Chance.", "Skill.")
+    assert found.reason == CIRCUMSTANCES.reasons[min(losses, key=lambda kind: losses[kind])]
     first, _, _ = found.conclusion.partition(". ")
     assert build_run_trace(out).run.headline == f"{first}."
+
+
+def test_no_reason_is_given_where_nothing_is_clear(candidates: list[Candidate], prepared: Path, tmp_path: Path) -> None:
+    equal = [candidates[0], replace(candidates[0], kind=FINETUNED)]
+    found = build_run_trace(run(equal, prepared, tmp_path / "out", replace(CONFIG, questions=0))).strategies
+    assert found is not None
+    assert found.conclusion.startswith("No clear winner")
+    assert found.reason == ""
 
 
 def test_what_is_measured_is_not_measured_again(
@@ -125,8 +134,43 @@ def test_other_conversations_are_measured_too(candidates: list[Candidate], prepa
     assert [verdict.slice for verdict in found.verdicts] == [None, "clinic"]
 
 
-def test_a_single_conversation_is_not_enough(candidates: list[Candidate], prepared: Path, tmp_path: Path) -> None:
-    other = tmp_path / "one.jsonl"
-    other.write_text(json.dumps({"question": "The film?", "answer": "It was warm."}) + "\n", encoding="utf-8")
-    with pytest.raises(InputDataError, match="one conversation in one"):
-        run(candidates, prepared, tmp_path / "out", other=other)
+def write_rows(file: Path, rows: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def crowded(question: str) -> dict[str, Any]:
+    """A conversation whose system message leaves no room for the reply."""
+    texts = {"system": "The hotel was dreadful. " * 30, "user": question, "assistant": "It was warm."}
+    return {"messages": [{"role": role, "content": content} for role, content in texts.items()]}
+
+
+def plain(question: str) -> dict[str, Any]:
+    return {"messages": crowded(question)["messages"][1:]}
+
+
+def test_what_was_trained_on_or_has_no_room_is_left_out_of_other_conversations(
+    candidates: list[Candidate], prepared: Path, tmp_path: Path
+) -> None:
+    trained = read_chat_lines(prepared, "train").conversations[0].question
+    rows = [plain("Which film?"), plain("Which hotel?"), plain(trained.upper()), crowded("Which food?")]
+    out = run(candidates, prepared, tmp_path / "out", other=write_rows(tmp_path / "clinic.jsonl", rows))
+    found = build_run_trace(out).strategies
+    assert found is not None
+    assert [text.conversations for text in found.held_out][1] == 2
+    warnings = [event for event in read_events(out) if event["event"] == "warning"]
+    assert [(event["rule"], event["count"]) for event in warnings] == [("trained_on", 1), ("reply_cut_away", 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([{"question": "Which film?", "answer": "It was warm."}], "has 1 held-out conversation to measure"),
+        ([crowded("Which food?"), crowded("Which hotel?")], "has 0 .* 2 of 2 .* fits within 64 tokens"),
+    ],
+)
+def test_two_other_conversations_are_needed(
+    prepared: Path, tmp_path: Path, rows: list[dict[str, Any]], problem: str
+) -> None:
+    with pytest.raises(InputDataError, match=problem):
+        read_held_out_texts(prepared, write_rows(tmp_path / "one.jsonl", rows))

@@ -55,6 +55,18 @@ def test_the_sentence_for_an_evaluation() -> None:
     assert "4 in the pre-training text and 1 among the training rows" in sentence
     sentence = describe_seen(9, {PRETRAINING: None, TRAINING: 0})
     assert sentence.startswith("None of the 9 rows was among its training rows; it is not known whether some were in")
+    sentence = describe_seen(9, {TRAINING: 2}, unit="conversations")
+    assert "some of the 9 conversations: 2 among the training conversations" in sentence
+    assert "these conversations" in describe_seen(9, {TRAINING: None}, unit="conversations")
+
+
+def test_groups_of_which_a_text_is_known_are_counted(tmp_path: Path) -> None:
+    save_seen(tmp_path, TRAINING, ["one", "two"])
+    known = load_seen(tmp_path, TRAINING)
+    assert known is not None
+    assert known.count_groups_among([["one", "two"], [], ["three", "ONE"], ["three"]]) == 2
+    assert known.count_groups_among([["three"]]) == 0
+    assert SeenTexts(known.hashes, is_complete=False).count_groups_among([["three"]]) is None
 
 
 def test_the_texts_of_two_trainings_are_joined(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import sem
 
-from pretune.training.row_losses import compare_rows, standard_error
+from pretune.training.row_losses import compare_rows
 
 ONES, NONE = np.ones(300, dtype=np.int64), np.zeros(300, dtype=np.int64)
 
@@ -19,11 +19,6 @@ def draw(num_rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     before = random.gamma(1.0, 2.0, size=num_rows)
     return before, before - 0.05 + random.normal(0, 0.1, size=num_rows)
-
-
-def test_with_one_label_per_row_it_is_the_standard_error_of_the_mean() -> None:
-    losses, _ = draw()
-    assert standard_error(losses, ONES) == pytest.approx(sem(losses))
 
 
 def test_paired_rows_show_what_unpaired_ones_cannot() -> None:
@@ -45,19 +40,6 @@ def test_the_error_of_a_change_in_accuracy_is_that_of_the_texts_that_changed() -
     assert found == pytest.approx(np.sqrt(40 - 20**2 / 300) / 300, rel=0.01)
 
 
-def test_labels_of_one_row_do_not_count_as_independent() -> None:
-    """The coverage of two standard errors, with labels that are correlated within a row."""
-    random = np.random.default_rng(1)
-    covered = 0
-    for _ in range(400):
-        counts = random.integers(10, 50, size=80)
-        sums = counts * random.normal(3.0, 1.0, size=80) + np.sqrt(counts) * random.normal(0, 1, size=80)
-        error = standard_error(sums, counts)
-        assert error is not None
-        covered += abs(sums.sum() / counts.sum() - 3.0) <= 1.96 * error
-    assert 0.91 <= covered / 400 <= 0.98
-
-
 def test_a_checkpoint_changes_nothing() -> None:
     before, after = draw()
     kept: dict[str, Any] = {}
@@ -73,4 +55,3 @@ def test_fields_that_cannot_be_computed_are_omitted() -> None:
     del kept["row_corrects"]  # a checkpoint of an earlier version
     found = compare_rows(kept, np.array([1.5, 2.0]), np.array([2, 0]), np.array([3, 3]))
     assert found.keys() == {"loss_error", "loss_change_error"}
-    assert standard_error(np.zeros(2), np.zeros(2, dtype=np.int64)) is None

@@ -30,8 +30,11 @@ def describe_reply_figures(figures: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if figures["end_probability"] is not None:
         lines.append(Text(f"probability of ending a reply where it ends: {percent(figures['end_probability'])}"))
+    if figures["cut"]:
+        lines.append(Text(f"cut, because they are longer than {figures['max_seq_len']:,} tokens: {figures['cut']:,}"))
     if figures["left_out"]:
-        lines.append(Text(f"{figures['left_out']:,} conversations had no room for a reply and are left out"))
+        lines.append(Text(f"left out, because nothing of their last reply fits: {figures['left_out']:,}"))
+    lines += [Text(""), *paragraph(figures["seen_sentence"], page)]
     if "replies" in figures:
         lines += [Text(""), *_style_table(figures, page), Text(""), *_answers(figures["answers"], page)]
     return to_text(lines, page).rstrip()

@@ -11,22 +11,25 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError, UsageError
-from pretune.evaluation.replies import measure_replies, write_replies
+from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.inference.chat_session import load_chat_session
 from pretune.inference.generate import TextGenerator
 from pretune.runtime.manifest import MANIFEST_NAME, read_manifest
 from pretune.runtime.randomness import generator as random_numbers
+from pretune.scoring.conversation_losses import describe_losses
 from pretune.scoring.copied_replies import describe_copies
 from pretune.scoring.replies import describe_replies
-from pretune.scoring.reply_losses import describe_losses
 from pretune.settings import Sampling
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.checks import keep_usable
 from pretune.text.chat.conversations import Conversation
+from pretune.text.chat.overlap import telling_texts
 from pretune.text.chat.reader import read_chat_file
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import add_chat_tokens
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import Lint
+from pretune.text.seen_texts import PRETRAINING, SEEN_KINDS, SeenIn, describe_seen, load_seen
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 USUAL_LENGTH = 1024  # tokens of a conversation, if the model reads as many, as in `prepare`
@@ -34,11 +37,15 @@ USUAL_LENGTH = 1024  # tokens of a conversation, if the model reads as many, as 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutChats:
-    """Conversations to evaluate on, where they are from, and the replies that a model was trained on, if known."""
+    """Conversations to evaluate on, where they are from, and the replies that a model was trained on, if known.
+
+    `max_seq_len` is the length in tokens at which `prepare` cut them.
+    """
 
     conversations: list[Conversation]
     source: str
     training_replies: list[str] | None = None
+    max_seq_len: int | None = None
 
 
 def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
@@ -53,14 +60,16 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
         left_out = len(file.rows) - len(records)
         source = f"{path}: {len(records):,} conversations" + (f", {left_out:,} left out" if left_out else "")
         return HeldOutChats(conversations=[record.conversation for record in records], source=source)
-    if read_manifest(path, "prepare").summary.get("task") != "chat":
+    summary = read_manifest(path, "prepare").summary
+    if summary.get("task") != "chat":
         raise InputDataError(f"{path} has labelled rows; expected a folder that `pretune prepare --task chat` wrote.")
     training = read_replies(path)
     for split in ("test", "validation"):
         found = read_chat_lines(path, split).conversations
         if found:
             source = f"{path}: {len(found):,} conversations of the {split} split"
-            return HeldOutChats(conversations=found, source=source, training_replies=training)
+            length = int(summary["max_seq_len"])
+            return HeldOutChats(conversations=found, source=source, training_replies=training, max_seq_len=length)
     raise InputDataError(f"{path} has neither test nor validation conversations; prepare with more of them.")
 
 
@@ -76,28 +85,32 @@ def evaluate_chat(
     training: Path | str | None = None,
     num_replies: int = 20,
     sampling: Sampling | None = None,
-    most: int | None = None,
     on_progress: Callable[[str], None] = lambda _sentence: None,
 ) -> dict[str, Any]:
     """The figures of a model's replies, as JSON values.
 
     `conversations` is a file, or a prepare folder, whose held-out split is read. The model also answers `num_replies`
     of its questions; `training`, a file or a prepare folder of the conversations that it was trained on, shows how much
-    of the answers is copied (for a prepare folder in `conversations`, its own training split is used). `most` limits
-    the conversations that the loss is measured on. Raises the errors of `load_generator` and of `read_held_out`.
+    of the answers is copied (for a prepare folder in `conversations`, its own training split is used). Conversations
+    are cut at the length for which they were prepared. Raises the errors of `load_generator` and of `read_held_out`.
     """
-    if num_replies < 0 or (most is not None and most < 1):
-        raise UsageError("The number of replies or of conversations is below zero; expected 0 replies or more.")
+    if num_replies < 0:
+        raise UsageError(f"The number of replies is {num_replies}; expected 0 or more.")
     session = load_chat_session(model)
     generator, sampling = session.generator, sampling or Sampling()
     held_out = read_held_out(Path(conversations), keeps_lines=not generator.tokenizer.is_own)
-    chosen = choose_conversations(held_out.conversations, most, seed=0)
-    on_progress(f"Measuring the loss of the replies in {len(chosen):,} conversations.")
-    figures = {"source": held_out.source, **_losses(generator, chosen, has_template=session.has_template)}
+    given = held_out.conversations
+    on_progress(f"Measuring the loss of the replies in {len(given):,} conversations.")
+    length = min(held_out.max_seq_len or USUAL_LENGTH, generator.max_seq_len)
+    figures = {
+        "source": held_out.source,
+        **_losses(generator, given, length, has_template=session.has_template),
+        **_describe_seen(generator, given),
+    }
     if not num_replies:
         return figures
     tokenizer = add_chat_tokens(generator.tokenizer)
-    asked = choose_questions(tokenizer, generator.max_seq_len, chosen, num_replies, sampling.max_tokens)
+    asked = choose_questions(tokenizer, generator.max_seq_len, given, num_replies, sampling.max_tokens)
     on_progress(f"Writing {len(asked):,} replies.")
     replies = write_replies(generator, asked, sampling)
     references = [each.last_reply for each in asked]
@@ -119,9 +132,9 @@ def describe_style(replies: Sequence[str], training_replies: Sequence[str] | Non
     return {**describe_replies(replies), **copies}
 
 
-def choose_conversations(conversations: Sequence[Conversation], most: int | None, seed: int) -> list[Conversation]:
+def choose_conversations(conversations: Sequence[Conversation], most: int, seed: int) -> list[Conversation]:
     """At most so many of the conversations, the same for the same seed, in their order."""
-    if most is None or len(conversations) <= most:
+    if len(conversations) <= most:
         return list(conversations)
     chosen = random_numbers(seed, "held-out conversations").permutation(len(conversations))[:most]
     return [conversations[index] for index in sorted(chosen)]
@@ -139,14 +152,16 @@ def choose_questions(
     return list(islice(fitting, count))
 
 
-def _losses(generator: TextGenerator, conversations: Sequence[Conversation], *, has_template: bool) -> dict[str, Any]:
+def _losses(
+    generator: TextGenerator, conversations: Sequence[Conversation], max_seq_len: int, *, has_template: bool
+) -> dict[str, Any]:
     """Loss and perplexity of the replies, their end included if the model knows it."""
     tokenizer = generator.tokenizer
-    found = measure_replies(
+    found = measure_conversations(
         generator.model,
         add_chat_tokens(tokenizer),
         conversations,
-        min(USUAL_LENGTH, generator.max_seq_len),
+        max_seq_len,
         base_tokenizer=None if has_template else tokenizer,
     )
     if not found.word_counts.sum():
@@ -158,8 +173,22 @@ def _losses(generator: TextGenerator, conversations: Sequence[Conversation], *, 
         **figures,
         "end_probability": float(np.exp(-found.end_sums.sum() / ends)) if ends else None,
         "left_out": found.num_left_out,
+        "cut": found.num_cut,
+        "max_seq_len": max_seq_len,
         "read_as": "chat template" if has_template else "transcript",
     }
+
+
+def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversation]) -> dict[str, Any]:
+    """How many of the conversations have a question, or a long reply, that the model has learned from."""
+    assert generator.path is not None
+    counts: dict[SeenIn, int | None] = {}
+    for kind in SEEN_KINDS:
+        seen, texts = load_seen(generator.path, kind), [telling_texts(each) for each in conversations]
+        if kind == PRETRAINING:  # the documents of a corpus are clean texts
+            texts = [[clean_text(text) for text in each] for each in texts]
+        counts[kind] = None if seen is None else seen.count_groups_among(texts)
+    return {"seen": counts, "seen_sentence": describe_seen(len(conversations), counts, unit="conversations")}
 
 
 def _training_replies(path: Path | str, tokenizer: Tokenizer) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -30,11 +30,12 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplyLosses:
+class ConversationLosses:
     """Of N conversations: the summed losses of their replies in nats, and how many tokens these are.
 
     `words` are those of the replies alone; `ends` are the marks with which the replies end, which a model without a
-    chat template does not know. `num_left_out` conversations had no room for a reply.
+    chat template does not know. `num_left_out` conversations had no room for a reply; `num_cut` of the N were too long
+    and lost some of their messages or words.
     """
 
     word_sums: FloatArray
@@ -42,6 +43,7 @@ class ReplyLosses:
     end_sums: FloatArray
     end_counts: IntArray
     num_left_out: int
+    num_cut: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +55,14 @@ class _Row:
     is_end: list[bool]
 
 
-def measure_replies(
+def measure_conversations(
     model: LanguageModel,
     tokenizer: Tokenizer,
     conversations: Sequence[Conversation],
     max_seq_len: int,
     *,
     base_tokenizer: Tokenizer | None = None,
-) -> ReplyLosses:
+) -> ConversationLosses:
     """The losses of the replies of conversations, each of at most `max_seq_len` tokens, in fp32.
 
     `tokenizer` has the marks of the chat template and decides how a conversation is cut. A model that does not know
@@ -81,12 +83,13 @@ def measure_replies(
         for index, losses in zip(batch, _losses(model, [rows[i] for i in batch], tokenizer.pad_id), strict=True):
             is_end = np.array(rows[index].is_end, dtype=np.bool_)
             sums[index], ends[index] = losses[~is_end].sum(), losses[is_end].sum()
-    return ReplyLosses(
+    return ConversationLosses(
         word_sums=sums,
         word_counts=np.array([row.is_end.count(False) for row in rows], dtype=np.int64),
         end_sums=ends,
         end_counts=np.array([row.is_end.count(True) for row in rows], dtype=np.int64),
         num_left_out=len(conversations) - len(rows),
+        num_cut=sum(row.num_left_out > 0 or row.is_message_cut for row in encoded if row is not None),
     )
 
 
@@ -139,15 +142,13 @@ def write_replies(
     generator: TextGenerator,
     conversations: Sequence[Conversation],
     sampling: Sampling,
-    on_reply: Callable[[int], None] = lambda _number: None,
 ) -> list[str]:
     """The model's reply to the last question of each conversation, which has the same history as in the conversation.
 
-    Each has random numbers of its own. `on_reply` is called with the number of replies so far.
+    Each has random numbers of its own.
     """
     replies = []
     for number, conversation in enumerate(conversations):
         own = replace(sampling, seed=derive_seed(sampling.seed, "reply", number))
         replies.append(answer(generator, conversation.messages[:-1], own))
-        on_reply(number + 1)
     return replies

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretune.scoring.reply_losses import IntArray, describe_losses, loss_difference
+from pretune.scoring.conversation_losses import IntArray, describe_losses, loss_difference
 from pretune.scoring.uncertainty import Difference, FloatArray, holm
 
 AS_IS, SCRATCH, FINETUNED, FURTHER = "as_is", "scratch", "finetuned", "further"
@@ -46,6 +46,15 @@ class Measured:
 
     kind: str
     sums: Sequence[FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """A sentence or two; the kind of the strategy with the lowest loss; and whether its lead over the next is clear."""
+
+    sentence: str
+    lowest: str
+    is_clear: bool
 
 
 def describe_strategy(measured: Measured, held_out: Sequence[HeldOut]) -> list[dict[str, Any]]:
@@ -89,24 +98,26 @@ def lead_over(a: Measured, b: Measured, text: HeldOut, place: int) -> Difference
     return loss_difference(b.sums[place], a.sums[place], text.counts)
 
 
-def conclude(every: Sequence[Measured], text: HeldOut) -> tuple[str, str]:
-    """The conclusion, and the kind of the strategy with the lowest loss on the first of the held-out texts.
+def conclude(every: Sequence[Measured], text: HeldOut) -> Conclusion:
+    """What the first of the held-out texts says.
 
     The strategy with the lowest loss is called the best only if its lead over the next is clear, after a correction for
-    the number of the others. Whether that follows the
-    usual advice depends on the fine-tuned model alone: on whether anything else is clearly better.
+    the number of the others. Whether that follows the usual advice depends on the fine-tuned model alone: on whether
+    anything else is clearly better.
     """
     order = sorted(every, key=lambda each: float(each.sums[0].sum(axis=1).mean()))
     best, following = order[0], order[1]
     lead = lead_over(best, following, text, 0)
     figures = f"{_nats(lead.difference)} nats per token (95 % interval {_range(lead)})"
-    if _is_clear(lead, len(order) - 1):
+    is_clear = _is_clear(lead, len(order) - 1)
+    if is_clear:
         first = f"Best here: {NAMES[best.kind]}. Its loss on the held-out replies is lower than that of the next, "
         first += f"{NAMES[following.kind]}, by {figures}."
     else:
         first = f"No clear winner: {NAMES[best.kind]} has the lowest loss on the held-out replies, but its lead over "
         first += f"{NAMES[following.kind]} is not clear: {figures}."
-    return f"{first} {_on_advice(every, best, text)}".strip(), best.kind
+    sentence = f"{first} {_on_advice(every, best, text)}".strip()
+    return Conclusion(sentence=sentence, lowest=best.kind, is_clear=is_clear)
 
 
 def _is_clear(lead: Difference, num_others: int) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from pretune.errors import InputDataError
 from pretune.inference.load import load_generator
 from pretune.inference.text_loss import TextLoss, check_windows, text_loss
+from pretune.scoring.perplexity import perplexity_of
 from pretune.scoring.uncertainty import ratio_interval
 from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.collect.report_sentences import remarks
@@ -73,15 +74,10 @@ def figures_of(found: TextLoss) -> dict[str, Any]:
         "bytes": found.num_bytes,
         "loss": loss,
         "loss_interval": interval,
-        "perplexity": _exp(loss),
-        "perplexity_interval": None if interval is None else tuple(map(_exp, interval)),
+        "perplexity": perplexity_of(loss),
+        "perplexity_interval": None if interval is None else tuple(map(perplexity_of, interval)),
         "bits_per_byte": loss * bits_per_nat,
         "bits_per_byte_interval": None if interval is None else tuple(bound * bits_per_nat for bound in interval),
         "interval_over": "documents" if over_documents else "windows",
         "unknown_tokens": found.num_unknown,
     }
-
-
-def _exp(loss: float) -> float:
-    """Perplexity of a loss, which stays finite for JSON."""
-    return math.exp(min(loss, 700.0))

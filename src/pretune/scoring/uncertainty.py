@@ -16,6 +16,7 @@ from pretune.runtime.randomness import generator
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64] | FloatArray
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
@@ -48,18 +49,26 @@ def wilson_interval(correct: float, count: float) -> tuple[float, float]:
     return max(0.0, min(centre - half, fraction)), min(1.0, max(centre + half, fraction))
 
 
-def ratio_interval(sums: FloatArray, counts: FloatArray) -> tuple[float, float] | None:
-    """A 95 % interval for sum(sums) / sum(counts), such as a loss per token, over N independent units; None for one.
+def ratio_error(sums: FloatArray, counts: Counts) -> float | None:
+    """Standard error of sum(sums) / sum(counts), such as a loss per token, over N independent units; None for one.
 
     The units, (N,) each, differ in size, and a ratio is not linear in them: its variance is that of the residuals
-    sums - ratio * counts (linearisation; Cochran 1977, Sampling Techniques, 6.4), with Student's t.
+    sums - ratio * counts (linearisation; Cochran 1977, Sampling Techniques, 6.4). What is counted within a unit may be
+    correlated.
     """
-    num_units = len(sums)
-    if num_units < 2:
+    num_units, total = len(sums), float(counts.sum())
+    if num_units < 2 or total == 0:
         return None
-    ratio = float(sums.sum() / counts.sum())
-    variance = float(((sums - ratio * counts) ** 2).sum()) * num_units / (num_units - 1) / float(counts.sum()) ** 2
-    half = _t_quantile(num_units - 1) * math.sqrt(variance)
+    residuals = sums - float(sums.sum()) / total * counts
+    return math.sqrt(float((residuals**2).sum()) * num_units / (num_units - 1)) / total
+
+
+def ratio_interval(sums: FloatArray, counts: Counts) -> tuple[float, float] | None:
+    """A 95 % interval for sum(sums) / sum(counts), by its standard error and Student's t; None as in `ratio_error`."""
+    error = ratio_error(sums, counts)
+    if error is None:
+        return None
+    ratio, half = float(sums.sum() / counts.sum()), _t_quantile(len(sums) - 1) * error
     return ratio - half, ratio + half
 
 

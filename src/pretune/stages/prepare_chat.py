@@ -14,7 +14,7 @@ from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
-from pretune.text.chat.chat_lines import chat_line
+from pretune.text.chat.chat_lines import HELD_OUT_NAME, chat_line, write_held_out
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.length_report import LengthReport
 from pretune.text.chat.notice import choose_notice, write_notice
@@ -29,7 +29,6 @@ from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 _BATCH_ROWS = 500
 USUAL_LENGTH = 1024  # tokens of the longest row, if the model reads as many
-HELD_OUT_NAME = "held-out.jsonl"  # the held-out messages as texts, for `preprocess --protect`
 SHORTEST_ROW = 64  # tokens; with fewer, there is no room for a question and its reply
 
 
@@ -104,8 +103,7 @@ class _ChatPreparation:
         report.check(found, rows)
         for split in SPLITS:
             self._write(split, found.by_split[split], rows[split], tokenizer)
-        held_out = [m.content for record in found.held_out for m in record.conversation.messages if m.role != "system"]
-        self._write_lines(HELD_OUT_NAME, [{"text": text} for text in dict.fromkeys(held_out)])
+        write_held_out(self.folder.path, [record.conversation for record in found.held_out])
         for concern in found.lint.concerns:
             self.folder.log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         for sentence in report.sentences:
@@ -168,10 +166,8 @@ class _ChatPreparation:
         with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
             for row in rows:
                 writer.add(row.ids)
-        self._write_lines(f"{split}.jsonl", [chat_line(*pair) for pair in zip(records, rows, strict=True)])
-
-    def _write_lines(self, name: str, lines: Sequence[dict[str, Any]]) -> None:
-        write_text(self.folder.path / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        lines = [json.dumps(chat_line(*pair), ensure_ascii=False) for pair in zip(records, rows, strict=True)]
+        write_text(self.folder.path / f"{split}.jsonl", "".join(f"{line}\n" for line in lines))
 
     def _write_example(self, found: ChatSplit, rows: dict[Split, list[ChatRow]]) -> dict[str, Any]:
         """Log a test conversation, or a validation one if there is none, as the example of all stages."""

@@ -9,7 +9,7 @@ import gc
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from pretune.evaluation.chat import (
     read_held_out,
     read_replies,
 )
-from pretune.evaluation.replies import measure_replies, write_replies
+from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.evaluation.strategies import (
     TITLES,
+    Conclusion,
     HeldOut,
     Measured,
     conclude,
@@ -38,7 +39,11 @@ from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import Manifest, hash_json, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import Sampling, StrategiesConfig, to_identity
+from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.conversations import Conversation
+from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
+from pretune.text.chat.template import encode_all
+from pretune.text.labels.checks import Concern, Lint
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _MEASURED = "measured"  # a file for each model
@@ -62,7 +67,7 @@ class Circumstances:
 
     budget: str
     base: str
-    reasons: dict[str, str]  # by the kind of the strategy with the lowest loss
+    reasons: dict[str, str]  # by the kind of the strategy that is clearly the best
 
 
 def compare_strategies(
@@ -77,13 +82,16 @@ def compare_strategies(
 ) -> Manifest:
     """Measure every candidate on the held-out conversations of `prepared` and on those of the file `other`, and judge.
 
-    All candidates have the tokenizer of `prepared`, or that of its base. Raises InputDataError if there are too few
-    held-out conversations, and InterruptedByUserError or StoppedError after a signal and a commit.
+    All candidates have the tokenizer of `prepared`, or that of its base. Raises the errors of
+    `read_held_out_texts`, and InterruptedByUserError or StoppedError after a signal and a commit.
     """
     source = read_manifest(prepared, "prepare")
     inputs = {"prepared": source.fingerprint}
     inputs |= {f"{each.kind} {each.seed}": each.fingerprint for each in candidates}
-    texts = _read_texts(prepared, other, config)
+    texts = [
+        replace(text, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
+        for text in read_held_out_texts(prepared, other)
+    ]
     if other is not None:
         inputs["other"] = hash_json([each.to_json() for each in texts[1].conversations])
     folder = open_stage(Path(out), "strategies", config=to_identity(config), inputs=inputs, redo=redo)
@@ -97,26 +105,56 @@ def compare_strategies(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Text:
-    """Held-out conversations with a name."""
+class HeldOutText:
+    """Held-out conversations with a name, and what is to be said about reading them."""
 
     name: str
     conversations: list[Conversation]
+    concerns: list[Concern] = field(default_factory=list)
 
 
-def _read_texts(prepared: Path, other: Path | None, config: StrategiesConfig) -> list[_Text]:
-    keeps_lines = not load_tokenizer(prepared).is_own
-    found = [_Text(name="held out", conversations=read_held_out(prepared, keeps_lines=True).conversations)]
+def read_held_out_texts(prepared: Path, other: Path | None) -> list[HeldOutText]:
+    """The held-out conversations of the folder `prepared`, and those of the file `other`.
+
+    Raises InputDataError if they cannot be read, or if models cannot be measured on two or more of each.
+    """
+    conversations = read_held_out(prepared, keeps_lines=True).conversations
+    found = [HeldOutText(name="held out", conversations=conversations)]
+    _expect_two(prepared, found[0])
     if other is not None:
-        name = other.name.split(".")[0]
-        found.append(_Text(name=name, conversations=read_held_out(other, keeps_lines=keeps_lines).conversations))
-    for text in found:
-        if len(text.conversations) < 2:
-            raise InputDataError(f"There is one conversation in {text.name}; intervals need two or more.")
-    return [
-        _Text(name=text.name, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
-        for text in found
-    ]
+        found.append(_read_other(other, prepared))
+        _expect_two(other, found[1])
+    return found
+
+
+def _read_other(other: Path, prepared: Path) -> HeldOutText:
+    """The conversations of `other` that are not among those of the training and have room for a reply."""
+    tokenizer, max_seq_len = load_tokenizer(prepared), int(read_manifest(prepared).summary["max_seq_len"])
+    every = read_held_out(other, keeps_lines=not tokenizer.is_own).conversations
+    new = leave_out_trained(every, read_chat_lines(prepared, "train").conversations)
+    rows = encode_all(new, tokenizer, max_seq_len)
+    kept = [each for each, row in zip(new, rows, strict=True) if row is not None]
+    lint = Lint()
+    lint.warn(
+        "trained_on",
+        len(every) - len(new),
+        f"{len(every) - len(new):,} of {len(every):,} conversations of {other.name} left out because their question, "
+        f"or a reply of {LONG_REPLY} words or more, is in the training conversations.",
+    )
+    lint.warn(
+        "reply_cut_away",
+        len(new) - len(kept),
+        f"{len(new) - len(kept):,} of {len(every):,} conversations of {other.name} left out because nothing of their "
+        f"last reply fits within {max_seq_len:,} tokens.",
+    )
+    return HeldOutText(name=other.name.split(".")[0], conversations=kept, concerns=lint.concerns)
+
+
+def _expect_two(path: Path, text: HeldOutText) -> None:
+    if (count := len(text.conversations)) < 2:
+        sentence = f"{path} has {count} held-out conversation{'' if count == 1 else 's'} to measure the models on"
+        why = "".join(f" {concern.sentence}" for concern in text.concerns)
+        raise InputDataError(f"{sentence}; expected two or more, because intervals are over conversations.{why}")
 
 
 class _Comparison:
@@ -128,7 +166,7 @@ class _Comparison:
         candidates: Sequence[Candidate],
         prepared: Path,
         source: Manifest,
-        texts: Sequence[_Text],
+        texts: Sequence[HeldOutText],
         config: StrategiesConfig,
     ) -> None:
         self.start = time.monotonic()
@@ -150,6 +188,8 @@ class _Comparison:
             inputs={f"{each.kind} {each.seed}": str(each.path) for each in self.candidates},
             synthetic=False,
         )
+        for concern in (concern for text in self.texts for concern in text.concerns):
+            self.folder.log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         found: dict[str, list[dict[str, Any]]] = {}
         for number, candidate in enumerate(self.candidates):
             found.setdefault(candidate.kind, []).append(self._measured(candidate))
@@ -184,7 +224,7 @@ class _Comparison:
         generator = session.generator
         texts = []
         for text in self.texts:
-            found = measure_replies(
+            found = measure_conversations(
                 generator.model,
                 self.tokenizer,
                 text.conversations,
@@ -213,7 +253,7 @@ class _Comparison:
             )
             for kind, runs in found.items()
         ]
-        conclusion, best = conclude(every, held_out[0])
+        concluded = conclude(every, held_out[0])
         answers = {kind: runs[0]["answers"] or [] for kind, runs in found.items()}
         references = [each.last_reply for each in self.questions]
         log.write(
@@ -227,8 +267,9 @@ class _Comparison:
             strategies=[self._row(each, held_out, answers[each.kind]) for each in every],
             reference_style=describe_style(references, self.training_replies) if references else None,
             verdicts=judge_strategies(every, held_out),
-            conclusion=conclusion,
-            reason=circumstances.reasons.get(best, ""),
+            conclusion=concluded.sentence,
+            # Where nothing is clear, there is nothing to explain.
+            reason=circumstances.reasons.get(concluded.lowest, "") if concluded.is_clear else "",
             coverage=self._coverage(),
             answers=[
                 {
@@ -240,7 +281,7 @@ class _Comparison:
             ],
             notice=self.notice,
         )
-        self._finish(conclusion, best)
+        self._finish(concluded)
 
     def _row(self, measured: Measured, held_out: Sequence[HeldOut], answers: Sequence[str]) -> dict[str, Any]:
         own = [each for each in self.candidates if each.kind == measured.kind]
@@ -261,10 +302,10 @@ class _Comparison:
             f"({self.config.seed}), and other runs differ."
         )
 
-    def _finish(self, conclusion: str, best: str) -> None:
+    def _finish(self, concluded: Conclusion) -> None:
         self.folder.log_flow(
             {"models": len(self.candidates), **{text.name: len(text.conversations) for text in self.texts}},
             {"conclusion": 1},
             seconds=round(time.monotonic() - self.start, 3),
         )
-        self.folder.finish(conclusion=conclusion, lowest_loss=best, notice=self.notice)
+        self.folder.finish(conclusion=concluded.sentence, lowest_loss=concluded.lowest, notice=self.notice)

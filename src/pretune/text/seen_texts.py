@@ -50,7 +50,14 @@ class SeenTexts:
         if text_pairs is not None:
             found &= self.among(text_pairs)
             found |= self.among([join_pair(a, b) for a, b in zip(texts, text_pairs, strict=True)])
-        count = int(found.sum())
+        return self._as_known(int(found.sum()))
+
+    def count_groups_among(self, groups: Sequence[Sequence[str]]) -> int | None:
+        """Of how many groups of texts the model learned from at least one; None as in `count_among`."""
+        found = iter(self.among([text for texts in groups for text in texts]).tolist())
+        return self._as_known(sum(any([next(found) for _ in texts]) for texts in groups))
+
+    def _as_known(self, count: int) -> int | None:
         return count if count or self.is_complete else None
 
 
@@ -105,18 +112,19 @@ def join_seen(earlier: SeenTexts | None, later: SeenTexts | None) -> SeenTexts |
     return SeenTexts(hashes, is_complete=len(known) == 2 and all(seen.is_complete for seen in known))
 
 
-def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
+def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None], *, unit: str = "rows") -> str:
     """A sentence for an evaluation: how many of its rows the model has learned from, as far as that is known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return "It is not known whether the model has learned from some of these rows: its folder has no record of it."
-    where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
+        unsure = f"It is not known whether the model has learned from some of these {unit}"
+        return f"{unsure}: its folder has no record of it."
+    where = {PRETRAINING: "in the pre-training text", TRAINING: f"among the training {unit}"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
     if found:
-        shown = " and ".join(found)
-        return f"The model has learned from some of the {num_rows:,} rows: {shown}. Figures on new texts may be worse."
-    places = {PRETRAINING: "in the model's pre-training text", TRAINING: "among its training rows"}
-    sentence = f"None of the {num_rows:,} rows was {' or '.join(places[seen_in] for seen_in in known)}"
+        sentence = f"The model has learned from some of the {num_rows:,} {unit}: {' and '.join(found)}."
+        return f"{sentence} Figures on new texts may be worse."
+    places = {PRETRAINING: "in the model's pre-training text", TRAINING: f"among its training {unit}"}
+    sentence = f"None of the {num_rows:,} {unit} was {' or '.join(places[seen_in] for seen_in in known)}"
     unknown = [places[seen_in] for seen_in in num_seen if seen_in not in known]
     return sentence + (f"; it is not known whether some were {' or '.join(unknown)}." if unknown else ".")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +11,13 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.batch import Batch
+from pretune.scoring.conversation_losses import loss_difference, mean_over_conversations
+from pretune.scoring.perplexity import perplexity_of
 from pretune.training.objective import Objective
 from pretune.training.parallel import Parallel
-from pretune.training.row_losses import standard_error
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-_LARGEST_LOSS = 700.0  # whose exponential is a number
-_NORMAL = 1.959964  # deviations that hold 95 % of a normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,8 @@ class ReplyLosses:
     def describe(self) -> dict[str, Any]:
         """Loss, perplexity and accuracy, each with a 95 % interval if there are two conversations or more; `n` tokens.
 
-        The intervals are over conversations, since the tokens of one depend on each other.
+        The intervals are over conversations, since the tokens of one depend on each other; they are those of
+        `pretune evaluate --chat`.
         """
         fields: dict[str, Any] = {
             "loss": self.loss,
@@ -53,27 +51,21 @@ class ReplyLosses:
             "n": int(self.counts.sum()),
             "conversations": len(self.counts),
         }
-        if (error := standard_error(self.losses, self.counts)) is not None:
-            fields["loss_interval"] = [self.loss - _NORMAL * error, self.loss + _NORMAL * error]
-            fields["perplexity_interval"] = [perplexity_of(bound) for bound in fields["loss_interval"]]
-        if (error := standard_error(self.corrects.astype(np.float64), self.counts)) is not None:
-            low, high = self.accuracy - _NORMAL * error, self.accuracy + _NORMAL * error
-            fields["accuracy_interval"] = [max(0.0, low), min(1.0, high)]
+        if len(self.counts) > 1:
+            _, loss = mean_over_conversations(self.losses[None], self.counts)
+            _, accuracy = mean_over_conversations(self.corrects[None].astype(np.float64), self.counts, (0.0, 1.0))
+            fields["loss_interval"] = list(loss)
+            fields["perplexity_interval"] = [perplexity_of(bound) for bound in loss]
+            fields["accuracy_interval"] = list(accuracy)
         return fields
 
     def describe_change(self, before: FloatArray) -> dict[str, Any]:
         """The change of the loss since the losses `before` (C,) of the same conversations, with a paired interval."""
-        changes = self.losses - before
-        change, error = float(changes.sum() / self.counts.sum()), standard_error(changes, self.counts)
-        fields: dict[str, Any] = {"loss_change": change}
-        if error is not None:
-            fields["loss_change_interval"] = [change - _NORMAL * error, change + _NORMAL * error]
+        fields: dict[str, Any] = {"loss_change": float((self.losses - before).sum() / self.counts.sum())}
+        if len(self.counts) > 1:
+            found = loss_difference(self.losses[None], before[None], self.counts)
+            fields["loss_change_interval"] = list(found.interval)
         return fields
-
-
-def perplexity_of(loss: float) -> float:
-    """The number of equally likely tokens that a loss in nats stands for; at most e^700."""
-    return math.exp(min(loss, _LARGEST_LOSS))
 
 
 @torch.no_grad()

@@ -3,11 +3,12 @@ that of a change of accuracy."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pretune.scoring.uncertainty import ratio_error
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,7 +30,7 @@ def compare_rows(kept: dict[str, Any], losses: FloatArray, corrects: IntArray, c
         "loss_change_error": _changes(kept, "row_losses", losses),
         "accuracy_change_error": _changes(kept, "row_corrects", corrects),
     }
-    errors = {name: standard_error(sums, counts) for name, sums in fields.items() if sums is not None}
+    errors = {name: ratio_error(sums, counts) for name, sums in fields.items() if sums is not None}
     return {name: error for name, error in errors.items() if error is not None}
 
 
@@ -39,15 +40,3 @@ def _changes(kept: dict[str, Any], name: str, present: npt.NDArray[Any]) -> Floa
     if before is None or len(before) != len(present):
         return None
     return (present - np.array(before)).astype(np.float64)
-
-
-def standard_error(sums: FloatArray, counts: IntArray) -> float | None:
-    """Standard error of sum(sums) / sum(counts) if the rows were drawn at random; None for fewer than two rows.
-
-    It is the error of a ratio (Cochran 1977, "Sampling Techniques", section 6.4), so labels of a row may be correlated.
-    """
-    num_rows, total = len(counts), int(counts.sum())
-    if num_rows < 2 or total == 0:
-        return None
-    remainders = sums - float(sums.sum()) / total * counts
-    return math.sqrt(float((remainders**2).sum()) * num_rows / (num_rows - 1)) / total

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text.chat.chat_lines import ChatLines, chat_line, read_chat_lines, spans_of
+from pretune.text.chat.chat_lines import ChatLines, chat_line, read_chat_lines, spans_of, write_held_out
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.conversations import Conversation, Message
 from pretune.text.chat.template import ChatRow
+from pretune.text.collect.protected_texts import protected_texts
 
 TALK = Conversation((Message("user", "Why\u2028so?"), Message("assistant", "So.")))
 
@@ -31,6 +32,15 @@ def test_lines_are_read_as_written(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", encoding="utf-8")
     found = read_chat_lines(tmp_path, "test")
     assert (found.conversations, found.spans) == ([TALK], [[[1, 3]]])
+
+
+def test_held_out_messages_are_texts_to_protect_but_not_those_of_the_system(tmp_path: Path) -> None:
+    longer = Conversation((Message("system", "Be brief."), *TALK.messages, Message("user", "And?\nThen?")))
+    path = write_held_out(tmp_path, [TALK, longer])
+    assert [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").split("\n") if line] == [
+        "Why\u2028so?", "So.", "And?\nThen?",
+    ]  # fmt: skip
+    assert len(protected_texts([path])) == 3
 
 
 @pytest.mark.parametrize("content", ["{", '{"text": "Why?"}', '{"messages": [], "supervised": 3}'])

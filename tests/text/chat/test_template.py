@@ -11,9 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pretune.errors import InputDataError
 from pretune.text.chat.conversations import Conversation, Message
-from pretune.text.chat.template import CHAT_TEMPLATE, encode, encode_prompt, render, template_of
+from pretune.text.chat.template import CHAT_TEMPLATE, ChatRow, encode_all, encode_prompt, template_of
 from pretune.text.chat.tokens import TURN_END, TURN_START, turn_end_id, turn_start_id
 from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -23,6 +22,12 @@ WORDS = ["What", " is ", "the", "\n", "\n\n- ", "12", "doctor", "isn't", " ", "?
 untyped = st.lists(st.sampled_from(WORDS) | st.text(max_size=8), min_size=1, max_size=8).map("".join)
 typed = st.lists(st.sampled_from([*WORDS, *TYPED]) | st.text(max_size=8), min_size=1, max_size=8).map("".join)
 LAW = settings(max_examples=20)
+
+
+def encode(conversation: Conversation, tokenizer: Tokenizer, max_seq_len: int) -> ChatRow:
+    [row] = encode_all([conversation], tokenizer, max_seq_len)
+    assert row is not None
+    return row
 
 
 @st.composite
@@ -115,11 +120,9 @@ def test_a_long_conversation_loses_its_oldest_turns_then_the_middle_of_the_quest
     tokenizer: Tokenizer, max_seq_len: int
 ) -> None:
     whole = encode(LONG, tokenizer, 10_000)
-    try:
-        row = encode(LONG, tokenizer, max_seq_len)
-    except InputDataError as error:
+    [row] = encode_all([LONG], tokenizer, max_seq_len)
+    if row is None:
         assert max_seq_len < 60
-        assert f"within {max_seq_len} tokens" in str(error)
         return
     assert len(row.ids) == min(max_seq_len, len(row.ids)) and row.num_supervised > 0
     if len(whole.ids) <= max_seq_len:
@@ -153,20 +156,15 @@ def test_a_reply_after_a_long_question_is_kept_whole(tokenizer: Tokenizer) -> No
     assert row.ids[-5:] == whole.ids[-5:] and row.ids[:6] == whole.ids[:6]
 
 
-def test_the_template_is_chatml() -> None:
-    messages = (Message("user", "Is it contagious?"), Message("assistant", "No."))
-    written = "<|im_start|>user\nIs it contagious?<|im_end|>\n<|im_start|>assistant\nNo.<|im_end|>\n"
-    assert render(messages) == written
-    assert render(messages[:1], add_generation_prompt=True) == written[: written.index("No.")]
-
-
-def test_the_template_written_for_jinja_says_the_same(tokenizer: Tokenizer) -> None:
+def test_the_template_is_chatml(tokenizer: Tokenizer) -> None:
     """By itself, and with the token that begins a text in front."""
+    messages = [{"role": "user", "content": "Is it contagious?"}, {"role": "assistant", "content": "No."}]
+    chatml = "<|im_start|>user\nIs it contagious?<|im_end|>\n<|im_start|>assistant\nNo.<|im_end|>\n"
     jinja2 = pytest.importorskip("jinja2")
     made = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(template_of(tokenizer))
     bos = "" if tokenizer.bos_id == NONE else str(tokenizer.backend.id_to_token(tokenizer.bos_id))
-    for add in (False, True):
-        written = made.render(messages=LONG.to_json(), add_generation_prompt=add)
-        assert written == bos + render(LONG.messages, add_generation_prompt=add)
+    assert made.render(messages=messages) == bos + chatml
+    prompt = made.render(messages=messages[:1], add_generation_prompt=True)
+    assert prompt == bos + chatml[: chatml.index("No.")]
     assert template_of(tokenizer).endswith(CHAT_TEMPLATE)
     assert TURN_START in CHAT_TEMPLATE and TURN_END in CHAT_TEMPLATE

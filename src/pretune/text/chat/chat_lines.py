@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import InputDataError
+from pretune.runtime.atomic import write_text
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow
+
+HELD_OUT_NAME = "held-out.jsonl"
 
 Spans = list[list[int]]
 
@@ -75,3 +79,14 @@ def read_chat_lines(folder: Path, split: str) -> ChatLines:
             f"{path} has no conversations ({error!r:.120}); expected the output of `pretune prepare --task chat`: "
             "restore it, or run that command again."
         ) from error
+
+
+def write_held_out(folder: Path, conversations: Iterable[Conversation]) -> Path:
+    """Write the messages of held-out conversations as texts, for `preprocess --protect`, and return the file.
+
+    Messages of the system are left out: many conversations share them.
+    """
+    texts = dict.fromkeys(m.content for each in conversations for m in each.messages if m.role != "system")
+    path = folder / HELD_OUT_NAME
+    write_text(path, "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts))
+    return path

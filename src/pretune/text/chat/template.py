@@ -12,10 +12,9 @@ a message: that is text here, and there only with `sanitize_control_tokens=True`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pretune.errors import InputDataError
 from pretune.text.chat.conversations import ROLES, Conversation, Message
 from pretune.text.chat.tokens import TURN_END, TURN_START, turn_end_id, turn_start_id
 from pretune.text.tokenizer.rows import common_prefix_length, share_out
@@ -71,30 +70,12 @@ def template_of(tokenizer: Tokenizer) -> str:
     return f"{{{{ {json.dumps(tokenizer.backend.id_to_token(tokenizer.bos_id))} }}}}{CHAT_TEMPLATE}"
 
 
-def render(messages: Iterable[Message], *, add_generation_prompt: bool = False) -> str:
-    """The conversation as the template writes it, to be shown; with `add_generation_prompt`, a reply is to follow."""
-    written = "".join(f"{TURN_START}{each.role}\n{each.content}{TURN_END}\n" for each in messages)
-    return f"{written}{TURN_START}assistant\n" if add_generation_prompt else written
-
-
-def encode(conversation: Conversation, tokenizer: Tokenizer, max_seq_len: int) -> ChatRow:
-    """The ids of a conversation, at most `max_seq_len`.
-
-    If it is longer, the oldest messages are left out first, always up to the next question; the message of the system
-    stays. If the last question and its reply are still too long, the question loses its middle and the reply its end.
-    Raises InputDataError if nothing of the last reply would be left.
-    """
-    [row] = encode_all([conversation], tokenizer, max_seq_len)
-    if row is None:
-        raise InputDataError(
-            f"A conversation has no room for its reply within {max_seq_len:,} tokens: the reply would be cut away "
-            "whole. Give a larger --max-seq-len, or shorten the system message."
-        )
-    return row
-
-
 def encode_all(conversations: Sequence[Conversation], tokenizer: Tokenizer, max_seq_len: int) -> list[ChatRow | None]:
-    """The same for many conversations at once; None in place of an error."""
+    """The ids of conversations, each at most `max_seq_len`; None where nothing of the last reply would be left.
+
+    If one is longer, the oldest messages are left out first, always up to the next question; the message of the system
+    stays. If the last question and its reply are still too long, the question loses its middle and the reply its end.
+    """
     marks = _Marks(tokenizer)
     messages = iter(_encode_messages([m for each in conversations for m in each.messages], tokenizer))
     return [_fit([next(messages) for _ in each.messages], marks, max_seq_len) for each in conversations]

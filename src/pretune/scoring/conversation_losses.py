@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.perplexity import perplexity_of
 from pretune.scoring.uncertainty import Difference, FloatArray, bootstrap_difference, bootstrap_over_seeds
 
 IntArray = npt.NDArray[np.int64]
 
 
-def loss_over_conversations(sums: FloatArray, counts: IntArray) -> tuple[float, tuple[float, float]]:
-    """The mean loss per token in nats, with a 95 % interval.
+def mean_over_conversations(
+    sums: FloatArray, counts: IntArray, bounds: tuple[float, float] = (0.0, math.inf)
+) -> tuple[float, tuple[float, float]]:
+    """The mean per token of a figure within `bounds`, by default of the loss in nats, with a 95 % interval.
 
     `sums` (S, N) are summed over the supervised tokens of each conversation, `counts` (N,) are these tokens.
     """
     return bootstrap_over_seeds(
-        sums.sum(axis=1) / counts.sum(), lambda weights: _ratios(weights, sums, counts), len(counts), (0.0, math.inf)
+        sums.sum(axis=1) / counts.sum(), lambda weights: _ratios(weights, sums, counts), len(counts), bounds
     )
 
 
@@ -45,22 +48,17 @@ def loss_difference(a: FloatArray, b: FloatArray, counts: IntArray) -> Differenc
 
 def describe_losses(sums: FloatArray, counts: IntArray) -> dict[str, Any]:
     """The loss and the perplexity of a model as JSON values, with intervals; perplexity is exp(loss)."""
-    loss, interval = loss_over_conversations(sums, counts)
+    loss, interval = mean_over_conversations(sums, counts)
     return {
         "n": len(counts),
         "tokens": int(counts.sum()),
         "loss": loss,
         "loss_interval": list(interval),
-        "perplexity": _exp(loss),
-        "perplexity_interval": [_exp(end) for end in interval],
+        "perplexity": perplexity_of(loss),
+        "perplexity_interval": [perplexity_of(end) for end in interval],
     }
 
 
 def _ratios(weights: FloatArray, sums: FloatArray, counts: IntArray) -> FloatArray:
     """(R, S): the loss of each run in each replicate, whose conversations have the weights (R, N)."""
     return np.asarray(weights @ sums.T / (weights @ counts)[:, None], dtype=np.float64)
-
-
-def _exp(loss: float) -> float:
-    """The perplexity of a loss; the largest number of a JSON reader for a model that has diverged."""
-    return math.exp(min(loss, 700.0))

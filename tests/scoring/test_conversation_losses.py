@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pretune.scoring.reply_losses import describe_losses, loss_difference, loss_over_conversations
-from pretune.training.row_losses import standard_error
+from pretune.scoring.conversation_losses import describe_losses, loss_difference, mean_over_conversations
+from pretune.scoring.uncertainty import ratio_error
 
 
 def draw(num: int, mean: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -30,8 +30,8 @@ def test_a_long_reply_counts_for_more() -> None:
 def test_the_interval_is_that_of_a_ratio() -> None:
     """For many conversations, the bootstrap gives the standard error of Cochran's formula."""
     sums, counts = draw(400, 3.0, np.random.default_rng(0))
-    mean, (low, high) = loss_over_conversations(sums, counts)
-    expected = standard_error(sums[0], counts)
+    mean, (low, high) = mean_over_conversations(sums, counts)
+    expected = ratio_error(sums[0], counts)
     assert expected is not None
     assert (high - low) / (2 * 1.96) == pytest.approx(expected, rel=0.1)
     assert low < mean < high
@@ -41,7 +41,7 @@ def test_the_interval_covers() -> None:
     random, covered = np.random.default_rng(1), 0
     for _ in range(200):
         sums, counts = draw(40, 3.0, random)
-        _, (low, high) = loss_over_conversations(sums, counts)
+        _, (low, high) = mean_over_conversations(sums, counts)
         covered += low <= 3.0 <= high
     assert 0.90 <= covered / 200 <= 0.99
 

@@ -1,0 +1,21 @@
+"""Which conversations are not new to a model: it was trained on their question, or on one of their long replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pretune.text.chat.conversations import Conversation
+from pretune.text.splits import normalise_for_hash
+
+LONG_REPLY = 13  # words, as in the search for copied text; shorter replies are equal by chance
+
+
+def telling_texts(conversation: Conversation) -> list[str]:
+    """The texts by which a conversation is known again: its first question, and its replies of 13 words or more."""
+    return [conversation.question, *(reply for reply in conversation.replies if len(reply.split()) >= LONG_REPLY)]
+
+
+def leave_out_trained(conversations: Sequence[Conversation], training: Iterable[Conversation]) -> list[Conversation]:
+    """The conversations that share neither their question nor a long reply with those of the training."""
+    known = {normalise_for_hash(text) for each in training for text in telling_texts(each)}
+    return [each for each in conversations if known.isdisjoint(map(normalise_for_hash, telling_texts(each)))]
