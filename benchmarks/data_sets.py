@@ -251,6 +251,11 @@ def name_emotions(row: Row) -> Row:
     return {"text": row["text"], "labels": [EMOTIONS[int(number)] for number in row["labels"].split(",")]}
 
 
+def name_sentence(row: Row) -> Row:
+    """SST-2's columns have other names in each file."""
+    return {"text": row.get("sentence") or row["content"], "label": row["label"]}
+
+
 _AG_NEWS = "topic/ag_news_train.jsonl.zst"
 _PAIR = ("--task", "pairs", "--text-column", "text", "--text-pair-column", "text2", "--label-column")
 
@@ -348,7 +353,8 @@ DATA_SETS = (
         base="reviews",
         train="sst2/train.tsv.zst",
         test="sst2/dev.tsv",
-        options=("--text-column", "sentence", "--label-column", "label"),
+        options=("--label-column", "label"),
+        rewrite=name_sentence,
         rows_per_class=500,
         draws=10,
     ),

@@ -99,6 +99,15 @@ def test_numbered_emotions_become_lists_of_names_and_quotation_marks_stay(data: 
     assert data_sets.read_rows(files.test) == [{"text": "Thanks", "labels": ["gratitude"]}]
 
 
+def test_sentences_have_one_name_in_both_files(tmp_path: Path) -> None:
+    compress(tmp_path / "sst2" / "train.tsv.zst", b"label\tsentence\n" + b"0\tbad\n1\tgood\n" * 2)
+    (tmp_path / "sst2" / "dev.tsv").write_text("label\tcontent\n1\tfine\n", encoding="utf-8")
+    files = data_sets.make_label_files(data_sets.data_set_named("sst2-1000"), tmp_path, tmp_path / "files")
+    assert len(files) == 10
+    assert {row["text"] for row in data_sets.read_rows(files[0].train)} == {"bad", "good"}
+    assert data_sets.read_rows(files[0].test) == [{"text": "fine", "label": "1"}]
+
+
 def test_a_file_that_users_have_is_passed_as_it_is(tmp_path: Path) -> None:
     (files,) = data_sets.make_label_files(data_sets.data_set_named("mrpc"), Path("data"), tmp_path / "files")
     assert files.train == Path("data/pairs/mrpc_train.jsonl")
