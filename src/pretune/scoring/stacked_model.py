@@ -29,7 +29,6 @@ FloatArray = npt.NDArray[np.float64]
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
 STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
 _ENCODER = "encoder"
-_LEAST_GAIN = 0.5  # standard errors by which a combination must be better
 _OF_PAIRS = ("pair_tfidf", "pair_ridge")
 
 
@@ -59,13 +58,13 @@ class StackedModel:
     @property
     def is_better(self) -> bool:
         """Whether the cross-fitted loss on validation is lower than that of the encoder, with a weight and biases of
-        its own, by half a standard error; for imbalanced classes, the macro-F1 must not be lower either.
+        its own; for imbalanced classes, the macro-F1 must not be lower either.
 
-        A whole one is too much to ask: with a hundred rows, it refuses combinations that gain points on a test
+        A standard error is too much to ask: with a hundred rows, that refuses combinations that gain points on a test
         (docs/experiments.md).
         """
         v = self.validation
-        is_lower = v["loss_difference"] < -_LEAST_GAIN * v["loss_difference_standard_error"]
+        is_lower = bool(v["loss_difference"] < 0)
         return bool(self.partners) and is_lower and v.get("macro_f1_stack", 1.0) >= v.get("macro_f1_encoder", 0.0)
 
     @property
@@ -112,7 +111,7 @@ class StackedModel:
             compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
         if not self.is_better:
             sentence = f"With {named}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
-            return f"{sentence}: not clearly better, so predictions use the fine-tuned model alone."
+            return f"{sentence}: not better, so predictions use the fine-tuned model alone."
         used = join_names(self.titles[1:])
         sentence = f"With {used}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
         both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
