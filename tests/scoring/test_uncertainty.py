@@ -201,6 +201,14 @@ def test_replicates_at_the_bound_give_a_finite_interval() -> None:
     assert 0.0 <= low < mean < high < np.inf
 
 
+def test_rows_that_are_mostly_at_the_bound_do_not_widen_the_interval_without_limit() -> None:
+    rows = np.array([[0.0, 0.0, 4.0, 0.0, 2.0, 0.0, 2.0, 0.0]])
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 8, (0.0, np.inf))
+    assert mean == 1.0
+    assert 0.1 < low < 0.6
+    assert 1.7 < high < 6
+
+
 def test_with_units_of_one_the_error_of_a_ratio_is_that_of_the_mean() -> None:
     values = np.random.default_rng(0).gamma(1.0, 2.0, size=300)
     assert ratio_error(values, np.ones(300)) == pytest.approx(sem(values))

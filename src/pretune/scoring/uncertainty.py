@@ -173,8 +173,12 @@ def bootstrap_over_seeds(
         return mean, (math.tanh(math.atanh(mean) - width), math.tanh(math.atanh(mean) + width))
     bound, sign = (bounds[0], 1) if math.isfinite(bounds[0]) else (bounds[1], -1)
     distance = sign * (mean - bound)
-    of_rows, of_seeds = (np.log(np.maximum(sign * (x - bound), _NEAREST * distance)) for x in (drawn, figures))
-    ratio = math.exp(min(_half_width(of_rows, of_seeds, num_rows), -math.log(_NEAREST)))
+    of_rows, of_seeds = (sign * (x - bound) for x in (drawn, figures))
+    if min(of_rows.min(), of_seeds.min()) > _NEAREST * distance:
+        width = _half_width(np.log(of_rows), np.log(of_seeds), num_rows)
+    else:  # a replicate is at the bound, and its logarithm infinite, so by the derivative
+        width = _half_width(of_rows, of_seeds, num_rows) / distance
+    ratio = math.exp(min(width, -math.log(_NEAREST)))
     low, high = sorted((bound + sign * distance / ratio, bound + sign * distance * ratio))
     return mean, (low, high)
 
