@@ -103,6 +103,7 @@ def test_a_typed_prediction_comes_first(small_run: Path, tmp_path: Path, capsys:
     assert others == trace_in(small_run / "report.html")["predictions"]
 
 
+@pytest.mark.slow
 def test_no_report_and_a_file_of_another_kind_in_the_way(
     small_run: Path, small_run_words: list[str], tmp_path: Path, capsys: Captured
 ) -> None:

@@ -126,6 +126,7 @@ print("predicted")
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_predicts(run_folder: Path) -> None:
     """The threads of the lanes, torch and the tokenizer do not survive a fork; the child waited for them forever."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}

@@ -164,6 +164,7 @@ def test_without_long_rows_windows_change_nothing(data: LabeledShard, special: S
     assert same.windows is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2])
 def test_an_epoch_draws_windows_anew(data: LabeledShard, special: SpecialIds, rule: WindowRule, most: int) -> None:
     rows = make_rows(data, special, window_rule=rule, train_windows=most)

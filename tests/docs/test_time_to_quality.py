@@ -132,6 +132,7 @@ def test_the_default_is_the_example_as_it_comes() -> None:
     assert settings.default_row_tokens([512, 4096]) == 512
 
 
+@pytest.mark.slow
 def test_the_rate_follows_the_linear_schedule_of_transformers() -> None:
     import torch
     from transformers import get_linear_schedule_with_warmup

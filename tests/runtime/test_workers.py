@@ -101,6 +101,7 @@ def test_processes_return_results_and_errors_and_survive_a_death(engine: str, tm
         assert opened.peak_memory_bytes > 30_000_000
 
 
+@pytest.mark.slow
 def test_deaths_with_work_done_in_between_are_not_in_a_row(tmp_path: Path) -> None:
     numbers = list(range(2 + MAX_ATTEMPTS))
     with open_engine("processes", 1) as opened:

@@ -96,6 +96,7 @@ def test_no_reason_is_given_where_nothing_is_clear(candidates: list[Candidate], 
     assert found.reason == ""
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(
     candidates: list[Candidate], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

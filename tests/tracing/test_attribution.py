@@ -107,6 +107,7 @@ def test_steps_double_until_the_error_is_small(classifier: Classifier, monkeypat
     assert integrate_gradients(masking, score + 100, masked_score).steps == 128
 
 
+@pytest.mark.slow
 def test_a_text_of_512_tokens_is_integrated_once(classifier: Classifier) -> None:
     masking = make_masking(classifier, "dreadful film " * 400)
     assert len(masking.ids) == 512

@@ -92,6 +92,7 @@ def trained_run(small_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_run, tmp_path / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_trained_run_has_its_example_and_its_test_rows(trained_run: Path, is_whole: bool) -> None:
     if not is_whole:

@@ -175,6 +175,7 @@ def test_no_text_is_refused(classifier: Classifier, text: str) -> None:
         trace_prediction(classifier, text, context=NO_CONTEXT)
 
 
+@pytest.mark.slow
 def test_an_endless_word_costs_no_more_than_512_tokens(classifier: Classifier) -> None:
     found = trace_prediction(classifier, "x" * 10_000, context=NO_CONTEXT)
     assert found.was_cut and len(found.tokens) == 512

@@ -48,6 +48,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])
 @pytest.mark.parametrize("kind", ["masked", "labelled", "last"])
 def test_the_gradient_of_two_processes_equals_that_of_one(

@@ -159,6 +159,7 @@ def undisturbed(machine: Machine, tmp_path: Path) -> Callable[[], tuple[bytes, l
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
 def test_two_lanes_resume_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
     """As on most machines: uncompiled on a CPU, with half of the rows on each of two cores."""
@@ -190,6 +191,7 @@ def test_a_gpu_resumes_with_the_same_bits(machine: Machine, tmp_path: Path) -> N
     assert tables_of[0] == tables_of[1] == tables_of[2]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_compiles_everything_before_its_clock_goes_on(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_resumed_run_compiles_everything_before_its_clock_goes_on(
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_if_rolling_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 1000))
     for _ in range(2):  # the same command fails in the same way
@@ -255,6 +258,7 @@ def test_weights_that_cannot_be_evaluated_cause_a_rollback(
     assert [row["step"] for row in of_kind(events, "evaluation")] == [0, 8, 17, 26, 34]
 
 
+@pytest.mark.slow
 def test_a_lack_of_memory_is_handled_and_remembered(machine: Machine, tmp_path: Path) -> None:
     """In fp32, where losses stay close to the end; test_microbatch_split.py compares single updates in bf16."""
     machine.run(tmp_path / "whole", precision="fp32")

@@ -52,6 +52,7 @@ def in_units(file: TextFile, reading: Reading, folder: Path) -> tuple[Outcome, i
     return (list(iter_corpus(folder)) if corpus_files(folder) else [], findings.to_json()), len(divided)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(st.sampled_from(ROWS), max_size=12), good=st.integers(0, 400), ending=st.sampled_from([b"", b"\n"])

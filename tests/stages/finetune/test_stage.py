@@ -187,6 +187,7 @@ def test_the_time_of_earlier_attempts_counts(
     assert [event["seconds"] for kind in ("flow", "stage_finished") for event in of_kind(events, kind)] == [2000.0] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", [2, 3])
 def test_a_finished_trial_with_damaged_weights_runs_again(
     out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: int

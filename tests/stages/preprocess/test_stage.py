@@ -246,6 +246,7 @@ def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monke
     assert len(events(tmp_path / "out", "stage_started")) == 1
 
 
+@pytest.mark.slow
 def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> None:
     collect([], tmp_path / "collect", CollectConfig(builtin_documents=500))
     folder = tmp_path / "collect"
@@ -366,6 +367,7 @@ def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
     return outputs
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_change_nothing(
     many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_causal_model_is_measured_by_its_next_tokens(preprocessed_folder: Path
     assert summary["model"]["objective"] == "causal"
 
 
+@pytest.mark.slow
 def test_a_hybrid_model_is_measured_by_both(preprocessed_folder: Path, tmp_path: Path) -> None:
     rows = run(preprocessed_folder, tmp_path / "out", objective="hybrid", causal_share=0.4)
     for row in rows:

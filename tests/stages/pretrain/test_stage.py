@@ -177,6 +177,7 @@ def test_an_unfinished_input_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_one_seed_does_not(preprocessed_folder: Path, tmp_path: Path) -> None:
     short: dict[str, Any] = {"tokens": 2600, "evaluations": 1, "initial_embedding": "random"}
     weights = []
@@ -225,6 +226,7 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
 
 
+@pytest.mark.slow
 def test_a_corrected_plan_keeps_the_pace_that_was_measured(
     preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +326,7 @@ def test_a_changed_input_stops_a_resume_and_is_named(
     assert (tmp_path / "out" / weights).read_bytes() == (out / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_logged_and_the_one_before_is_used(
     out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

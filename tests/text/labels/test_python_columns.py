@@ -123,6 +123,7 @@ def test_what_is_no_list_is_refused_in_one_line() -> None:
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.slow
 def test_no_library_of_tables_is_imported() -> None:
     program = "import sys, pretune.api; print([m for m in ('pandas', 'polars', 'pyarrow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
