@@ -158,7 +158,7 @@ def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) ->
     assert (codes, capsys.readouterr().err) == ([0], "")
 
 
-@pytest.mark.parametrize("stage", ["collect", "preprocess"])
+@pytest.mark.parametrize("stage", ["collect", pytest.param("preprocess", marks=pytest.mark.slow)])
 def test_a_file_size_limit_ends_a_stage_with_a_sentence_and_without_loss(tmp_path: Path, stage: str) -> None:
     draw = random.Random(0)
     lines = [" ".join(str(draw.getrandbits(20)) for _ in range(12)) for _ in range(600)]

@@ -131,9 +131,10 @@ def test_four_refusals_are_logged_and_survived(machine: Machine, tmp_path: Path)
     assert machine.places == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills",
-    [pytest.param((25,), marks=pytest.mark.slow), pytest.param((28,), marks=pytest.mark.slow), (31, 9, 12)],
+    [(25,), (28,), (31, 9, 12)],
     ids=str,
 )
 def test_a_rollback_is_exact_when_interrupted(

@@ -138,7 +138,8 @@ def write_pairs(path: Path, num_rows: int, task: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("task", ["classification", pytest.param("regression", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
 def test_pairs_are_combined_with_their_overlap(task: str, run_folder: Path, tmp_path: Path) -> None:
     labels, test = write_pairs(tmp_path / "train.jsonl", 700, task), write_pairs(tmp_path / "test.jsonl", 120, task)
     columns = SplitConfig(text_column="a", text_pair_column="b", label_column="label")

@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", [pytest.param("muon", marks=pytest.mark.slow), "adamw"])
 def test_plan_and_disk_are_those_of_the_run(preprocessed_folder: Path, tmp_path: Path, optimizer: str) -> None:
     config = PretrainConfig(**SETTINGS, optimizer=optimizer)  # type: ignore[arg-type]
     before = sorted(preprocessed_folder.iterdir())
