@@ -166,7 +166,7 @@ def test_a_place_keeps_its_end(value: str, limit: int, shown: str) -> None:
 
 
 def test_a_short_word_of_a_cell_that_wraps_stays_whole() -> None:
-    """Beside wide columns, "fine-tuned" was written as "fine-tun" and "ed"."""
+    """A column that wide neighbours squeezed once broke "fine-tuned" into "fine-tun" and "ed"."""
     columns = [Column("way", wraps=True), *[Column("a heading of its own", "right") for _ in range(3)]]
     text = to_text(table(columns, [["pre-trained, then fine-tuned", "1", "2", "3"]], Page(width=76)), Page(width=76))
     assert "fine-tuned" in text

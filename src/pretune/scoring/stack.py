@@ -21,8 +21,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Link = Literal["softmax", "sigmoid", "identity"]  # from scores to what is predicted: one class, labels, or a number
 FOLDS = 5
-# On squared weights of standardised scores and on squared biases, beside the summed loss of the rows. The models know
-# how frequent the classes are, so a bias needs reasons: with a hundred rows, free ones cost points (experiments.md).
+# Added to the summed loss for each squared weight (of standardised scores) and each squared bias. The models know how
+# frequent the classes are, so biases stay small: with a hundred rows, free ones cost points (docs/experiments.md).
 _WEIGHT_PENALTY, _BIAS_PENALTY = 1.0, 10.0
 
 
