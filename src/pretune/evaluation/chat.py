@@ -25,14 +25,12 @@ from pretune.text.chat.checks import keep_usable
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import telling_texts
 from pretune.text.chat.reader import read_chat_file
-from pretune.text.chat.template import encode_prompt
+from pretune.text.chat.template import USUAL_LENGTH, encode_prompt
 from pretune.text.chat.tokens import add_chat_tokens
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import Lint
 from pretune.text.seen_texts import PRETRAINING, SEEN_KINDS, SeenIn, describe_seen, load_seen
 from pretune.text.tokenizer.tokenizer import Tokenizer
-
-USUAL_LENGTH = 1024  # tokens of a conversation, if the model reads as many, as in `prepare`
 
 
 @dataclass(frozen=True, kw_only=True)

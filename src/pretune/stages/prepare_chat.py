@@ -19,7 +19,7 @@ from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.length_report import LengthReport
 from pretune.text.chat.notice import choose_notice, write_notice
 from pretune.text.chat.split import ChatSplit, split_conversations
-from pretune.text.chat.template import ChatRow, encode_all, template_of
+from pretune.text.chat.template import USUAL_LENGTH, ChatRow, encode_all, template_of
 from pretune.text.chat.tokens import describe_other_template, save_chat_tokenizer
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, fingerprint_labels
@@ -28,7 +28,6 @@ from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 _BATCH_ROWS = 500
-USUAL_LENGTH = 1024  # tokens of the longest row, if the model reads as many
 SHORTEST_ROW = 64  # tokens; with fewer, there is no room for a question and its reply
 
 

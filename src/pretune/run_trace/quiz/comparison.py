@@ -7,11 +7,11 @@ from random import Random
 
 from pretune.run_trace import formats
 from pretune.run_trace.headline import points_interval
+from pretune.run_trace.noise import Z_95
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at
 from pretune.trace_schema import ComparedModel, Disagreement, Json, RunTrace, Verdict
 
 EDGE = 0.1  # fraction of an interval's half that zero must be away from its ends
-Z_95 = 1.96
 CONTROL = {"pretrained", "scratch"}
 
 

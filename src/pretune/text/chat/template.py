@@ -21,6 +21,7 @@ from pretune.text.tokenizer.rows import common_prefix_length, share_out
 from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
 
+USUAL_LENGTH = 1024  # tokens of the longest conversation, if the model reads as many
 LEAST_REPLY_TOKENS = 8  # with fewer, nothing of a reply that is cut is left
 
 # For jinja, which transformers and other programs run it with.
