@@ -71,7 +71,11 @@ class PreprocessConfig:
     vocab_size: int | None = _setting(
         None, "vocabulary size (default: chosen from the corpus, at most 8192; the reason is shown)"
     )
-    lowercase: bool = _setting(False, "make the tokenizer convert text to lower case")
+    lowercase: bool | None = _setting(
+        None,
+        "make the tokenizer convert text to lower case (default: only if the labelled texts have no capital letters "
+        "and the corpus has some)",
+    )
     quality_profile: Literal["auto", "short", "long"] = _setting(
         "auto", "quality rules: short for samples, long for pages; auto: by the length of each document"
     )

@@ -41,6 +41,11 @@ def test_each_kind_of_field_is_read() -> None:
     }
 
 
+def test_what_is_decided_by_default_can_be_switched_on_and_off() -> None:
+    assert parse("run", "--lowercase") == {"preprocess": {"lowercase": True}}
+    assert parse("run", "--no-lowercase") == {"preprocess": {"lowercase": False}}
+
+
 def test_a_setting_that_stages_share_is_one_option() -> None:
     assert parse("run", "--seed", "7") == {"pretrain": {"seed": 7}, "finetune": {"seed": 7}}
     assert parse("run", "--precision", "fp32") == {

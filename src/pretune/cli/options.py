@@ -69,7 +69,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
     text = _help_text(option)
     common: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS, "help": text}
     if kind is bool:
-        action: Any = argparse.BooleanOptionalAction if option.default else "store_true"
+        action: Any = "store_true" if option.default is False else argparse.BooleanOptionalAction
         parser.add_argument(option.flag, action=action, **common)
     elif origin is Literal:
         parser.add_argument(option.flag, choices=typing.get_args(kind), **common)

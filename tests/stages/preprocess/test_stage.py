@@ -213,15 +213,16 @@ def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, t
 
 
 @pytest.mark.parametrize(
-    ("labelled", "config", "is_told"),
+    ("labelled", "config", "is_lowercase"),
     [
         (str.lower, PreprocessConfig(), True),
-        (str.lower, PreprocessConfig(lowercase=True), False),
+        (str.lower, PreprocessConfig(lowercase=False), False),
+        (str, PreprocessConfig(lowercase=True), True),
         (str, PreprocessConfig(), False),
     ],
 )
-def test_labels_in_lower_case_beside_text_with_capitals_are_told(
-    labelled: Callable[[str], str], config: PreprocessConfig, is_told: bool, tmp_path: Path
+def test_the_tokenizer_converts_to_lower_case_if_only_the_labelled_texts_are(
+    labelled: Callable[[str], str], config: PreprocessConfig, is_lowercase: bool, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.csv"
     rows = "".join(f'"{labelled(sentence(i))}",{"ab"[i % 2]}\n' for i in range(100))
@@ -229,9 +230,9 @@ def test_labels_in_lower_case_beside_text_with_capitals_are_told(
     split(labels, tmp_path / "split")
     collected = collect_texts(tmp_path / "c", [sentence(i) for i in range(500, 700)], tmp_path / "split")
     preprocess(collected, tmp_path / "out", config, split=tmp_path / "split")
-    found = [event["sentence"] for event in events(tmp_path / "out", "warning") if event["rule"] == "capitals_differ"]
-    assert len(found) == is_told
-    assert all("--lowercase" in sentence for sentence in found)
+    assert load_tokenizer(tmp_path / "out").is_lowercase == is_lowercase
+    told = [event for event in events(tmp_path / "out", "notice") if "--no-lowercase" in event["sentence"]]
+    assert len(told) == (is_lowercase and config.lowercase is None)
 
 
 def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
 from pretune.tasks.registry import task_named
+from pretune.text.arrays.counted_words import Stretches
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
 from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data
@@ -34,7 +35,7 @@ from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.document_store import iter_corpus
-from pretune.text.labels.capitals import describe_capitals, fraction_with_capitals
+from pretune.text.labels.capitals import are_in_lower_case, describe_lower_case
 from pretune.text.labels.split import LabelledSplit, open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
@@ -111,7 +112,7 @@ def refuse_tokenizer_settings(config: PreprocessConfig) -> None:
     default = PreprocessConfig()
     given = [name for name in ("tokenizer", "vocab_size", "lowercase") if vars(config)[name] != vars(default)[name]]
     if given:
-        flag = f"--{given[0].replace('_', '-')}"
+        flag = f"--{given[0].replace('_', '-')}" if vars(config)[given[0]] is not False else "--no-lowercase"
         raise UsageError(f"{flag} is given, but the tokenizer is that of the base; leave {flag} or the base out.")
 
 
@@ -133,7 +134,7 @@ class _Preprocessing:
         self.collected, self.source, self.folder, self.config, self.split = collected, source, folder, config, split
         self.engine, self.protected, self.base = engine, protected, base
         self.funnel: dict[str, Any] = {}
-        self._labelled_capitals: float | None = None  # the fraction of the labelled texts that have capital letters
+        self._are_labels_in_lower_case = False
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._log_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
         self._step_start = self.start  # of the step whose progress is logged
@@ -158,13 +159,23 @@ class _Preprocessing:
     def _train_tokenizer(self) -> tuple[Tokenizer, dict[str, Any]]:
         """A tokenizer trained on the training split, and the facts of its training; meanwhile the text is written."""
         config, counts = self.config, self.steps.count_words()
+        lowercase = self._is_lowercase(counts)
         # Meanwhile the workers, if any, write; the library releases the GIL.
         with ThreadPoolExecutor(1) as pool:
-            training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
+            training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, lowercase)
             self._write_text()
             trained = training.result()
         trained.tokenizer.save(self.path)
         return trained.tokenizer, {"trainer": TRAINER, **trained.summary}
+
+    def _is_lowercase(self, counts: Stretches) -> bool:
+        """Whether the tokenizer converts text to lower case: as asked, or if only the labelled texts are."""
+        if self.config.lowercase is not None:
+            return self.config.lowercase
+        reason = describe_lower_case(counts.as_dict()) if self._are_labels_in_lower_case else None
+        if reason is not None:
+            self.folder.log.write("notice", sentence=reason)
+        return reason is not None
 
     def _take_tokenizer(self, base: BaseFolder) -> tuple[Tokenizer, dict[str, Any]]:
         """The tokenizer of the base, whose files are copied byte for byte; its hash tells whose it is."""
@@ -213,7 +224,7 @@ class _Preprocessing:
         if self.split is not None:
             rows = open_split(self.split, task_named)
             held_out = [text for row in rows.held_out for text in row.texts]
-            self._labelled_capitals = fraction_with_capitals([text for row in rows.all for text in row.texts])
+            self._are_labels_in_lower_case = are_in_lower_case([text for row in rows.all for text in row.texts])
             self._check_base(rows)
         self.steps.protect(held_out, protected_texts(self.protected))
 
@@ -315,10 +326,6 @@ class _Preprocessing:
         )
         self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).as_json for view in get_args(View)}
         self.folder.log.write("views", **self.views)
-        if self._labelled_capitals is not None and self.base is None and not tokenizer.is_lowercase:
-            told = describe_capitals(self._labelled_capitals, fraction_with_capitals(sample))
-            if told is not None:
-                self.folder.log.write("warning", rule="capitals_differ", sentence=told)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe can encode any text."
             self.folder.log.write(

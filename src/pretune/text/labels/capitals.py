@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-_WITHOUT, _WITH = 0.01, 0.5  # fractions of texts that have a capital letter: at most of labelled, at least of others
-
-
-def fraction_with_capitals(texts: Sequence[str]) -> float:
-    """The fraction of the texts that have a capital letter."""
-    return sum(text != text.lower() for text in texts) / max(1, len(texts))
+_MOST_LABELLED = 0.01  # of the labelled texts may have a capital letter
+_LEAST_LABELLED = 0.5  # of them have small letters: a script without capitals has neither
+_LEAST_WORDS = 0.02  # of the words of the corpus have a capital letter; in English prose, more than a tenth
 
 
-def describe_capitals(of_labelled: float, of_documents: float) -> str | None:
-    """A sentence if capital letters are in the documents and not in the labelled texts, from the fractions of both
-    that have some."""
-    if of_labelled > _WITHOUT or of_documents < _WITH:
+def are_in_lower_case(texts: Sequence[str]) -> bool:
+    """Whether the texts have small letters and next to no capital ones."""
+    with_capitals = sum(text != text.lower() for text in texts)
+    with_small = sum(text != text.upper() for text in texts)
+    return with_capitals <= _MOST_LABELLED * len(texts) and with_small > _LEAST_LABELLED * len(texts)
+
+
+def describe_lower_case(counts: Mapping[str, int]) -> str | None:
+    """Why the tokenizer is to convert text to lower case, for labelled texts that are, or None if it need not.
+
+    `counts` has how often each word occurs in the corpus.
+    """
+    with_capitals = sum(count for word, count in counts.items() if word != word.lower())
+    fraction = with_capitals / max(1, sum(counts.values()))
+    if fraction < _LEAST_WORDS:
         return None
     return (
-        f"The labelled texts have no capital letters, and {of_documents:.0%} of the documents have some, so many words "
-        "have other tokens in the two; --lowercase makes them alike."
+        f"The labelled texts have no capital letters, and {fraction:.0%} of the words of the corpus have some, so the "
+        "tokenizer converts text to lower case, and a word has the same tokens in both; --no-lowercase keeps capitals."
     )
