@@ -72,6 +72,7 @@ class Base:
     title: str
     sources: tuple[Source, ...]
     tokens: int
+    options: tuple[str, ...] = ()  # of `run`
 
 
 def find_data() -> Path | None:
@@ -416,6 +417,7 @@ BASES = (
         title="reviews",
         sources=(Source(path="imdb/unsup.jsonl.zst", limit=50_000),),
         tokens=20_000_000,
+        options=("--lowercase",),  # as `run` decides if it gets SST-2's labels, which have no capital letters
     ),
     Base(
         name="german",

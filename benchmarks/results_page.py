@@ -32,8 +32,8 @@ _FIGURES = (
     "best linear", "trivial", "over from scratch", "over best linear",
 )  # fmt: skip
 _BUDGETS = (
-    "data set", "text of pre-training", "tokens", "model", "seeds", "options of finetune", "minutes: pre-training",
-    "fine-tuning", "from scratch", "the rest", "load",
+    "data set", "text of pre-training", "tokens", "model", "precision", "seeds", "options of finetune",
+    "minutes: pre-training", "fine-tuning", "from scratch", "the rest", "load",
 )  # fmt: skip
 
 Row = dict[str, Any]
@@ -249,6 +249,7 @@ def _budget_of(title: str, result: Row) -> list[str]:
         base["title"],
         "-" if tokens is None else f"{tokens / 1e6:.2g} M",
         base["size"] or "-",
+        base.get("precision") or "fp32",
         ", ".join([" or ".join(map(str, sorted(seeds))), *counted]),
         f"`{' '.join(result['finetune_options'])}`" if result["finetune_options"] else "defaults",
         _minutes(base["seconds"]["pretrain"]),

@@ -48,6 +48,7 @@ class Plan:
     data: Path
     work: Path
     scale: float
+    minutes: float | None
     size: str
     finetune_options: tuple[str, ...]
     control: bool = True
@@ -88,7 +89,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--scale", type=float, default=1.0, help="of the tokens of pre-training and of general text")
-    parser.add_argument("--size", default="micro", help="of the models (micro)")
+    parser.add_argument("--minutes", type=float, help="pre-train each base for so long, in place of a number of tokens")
+    parser.add_argument("--size", default="micro", help="of the models, or auto (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
     parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
     parser.add_argument("--pretraining-seeds", type=int, default=1, help="bases of each kind, with other seeds (1)")
@@ -114,14 +116,20 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise SystemExit("Set PRETUNE_DATA to the folder of data sets.")
     return Plan(
         data=data,
-        work=options.work / f"scale-{options.scale:g}-{options.size}",
+        work=options.work / _budget_name(options.scale, options.minutes, options.size),
         scale=options.scale,
+        minutes=options.minutes,
         size=options.size,
         finetune_options=tuple(shlex.split(options.finetune)),
         control=not options.without_control,
         pretraining_seeds=options.pretraining_seeds,
         given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
     )
+
+
+def _budget_name(scale: float, minutes: float | None, size: str) -> str:
+    """The name of the folder for all work with a budget of pre-training."""
+    return f"scale-{scale:g}-{size}" if minutes is None else f"minutes-{minutes:g}-scale-{scale:g}-{size}"
 
 
 def _missing() -> list[str]:
@@ -170,8 +178,10 @@ def make_base(name: str, plan: Plan, seed: int = 0) -> Path:
     if not _is_finished(folder / "pretrain"):
         corpus = make_corpus(base, plan.data, plan.work / "texts" / name, plan.scale)
         protected = make_protected(base, plan.data, plan.work / "protected" / name)
-        tokens = round(base.tokens * plan.scale)
-        budget = ["--tokens", str(tokens), "--size", plan.size, "--seed", str(seed)]
+        amount = ["--tokens", str(round(base.tokens * plan.scale))]
+        if plan.minutes is not None:
+            amount = ["--minutes", str(plan.minutes)]
+        budget = [*amount, "--size", plan.size, "--seed", str(seed), *base.options]
         words = ["run", "--corpus", *map(str, corpus), "--protect", str(protected), *budget, "--out", str(folder)]
         run_pretune(words, folder.with_suffix(".log"))
     return folder / "pretrain"
@@ -241,6 +251,7 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
         "title": _given_title(folder) if name in plan.given_bases else base_named(name).title,
         "is_given": name in plan.given_bases,
         "scale": plan.scale,
+        "minutes": plan.minutes,
         "size": estimates[-1]["size"] if estimates else None,
         "tokens": plans[-1]["tokens"] if plans else None,
         "parameters": estimates[-1]["parameters"] if estimates else None,

@@ -159,7 +159,7 @@ def test_a_part_that_fails_shows_its_command_and_the_end_of_its_output(tmp_path:
 def test_the_options_of_a_data_set_replace_the_general_ones() -> None:
     own = replace(data_sets.data_set_named("trec"), finetune_options=("--epochs", "30"))
     general = ("--seeds", "3", "--epochs", "2", "--learning-rates", "0.001")
-    plan = table.Plan(data=Path(), work=Path(), scale=1.0, size="micro", finetune_options=general)
+    plan = table.Plan(data=Path(), work=Path(), scale=1.0, minutes=None, size="micro", finetune_options=general)
     words = table.options_of(own, plan)
     assert words.count("--epochs") == 1
     assert words[words.index("--epochs") + 1] == "30"
@@ -225,7 +225,7 @@ def test_the_tables_show_figures_differences_and_budgets() -> None:
         "0.850 (0.840 to 0.860)", "0.880 (0.870 to 0.890), tfidf", "0.250", "+0.050 (+0.030 to +0.070)",
         "+0.020 (+0.000 to +0.040)",
     ]  # fmt: skip
-    assert budget[1:] == ["reviews", "2 M", "micro", "1", "`--seeds 1`", "10.0", "0.5", "0.5", "1.1", "1"]
+    assert budget[1:] == ["reviews", "2 M", "micro", "fp32", "1", "`--seeds 1`", "10.0", "0.5", "0.5", "1.1", "1"]
     assert "- Chip, 2 cores; version 1, commit cccccccccc\n" in text
 
 
@@ -253,7 +253,7 @@ def test_draws_give_their_mean_and_students_interval() -> None:
     differences = [0.10, 0.06, 0.09]
     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
     assert figures[-1] == page.write_difference(np.mean(differences), (low, high))
-    assert budget[4] == "1, 3 draws"
+    assert budget[5] == "1, 3 draws"
 
 
 def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
@@ -261,7 +261,7 @@ def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
     for number, draw in enumerate(found["draws"]):
         draw["pretraining_seed"] = number // 2
     _, budget = cells(page.render({"ag-news-32": found}), "AG News, 32 labels a class")
-    assert budget[4] == "1, 2 of pre-training, 2 draws"
+    assert budget[5] == "1, 2 of pre-training, 2 draws"
 
 
 def target_lines(figures: dict[str, Any]) -> list[list[str]]:
