@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretune.scoring.perceptron import Perceptron, predict_tagger, train_tagger
 from pretune.scoring.tag_entities import TaggedRows, entity_f1
-from pretune.scoring.tagger import _allowed_pairs, _Perceptron, _Weights, predict_tagger
+from pretune.scoring.tagger import NEIGHBOURS, Tagger, TagWeights, WordAt, allowed_pairs
 
 LOC, PER, PER_INSIDE = 1, 3, 4
 
@@ -58,8 +59,8 @@ def test_empty_rows_and_no_entities() -> None:
 
 def test_decoding_finds_the_best_of_all_allowed_tags() -> None:
     random = np.random.default_rng(1)
-    transition, initial = _allowed_pairs(2)
-    weights = _Weights(random.normal(size=(8, 5)), transition + random.normal(size=(5, 5)), initial)
+    transition, initial = allowed_pairs(2)
+    weights = TagWeights(random.normal(size=(8, 5)), transition + random.normal(size=(5, 5)), initial)
     features = random.integers(8, size=(4, 3)).astype(np.int32)
     scores = weights.emission[features].sum(axis=1)
 
@@ -72,11 +73,65 @@ def test_decoding_finds_the_best_of_all_allowed_tags() -> None:
     assert all(b - 1 in (a, a - 1) for a, b in itertools.pairwise((0, *best)) if b in (2, 4))
 
 
+def test_a_score_is_what_the_best_tags_lose_if_a_word_has_this_tag() -> None:
+    random = np.random.default_rng(1)
+    transition, initial = allowed_pairs(2)
+    weights = TagWeights(random.normal(size=(8, 5)), transition + random.normal(size=(5, 5)), initial)
+    features = random.integers(8, size=(4, 3)).astype(np.int32)
+    scores = weights.emission[features].sum(axis=1)
+    best = np.full((4, 5), -np.inf)
+    for tags in itertools.product(range(5), repeat=4):
+        pairs = sum(weights.transition[a, b] for a, b in itertools.pairwise(tags))
+        places = (np.arange(4), list(tags))
+        best[places] = np.maximum(best[places], initial[tags[0]] + pairs + scores[places].sum())
+    found = weights.max_marginals(features)
+    is_valid = np.isfinite(best)
+    assert found[is_valid] == pytest.approx(best[is_valid])
+    assert (~is_valid)[0].tolist() == [False, False, True, False, True]
+    assert found[0, 2] == found[0, 4] == found[0, [0, 1, 3]].min()
+    assert found.argmax(axis=1).tolist() == weights.decode(features).tolist()
+    assert weights.max_marginals(features[:0]).shape == (0, 5)
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    return train_tagger(draw_rows(150, 0), draw_rows(40, 1), 2)[0]
+
+
+def test_scores_of_rows_are_those_of_their_words(tagger: Tagger) -> None:
+    rows = draw_rows(5, 3).words
+    scores = tagger.score([*rows, []])
+    assert scores.argmax(axis=1).tolist() == [tag for tags in tagger.iter_tags(rows) for tag in tags.tolist()]
+    assert (scores.max(axis=1) == 0).all()
+    assert np.array_equal(tagger.score([WordAt(rows[1], 2)])[0], scores[len(rows[0]) + 2])
+    assert tagger.score([]).shape == (0, 5)
+
+
+def test_what_features_add_sums_to_the_score(tagger: Tagger) -> None:
+    word = WordAt(["they", "met", "in", "Zabcde", "at", "noon"], 3)
+    names, added = tagger.explain(word)
+    assert added.sum(axis=0) == pytest.approx(tagger.score([word])[0])
+    assert names[-1] == NEIGHBOURS
+    assert 'before: lower "in"' in names
+    assert not any('word "Zabcde"' in name for name in names)  # it was in no training row
+
+
+def test_files_keep_the_tagger(tagger: Tagger) -> None:
+    rows = draw_rows(20, 3).words
+    smaller = tagger.keep_largest(10_000)
+    loaded = Tagger.from_tensors(smaller.to_tensors())
+    assert np.array_equal(loaded.score(rows), smaller.score(rows))
+    assert smaller.score(rows) == pytest.approx(tagger.score(rows), abs=1e-4)
+    assert tagger.keep_largest(40).features.num_features == 41  # and the unknown one
+    with pytest.raises(ValueError, match="do not belong together"):
+        Tagger.from_tensors({**smaller.to_tensors(), "initial": np.zeros(3)})
+
+
 def test_the_average_is_that_of_the_weights_after_each_row() -> None:
     rows = draw_rows(12, 0)
     random = np.random.default_rng(0)
     features = random.integers(1, 40, size=(sum(map(len, rows.words)), 6)).astype(np.int32)
-    perceptron, seen = _Perceptron(40, 2), []
+    perceptron, seen = Perceptron(40, 2), []
     learn = perceptron._learn
 
     def learn_and_note(row: np.ndarray, true: np.ndarray) -> None:

@@ -52,6 +52,7 @@ test("the parts of a stack add to the lead of its label, and their fractions to 
     thresholds: [],
   };
   assert.deepEqual(stackedParts("classification", stack).map(({ value, fraction }) => [value, fraction]), [[-1, 0.25], [3, 0.75], [0, 0]]);
+  assert.deepEqual(stackedParts("tokens", stack), stackedParts("classification", stack));
   assert.deepEqual(stackedSums(stack), [0, 1, 3]);
   const [, , bias] = stackedParts("regression", { ...stack, probabilities: [], index: 0 });
   assert.equal(bias?.fraction, null);

@@ -78,6 +78,15 @@ class Targets:
         sums = np.bincount(np.repeat(np.arange(len(self)), self.counts), weights=values, minlength=len(self))
         return sums.astype(values.dtype)
 
+    def words_in(self, texts: Sequence[str]) -> list[list[str]]:
+        """The words of N texts that have a target each."""
+        assert self.words is not None
+        edges = self.offsets.tolist()
+        return [
+            [text[start:end] for start, end in self.words[first:last].tolist()]
+            for text, first, last in zip(texts, edges[:-1], edges[1:], strict=True)
+        ]
+
     def flat_positions(self, rows: Sequence[int], width: int) -> IntArray:
         """The places of the targets of some rows in their flattened batch of `width` tokens a row, ascending."""
         assert self.positions is not None

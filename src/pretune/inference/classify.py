@@ -174,7 +174,10 @@ class Classifier:
                 result[ends[index] - len(places) : ends[index]] = row[places]
 
         self._map_batches(label, read.rows)
-        return self.task.decode(result, Targets.of_words(read.words), decision)
+        targets = Targets.of_words(read.words)
+        if self.stacked is not None:
+            result = self.stacked.combine(result, targets.words_in(texts))
+        return self.task.decode(result, targets, decision)
 
     def _map_batches(self, work: Callable[[list[int]], None], rows: Sequence[Sequence[int]]) -> None:
         """Call `work` with the indices of rows of similar length, for all rows."""

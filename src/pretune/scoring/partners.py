@@ -20,21 +20,22 @@ TITLES = {
     "ridge": "TF-IDF",
     "pair_tfidf": "words and overlap",
     "pair_ridge": "words and overlap",
+    "tagger": "linear tagger",
 }
 
 
 class LinearScorer(Protocol):
-    """A linear model of texts, or of pairs of texts, with C columns of scores."""
+    """A linear model of texts, of pairs of texts, or of rows of words, with C columns of scores."""
 
     @property
     def bias(self) -> npt.NDArray[np.float64]:
         """What every row has (C,)."""
 
     def score(self, texts: Sequence[Any]) -> npt.NDArray[np.float64]:
-        """Scores (N, C) of N texts, or of N pairs."""
+        """Scores (N, C) of N texts, of N pairs, or of the N words of all rows."""
 
     def explain(self, text: Any) -> tuple[list[str], npt.NDArray[np.float64]]:
-        """Parts of a text, or of a pair, by name (G,), and what each adds to the scores (G, C)."""
+        """Parts of a text, a pair, or a word in its row, by name (G,), and what each adds to the scores (G, C)."""
 
     def to_tensors(self) -> Tensors:
         """The arrays of a file."""

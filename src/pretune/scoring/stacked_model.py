@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pretune.scoring.ngram_model import NgramModel
 from pretune.scoring.pair_model import PairModel
 from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors
 from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error, weigh_rare_classes
+from pretune.scoring.tagger import Tagger
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -29,13 +30,19 @@ FloatArray = npt.NDArray[np.float64]
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
 STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
 _ENCODER = "encoder"
-_OF_PAIRS = ("pair_tfidf", "pair_ridge")
+_MODELS: dict[str, type[NgramModel] | type[PairModel] | type[Tagger]] = {
+    "pair_tfidf": PairModel,
+    "pair_ridge": PairModel,
+    "tagger": Tagger,
+}  # the others are n-gram models
+_GUARDS = {"macro_f1": "macro-F1", "entity_f1": "entity F1"}  # metrics that must not fall
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedDecision:
-    """The combination for one text: combined scores (C,), what the encoder, each partner and the biases add to them,
-    (P + 2, C), and for each partner the named parts of the text (G,) with what each adds, (G, C)."""
+    """The combination for one text, or one word: combined scores (C,), what the encoder, each partner and the biases
+    add to them, (P + 2, C), and for each partner the named parts of the text or word (G,) with what each adds, (G, C).
+    """
 
     scores: FloatArray
     parts: FloatArray
@@ -58,14 +65,15 @@ class StackedModel:
     @property
     def is_better(self) -> bool:
         """Whether the cross-fitted loss on validation is lower than that of the encoder, with a weight and biases of
-        its own; for imbalanced classes, the macro-F1 must not be lower either.
+        its own; the macro-F1 of imbalanced classes, and the F1 of entities, must not be lower either.
 
         A standard error is too much to ask: with a hundred rows, that refuses combinations that gain points on a test
         (docs/experiments.md).
         """
         v = self.validation
         is_lower = bool(v["loss_difference"] < 0)
-        return bool(self.partners) and is_lower and v.get("macro_f1_stack", 1.0) >= v.get("macro_f1_encoder", 0.0)
+        is_kept = all(v.get(f"{name}_stack", 1.0) >= v.get(f"{name}_encoder", 0.0) for name in _GUARDS)
+        return bool(self.partners) and is_lower and is_kept
 
     @property
     def is_encoder_needed(self) -> bool:
@@ -79,12 +87,12 @@ class StackedModel:
         return [TITLES[_ENCODER], *(partner.title for partner in self.partners)]
 
     def combine(self, scores: FloatArray, texts: Sequence[Any]) -> FloatArray:
-        """Combined scores (N, C), of the encoder's and of the cleaned texts, or pairs: log-probabilities of classes,
-        log-odds of labels, or numbers."""
+        """Combined scores (N, C), of the encoder's and of the cleaned texts, pairs, or rows of N words in all:
+        log-probabilities of classes or tags, log-odds of labels, or numbers."""
         return self.stack.combine([scores, *(partner.model.score(texts) for partner in self.partners)])
 
     def decide(self, scores: FloatArray, text: Any) -> StackedDecision:
-        """The combination for one cleaned text, or pair, for which the encoder has these scores (C,)."""
+        """The combination for one cleaned text, pair, or word (`WordAt`) with these scores (C,) of the encoder."""
         every = [scores[None], *(partner.model.score([text]) for partner in self.partners)]
         evidence = []
         for weight, partner in zip(self.stack.weights[1:], self.partners, strict=True):
@@ -101,19 +109,21 @@ class StackedModel:
         """Sentences on the figures on validation, and on what follows from them."""
         v = self.validation
         named = join_names([TITLES[kind] for kind in v["tried"]])
+        counted = f"{v['rows']:,} validation {'words' if 'entity_f1_stack' in v else 'rows'}"
         compared = (
             f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g}{' nats' if self.stack.link != 'identity' else ''} "
             f"(standard error of the difference {v['loss_difference_standard_error']:.2g})"
         )
-        if "macro_f1_stack" in v:
-            compared += f", the macro-F1 from {v['macro_f1_encoder']:.3f} to {v['macro_f1_stack']:.3f}"
-        elif "accuracy_stack" in v:
+        guards = [name for name in _GUARDS if f"{name}_stack" in v]
+        for name in guards:
+            compared += f", the {_GUARDS[name]} from {v[f'{name}_encoder']:.3f} to {v[f'{name}_stack']:.3f}"
+        if not guards and "accuracy_stack" in v:
             compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
         if not self.is_better:
-            sentence = f"With {named}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
+            sentence = f"With {named}, the loss over {counted} goes {compared}, cross-fitted"
             return f"{sentence}: not better, so predictions use the fine-tuned model alone."
         used = join_names(self.titles[1:])
-        sentence = f"With {used}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
+        sentence = f"With {used}, the loss over {counted} goes {compared}, cross-fitted"
         both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
         found = [f"{sentence}: predictions combine {both}; --no-stack leaves {used} out."]
         idle = [TITLES[kind] for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
@@ -136,15 +146,16 @@ def train_stacked(
     groups: IntArray | None = None,
     *,
     is_imbalanced: bool = False,
+    entity_f1: Callable[[FloatArray], float] | None = None,
 ) -> tuple[StackedModel, FloatArray]:
-    """Fit the weights of the partners and of the encoder on validation rows, for which the encoder has these scores
-    (N, C); also returned are the cross-fitted combined scores (N, C).
+    """Fit the weights of the partners and of the encoder on validation rows, or words of rows, for which the encoder
+    has these scores (N, C); also returned are the cross-fitted combined scores (N, C).
 
     `targets` are those of `pretune.scoring.stack.fit_stack`; rows of one of the `groups` (N,) may err together. Of all
     sets of partners, the one with the lowest cross-fitted loss is used, and a partner whose weight is zero is left out.
     The figures of the combination, and of the encoder with a weight and biases alone, are cross-fitted over the rows,
     since weights look better on the rows that they were fitted on. If the classes are `is_imbalanced`, the rows of rare
-    ones weigh more in all of it.
+    ones weigh more in all of it. For tags of words, `entity_f1` computes the F1 of entities from scores (N, C).
     """
     row_weights = weigh_rare_classes(targets) if is_imbalanced else np.ones(len(targets))
     groups = np.arange(len(targets)) if groups is None else groups
@@ -178,9 +189,11 @@ def train_stacked(
     if link == "softmax":
         figures["accuracy_encoder"] = float((alone.argmax(axis=1) == targets).mean())
         figures["accuracy_stack"] = float((combined.argmax(axis=1) == targets).mean())
-    if is_imbalanced:
-        for name, each in (("encoder", alone), ("stack", combined)):
+    for name, each in (("encoder", alone), ("stack", combined)):
+        if is_imbalanced:
             figures[f"macro_f1_{name}"] = macro_f1(np.asarray(targets), each.argmax(axis=1), scores.shape[1])
+        if entity_f1 is not None:
+            figures[f"entity_f1_{name}"] = entity_f1(each)
     model = StackedModel(
         partners=tuple(partner for partner in partners if partner.kind in kept),
         stack=Stack(weights, stack.bias, link),
@@ -272,5 +285,5 @@ def _partner_of(kind: str, tensors: Tensors) -> Partner:
     if kind not in TITLES:
         raise KeyError(kind)
     own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
-    model: LinearScorer = (PairModel if kind in _OF_PAIRS else NgramModel).from_tensors(own)
+    model: LinearScorer = _MODELS.get(kind, NgramModel).from_tensors(own)
     return Partner(kind=kind, model=model)

@@ -13,6 +13,9 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.ngram_model import pack_words, unpack_words
+from pretune.scoring.partners import Tensors
+
 IntArray = npt.NDArray[np.int64]
 IdArray = npt.NDArray[np.int32]
 
@@ -40,6 +43,7 @@ _SLOTS: tuple[_Slot, ...] = (
     (("lower", 1), ("lower", 2)),
     (("outline", -1), ("outline", 0), ("outline", 1)),
 )
+_WHERE = {-2: "two before: ", -1: "before: ", 0: "", 1: "after: ", 2: "two after: "}
 
 
 def word_shape(word: str) -> str:
@@ -58,15 +62,21 @@ class TagFeatures:
     `min_count`: features that fewer training words have are unknown. `num_features` includes the unknown one, 0.
     """
 
-    def __init__(self, rows: Sequence[Sequence[str]]) -> None:
-        self._values: dict[str, dict[str, int]] = {attribute: {} for attribute in _ATTRIBUTES}
-        attributes = self._attributes_of_words(rows, is_training=True)
-        self._known: list[IntArray] = []  # by slot, the sorted codes of its values
-        self._counts: list[IntArray] = []
+    def __init__(self, values: dict[str, dict[str, int]], known: list[IntArray], counts: list[IntArray]) -> None:
+        self._values = values  # by attribute, the number of each value
+        self._known = known  # by slot, the sorted codes of its values
+        self._counts = counts  # by slot, how often each occurs in training; empty if nothing is to be dropped
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Sequence[str]]) -> TagFeatures:
+        """All features of these rows of words."""
+        found = cls({attribute: {} for attribute in _ATTRIBUTES}, [], [])
+        attributes = found._attributes_of_words(rows, is_training=True)
         for slot in _SLOTS:
-            codes, counts = np.unique(self._codes(slot, attributes), return_counts=True)
-            self._known.append(codes)
-            self._counts.append(counts)
+            codes, counts = np.unique(found._codes(slot, attributes), return_counts=True)
+            found._known.append(codes)
+            found._counts.append(counts)
+        return found
 
     def limit(self, num_features: int) -> int:
         """Drop the rarest values until at most this many are left; returns how often each of those left occurs."""
@@ -79,9 +89,42 @@ class TagFeatures:
             self.__dict__.pop("num_features", None)
         return min_count
 
+    def keep(self, is_kept: npt.NDArray[np.bool_]) -> TagFeatures:
+        """The same with the features for which `is_kept` (V,) says so; the unknown one, 0, stays."""
+        edges = np.cumsum([len(known) for known in self._known])[:-1]
+        known = [codes[own] for codes, own in zip(self._known, np.split(is_kept[1:], edges), strict=True)]
+        return TagFeatures(self._values, known, [])
+
     @cached_property
     def num_features(self) -> int:
         return 1 + sum(map(len, self._known))
+
+    def describe(self, words: Sequence[str], place: int) -> list[str]:
+        """The name of each of the S features of a word, such as `suffix3 "ton"` or `before: lower "in"`."""
+        found: dict[int, dict[str, str]] = {}
+        for distance in range(-_REACH, _REACH + 1):
+            other = place + distance
+            word = [words[other]] if 0 <= other < len(words) else []
+            found[distance] = {name: f'"{values[0]}"' if values else "none" for name, values in _iter_attributes(word)}
+        return [
+            " and ".join(f"{_WHERE[distance]}{name} {found[distance][name]}" for name, distance in slot)
+            for slot in _SLOTS
+        ]
+
+    def to_tensors(self) -> Tensors:
+        """The arrays of a file."""
+        strings: Tensors = {f"values.{name}": pack_words(list(known)) for name, known in self._values.items()}
+        return {**strings, **{f"known.{slot}": codes for slot, codes in enumerate(self._known)}}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> TagFeatures:
+        """What `to_tensors` wrote. Raises KeyError for missing arrays."""
+        first = _BOUNDARY + 1
+        values = {
+            name: {string: first + place for place, string in enumerate(unpack_words(tensors[f"values.{name}"]))}
+            for name in _ATTRIBUTES
+        }
+        return cls(values, [tensors[f"known.{slot}"] for slot in range(len(_SLOTS))], [])
 
     def encode(self, rows: Sequence[Sequence[str]]) -> IdArray:
         """The features (T, S) of each word."""

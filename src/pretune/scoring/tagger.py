@@ -1,86 +1,48 @@
-"""A linear tagger for entities: an averaged perceptron over the words' forms and neighbours, decoded by Viterbi.
+"""A linear tagger for entities: weights of the words' forms and neighbours, and of pairs of tags, decoded by Viterbi.
 
-Shapes: T words of all rows together, S features per word, K tags (IOB2, see `tag_entities`).
+Shapes: T words of a row, M words of all rows together, V features, S features per word, K tags (IOB2, see
+`tag_entities`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.tag_entities import OUTSIDE, IntArray, TagBaseline, TaggedRows, entity_f1
+from pretune.scoring.partners import Tensors
+from pretune.scoring.tag_entities import OUTSIDE, IntArray
 from pretune.scoring.tag_features import IdArray, TagFeatures
 
 FloatArray = npt.NDArray[np.float64]
-
-_MAX_EPOCHS = 20
-_MIN_EPOCHS = 3
-_MAX_WORDS_SEEN = 2_500_000  # a budget for all epochs: about a minute on one core
-_PATIENCE = 3  # epochs without a better F1 on validation
-_MAX_WEIGHTS = 60_000_000  # half a gigabyte for each of two tables
 _CHUNK_WORDS = 2_000  # how many words have their features' weights gathered at once
+NEIGHBOURS = "tags of its neighbours"  # in an explanation, what pairs of tags add
 
 
-def predict_tagger(
-    train: TaggedRows, validation: TaggedRows, test_words: Sequence[Sequence[str]], num_types: int, *, seed: int = 0
-) -> TagBaseline:
-    """Train the tagger and tag the test rows with the epoch that has the highest entity F1 on the validation rows.
+class WordAt(NamedTuple):
+    """One word of a row, by its place."""
 
-    The structured perceptron of Collins 2002 ("Discriminative training methods for hidden Markov models"), its weights
-    averaged over all updates. The tag of the word before counts through weights of pairs of tags; pairs that IOB2
-    excludes are never predicted. `seed` decides the order of the rows.
-    """
-    num_tags = 2 * num_types + 1
-    features = TagFeatures(train.words)
-    min_count = features.limit(_MAX_WEIGHTS // num_tags)
-    perceptron = _Perceptron(features.num_features, num_types)
-    encoded = features.encode(train.words)
-    checked = features.encode(validation.words)
-    best: tuple[float, int, _Weights] | None = None
-    for epoch in range(1, _count_epochs(len(encoded)) + 1):
-        perceptron.train_epoch(encoded, train, np.random.default_rng((seed, epoch)))
-        weights = perceptron.average()
-        figure = entity_f1(validation.tags, weights.iter_tags(checked, map(len, validation.words)))
-        if best is None or figure > best[0]:
-            best = figure, epoch, weights
-        elif epoch - best[1] >= _PATIENCE:
-            break
-    assert best is not None
-    figure, epoch, weights = best
-    return TagBaseline(
-        name="averaged perceptron on word shapes and neighbours",
-        kind="tagger",
-        tags=list(weights.iter_tags(features.encode(test_words), map(len, test_words))),
-        chosen={"epochs": epoch, "min_count": min_count, "validation_score": figure},
-    )
+    words: Sequence[str]
+    place: int
 
 
-def _count_epochs(num_words: int) -> int:
-    return int(np.clip(_MAX_WORDS_SEEN // max(num_words, 1), _MIN_EPOCHS, _MAX_EPOCHS))
+class TagWeights:
+    """Weights of features (V, K), of pairs of tags (K, K) and of the first tag of a row (K,); -inf for a pair that
+    IOB2 excludes."""
 
-
-class _Weights:
-    """Weights of features (V, K), of pairs of tags (K, K) and of the first tag of a row (K,)."""
-
-    def __init__(self, emission: FloatArray, transition: FloatArray, initial: FloatArray) -> None:
+    def __init__(self, emission: npt.NDArray[np.floating], transition: FloatArray, initial: FloatArray) -> None:
         self.emission = emission
         self.transition = transition
         self.initial = initial
 
-    def iter_tags(self, features: IdArray, lengths: Iterable[int]) -> Iterator[IntArray]:
-        """The best tags of each row, whose words' features (T, S) follow each other."""
-        start = 0
-        for length in lengths:
-            yield self.decode(features[start : start + length])
-            start += length
-
     def decode(self, features: IdArray) -> IntArray:
-        """The tags (T,) of one row with the highest sum of weights; the first of several that are equally good."""
-        chunks = (features[start : start + _CHUNK_WORDS] for start in range(0, len(features), _CHUNK_WORDS))
-        scores = [row for chunk in chunks for row in self.emission[chunk].sum(axis=1)]
-        if not scores:
+        """The tags (T,) with the highest sum of weights, for a row with these features (T, S); the first of several
+        that are equally good."""
+        scores = self._scores_of_words(features)
+        if not len(scores):
             return np.zeros(0, dtype=np.int64)
         best = self.initial + scores[0]
         before = []  # for each further word and tag, the best tag before it
@@ -93,50 +55,111 @@ class _Weights:
             tags.append(int(choice[tags[-1]]))
         return np.array(tags[::-1], dtype=np.int64)
 
+    def max_marginals(self, features: IdArray) -> FloatArray:
+        """For each word and tag (T, K), the highest sum of weights of all tags of the row if the word has this tag.
 
-class _Perceptron:
-    """The weights while they are trained, and the sums from which their averages follow.
+        The tags of `decode` have the highest of each word. A tag that no valid sequence has there, such as an I-x at
+        the beginning, gets the lowest value of its word.
+        """
+        scores = self._scores_of_words(features)
+        until, after = np.array(scores, dtype=np.float64), np.zeros_like(scores, dtype=np.float64)
+        for place in range(len(scores)):
+            until[place] += self.initial if not place else (until[place - 1][:, None] + self.transition).max(axis=0)
+        for place in range(len(scores) - 2, -1, -1):
+            after[place] = (self.transition + scores[place + 1] + after[place + 1]).max(axis=1)
+        found = until + after
+        is_valid = np.isfinite(found)
+        lowest = np.where(is_valid, found, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+        return np.where(is_valid, found, lowest)
 
-    A change at update u of n counts for (n - u) / n in the average; the sums of u times each change give it without
-    adding up all weights after every row (Daumé 2006, "Practical structured learning techniques", figure 2.3).
+    def _scores_of_words(self, features: IdArray) -> FloatArray:
+        """The summed weights (T, K) of each word's own features."""
+        chunks = (features[start : start + _CHUNK_WORDS] for start in range(0, len(features), _CHUNK_WORDS))
+        found = [self.emission[chunk].sum(axis=1, dtype=np.float64) for chunk in chunks]
+        return np.concatenate(found) if found else np.zeros((0, self.emission.shape[1]))
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A trained tagger: the features that it knows, and their weights.
+
+    As a model that can be stacked (`partners.LinearScorer`) it has a score for each word and tag: how much the best
+    tags of the whole row lose if the word has this tag.
     """
 
-    def __init__(self, num_features: int, num_types: int) -> None:
-        num_tags = 2 * num_types + 1
-        self._weights = _Weights(np.zeros((num_features, num_tags)), *_allowed_pairs(num_types))
-        self._sums = _Weights(np.zeros((num_features, num_tags)), np.zeros((num_tags, num_tags)), np.zeros(num_tags))
-        self._num_rows = 0
+    features: TagFeatures
+    weights: TagWeights
 
-    def train_epoch(self, features: IdArray, rows: TaggedRows, random: np.random.Generator) -> None:
-        ends = np.cumsum([len(words) for words in rows.words])
-        for index in random.permutation(len(ends)):
-            true = np.asarray(rows.tags[index], dtype=np.int64)
-            self._learn(features[ends[index] - len(true) : ends[index]], true)
+    @property
+    def bias(self) -> FloatArray:
+        """What every word has (K,): nothing, since a tag's own weight is in its features."""
+        return np.zeros(len(self.weights.initial))
 
-    def average(self) -> _Weights:
-        now, sums, n = self._weights, self._sums, max(self._num_rows, 1)
-        return _Weights(
-            now.emission - sums.emission / n,
-            now.transition - sums.transition / n,
-            now.initial - sums.initial / n,
-        )
+    def iter_tags(self, rows: Sequence[Sequence[str]]) -> Iterator[IntArray]:
+        """The best tags of each row of words."""
+        return map(self.weights.decode, self._features_of(rows))
 
-    def _learn(self, features: IdArray, true: IntArray) -> None:
-        found = self._weights.decode(features)
-        if not np.array_equal(found, true):
-            wrong = np.flatnonzero(found != true)
-            changed = np.union1d(wrong, wrong + 1)  # pairs of tags with a wrong one
-            for weights, change in ((self._weights, 1.0), (self._sums, float(self._num_rows))):
-                for tags, amount in ((true, change), (found, -change)):
-                    np.add.at(weights.emission, (features[wrong], tags[wrong, None]), amount)
-                    weights.emission[0] = 0.0  # what is unknown has no weight
-                    second = changed[(changed > 0) & (changed < len(tags))]
-                    np.add.at(weights.transition, (tags[second - 1], tags[second]), amount)
-                    weights.initial[tags[0]] += amount
-        self._num_rows += 1
+    def score(self, texts: Sequence[Sequence[str] | WordAt]) -> FloatArray:
+        """Scores (M, K) of the words of all rows; of a `WordAt`, those of its word. The best tag of a word has 0."""
+        rows = [text.words if isinstance(text, WordAt) else text for text in texts]
+        found = [np.zeros((0, len(self.weights.initial)))]
+        for text, features in zip(texts, self._features_of(rows), strict=True):
+            scores = self.weights.max_marginals(features)
+            scores -= scores.max(axis=1, keepdims=True)
+            found.append(scores[text.place : text.place + 1] if isinstance(text, WordAt) else scores)
+        return np.concatenate(found)
+
+    def explain(self, text: WordAt) -> tuple[list[str], FloatArray]:
+        """The known features of a word by name, then its neighbours' tags, and what each adds to the scores (G, K)."""
+        [features] = self._features_of([text.words])
+        own = features[text.place]
+        names = self.features.describe(text.words, text.place)
+        added = self.weights.emission[own].astype(np.float64)
+        rest = self.score([text])[0] - added.sum(axis=0)
+        known = np.flatnonzero(added.any(axis=1)).tolist()
+        return [*(names[slot] for slot in known), NEIGHBOURS], np.vstack([added[known], rest])
+
+    def keep_largest(self, count: int) -> Tagger:
+        """The same tagger with the `count` features whose weights differ most between tags, in single precision."""
+        spread = np.ptp(self.weights.emission, axis=1)
+        spread[0] = 0.0  # the unknown one stays in any case
+        kept = np.zeros(len(spread), dtype=bool)
+        kept[np.argsort(-spread, kind="stable")[:count]] = True
+        kept &= spread > 0
+        kept[0] = True
+        emission = self.weights.emission[kept].astype(np.float32)
+        weights = TagWeights(emission, self.weights.transition, self.weights.initial)
+        return replace(self, features=self.features.keep(kept), weights=weights)
+
+    def to_tensors(self) -> Tensors:
+        """The arrays of a file."""
+        weights = self.weights
+        own: Tensors = {
+            "emission": np.ascontiguousarray(weights.emission),
+            "transition": weights.transition,
+            "initial": weights.initial,
+        }
+        return {**own, **self.features.to_tensors()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Tagger:
+        """What `to_tensors` wrote. Raises KeyError or ValueError for missing arrays, or shapes that do not fit."""
+        features = TagFeatures.from_tensors(tensors)
+        weights = TagWeights(tensors["emission"], tensors["transition"], tensors["initial"])
+        num_tags = len(weights.initial)
+        shapes = [weights.emission.shape, weights.transition.shape]
+        if shapes != [(features.num_features, num_tags), (num_tags, num_tags)]:
+            raise ValueError(f"the weights of a tagger have the shapes {shapes}, which do not belong together")
+        return cls(features, weights)
+
+    def _features_of(self, rows: Sequence[Sequence[str]]) -> Iterator[IdArray]:
+        encoded, start = self.features.encode(rows), 0
+        for row in rows:
+            yield encoded[start : start + len(row)]
+            start += len(row)
 
 
-def _allowed_pairs(num_types: int) -> tuple[FloatArray, FloatArray]:
+def allowed_pairs(num_types: int) -> tuple[FloatArray, FloatArray]:
     """Zero for allowed pairs of tags (K, K) and first tags (K,), -inf for an I-x that continues no x."""
     num_tags = 2 * num_types + 1
     inside = np.arange(2, num_tags, 2)

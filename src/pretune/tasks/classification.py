@@ -42,7 +42,7 @@ class Classification:
     name: TaskName = "classification"
     counted_as = "classes"
     is_token_level = False
-    link: Link | None = "softmax"
+    link: Link = "softmax"
     prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"
     compared = ("macro_f1", "brier_score", "calibration_error")

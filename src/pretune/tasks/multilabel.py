@@ -64,7 +64,7 @@ class Multilabel(NamedLabels):
     name: TaskName = "multilabel"
     counted_as = "labels"
     is_token_level = False
-    link: Link | None = "sigmoid"
+    link: Link = "sigmoid"
     prediction: type[Prediction] = LabelsPrediction
     usual_metric = "micro_f1"
     compared = ("macro_f1", "subset_accuracy", "mean_average_precision")

@@ -50,7 +50,7 @@ class Regression:
     name: TaskName = "regression"
     counted_as = "score"
     is_token_level = False
-    link: Link | None = "identity"
+    link: Link = "identity"
     prediction: type[Prediction] = ScorePrediction
     usual_metric = "pearson"
     compared = ("spearman", "mean_absolute_error", "root_mean_squared_error", "r2")

@@ -64,8 +64,8 @@ class Task(LabelRules, Protocol):
         """The other figures that a comparison shows."""
 
     @property
-    def link(self) -> Link | None:
-        """How the model's outputs become predictions, if linear models can be stacked on it; else None."""
+    def link(self) -> Link:
+        """How the model's outputs become predictions, with linear models stacked on it or without."""
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         """The names of the K outputs of a model for labels with these names."""

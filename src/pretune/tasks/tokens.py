@@ -17,12 +17,12 @@ from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.entities import count_entities, summarize_entities
 from pretune.scoring.gazetteer import predict_gazetteer
-from pretune.scoring.partners import Partner
+from pretune.scoring.partners import Partner, most_ngrams
+from pretune.scoring.perceptron import predict_tagger, train_tagger
 from pretune.scoring.row_statistics import RowStatistics, entity_f1_rows, macro_f1_rows
 from pretune.scoring.stack import Link
 from pretune.scoring.tag_decoding import decode_tags, find_entities
 from pretune.scoring.tag_entities import OUTSIDE, TagBaseline, TaggedRows, entities_of, first_tag
-from pretune.scoring.tagger import predict_tagger
 from pretune.tasks.prediction import EntitiesPrediction, Entity, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.clean.normalize import clean_text
@@ -73,7 +73,7 @@ class Tokens(NamedLabels):
     word, none = "entity type", NO_ENTITY
     counted_as = "entity types"
     is_token_level = True
-    link: Link | None = None  # a tagger has no score for each word that could be added
+    link: Link = "softmax"
     usual_metric = "entity_f1"
     compared = ("precision", "recall", "macro_f1")
     prediction: type[Prediction] = EntitiesPrediction
@@ -225,15 +225,22 @@ class Tokens(NamedLabels):
         }
 
     def baselines(self, data: LabelledLines) -> Iterator[Baseline]:
-        rule: WordRule = self.prepare_decision(data.train)[WORDS]
-        train, validation = (_tag_rows(lines, rule, len(data.names)) for lines in (data.train, data.validation))
+        train, validation, rule = self._tagged_rows(data)
         offsets = [find_words(line["text"], rule) for line in data.test]
         words = [[line["text"][start:end] for start, end in own] for line, own in zip(data.test, offsets, strict=True)]
         yield _to_baseline(predict_gazetteer(train, words), offsets)
         yield _to_baseline(predict_tagger(train, validation, words, len(data.names)), offsets)
 
     def partners(self, data: LabelledLines) -> list[Partner]:
-        return []
+        train, validation, _ = self._tagged_rows(data)
+        tagger, chosen = train_tagger(train, validation, len(data.names))
+        return [Partner(kind="tagger", model=tagger.keep_largest(most_ngrams(len(tagger.bias))), chosen=chosen)]
+
+    def _tagged_rows(self, data: LabelledLines) -> tuple[TaggedRows, TaggedRows, WordRule]:
+        """The training and validation rows as words with tags, and the rule for words."""
+        rule: WordRule = self.prepare_decision(data.train)[WORDS]
+        train, validation = (_tag_rows(lines, rule, len(data.names)) for lines in (data.train, data.validation))
+        return train, validation, rule
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

@@ -94,13 +94,14 @@ def trace_prediction(
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
     found = give_reasons(classifier, read.ids, read.words, logits, position, read.widths)
     reasons, flip = (None, None) if found is None else found
+    word = None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())])
     return PredictionTrace(
         id=id,
         why=why,
         task=task,
         text=read.text,
         text_pair=None if classifier.pattern_encoder else cleaned_pair,
-        word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
+        word=word,
         entities=entities,
         read_position=position,
         true_label=true_label,
@@ -120,7 +121,7 @@ def trace_prediction(
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((_predict(classifier, read.windows, position) - logits).abs().max()),
-        stack=describe_stack(classifier, cleaned, cleaned_pair, logits),
+        stack=describe_stack(classifier, cleaned, cleaned_pair, logits, word),
     )
 
 

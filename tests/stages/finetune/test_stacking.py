@@ -194,6 +194,46 @@ def test_several_labels_are_combined_with_thresholds_of_their_own(run_folder: Pa
     assert "6 With TF-IDF" in render(found)
 
 
+def write_entities(path: Path, num_rows: int, seed: int) -> Path:
+    """Rows with made-up names, which a network that has learnt nothing cannot tell from other words."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for _ in range(num_rows):
+        name = "".join(random.choice(list("abcdefghij"), size=6)).capitalize()
+        number, is_place = str(random.integers(10_000)), random.random() < 0.5
+        tokens = ["we", "met", "in", name, number] if is_place else ["then", name, "said", number]
+        lines.append({"tokens": tokens, "tags": [("LOC" if is_place else "PER") if t == name else "O" for t in tokens]})
+    for line in lines:
+        line["tags"] = [tag if tag == "O" else f"B-{tag}" for tag in line["tags"]]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return path
+
+
+def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -> None:
+    labels, test = write_entities(tmp_path / "train.jsonl", 600, 1), write_entities(tmp_path / "test.jsonl", 60, 2)
+    prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
+    assert any("validation words goes" in sentence and "the entity F1 from" in sentence for sentence in sentences)
+    alone, both = (evaluate(tmp_path / "finetune", test, stack=stack)["entity_f1"] for stack in (False, True))
+    assert both > max(0.95, alone + 0.2)
+    compare(tmp_path / "finetune", None, tmp_path / "prepare", tmp_path / "compare")
+    [event] = [event for event in read_events(tmp_path / "compare") if event["event"] == "comparison"]
+    rows = {row["kind"]: row for row in event["rows"]}
+    assert rows["stack"]["name"] == "network + linear tagger"
+    assert rows["stack"]["entity_f1"] == pytest.approx(both)
+
+    text = "we met in Agecab 77"
+    found, [predicted] = trace(tmp_path / "finetune", text), predict(tmp_path / "finetune", [text])
+    assert predicted.label == "Agecab (LOC)"
+    assert found.stack is not None
+    assert (found.stack.label, found.word and text[found.word.start : found.word.end]) == ("B-LOC", "Agecab")
+    total = np.sum([part.logits for part in found.stack.parts], axis=0)
+    assert np.exp(total) / np.exp(total).sum() == pytest.approx(found.stack.probabilities)
+    assert any(ngram.ngram == 'before: lower "in"' for ngram in found.stack.ngrams)
+    assert "6 With linear tagger" in render(found)
+
+
 def test_rows_that_are_parts_of_others_do_not_decide(run_folder: Path, tmp_path: Path) -> None:
     """A linear model knows parts of training rows by heart; on these it would look much better than it is."""
     random = np.random.default_rng(5)

@@ -110,7 +110,7 @@ export interface StackedPart {
 
 /** What each part of a stack adds to its decision. */
 export function stackedParts(task: PredictionTrace["task"], { parts, index, probabilities }: StackedDecision): StackedPart[] {
-  const rival = task === "classification" ? rivalsOf(probabilities, index, 1)[0] : undefined;
+  const rival = task === "classification" || task === "tokens" ? rivalsOf(probabilities, index, 1)[0] : undefined;
   const values = parts.map(({ logits }) => (logits[index] ?? 0) - (rival === undefined ? 0 : (logits[rival] ?? 0)));
   const counts = parts.map(({ name }) => task !== "regression" || name !== "bias");
   const total = values.reduce((sum, value, place) => sum + (counts[place] ? Math.abs(value) : 0), 0);

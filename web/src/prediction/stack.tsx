@@ -23,7 +23,7 @@ export function StackStop({ prediction, stack }: { prediction: PredictionTrace; 
       <div class="decision">
         <p class="decided">
           <UserText text={stack.label} limit={120} />
-          {prediction.task === "classification" && <>, {probability(stack.probability)}</>}
+          {(prediction.task === "classification" || prediction.task === "tokens") && <>, {probability(stack.probability)}</>}
           {isChanged && (
             <small>
               Unlike the network alone: “<UserText text={prediction.decision.label} limit={80} />”.
@@ -47,6 +47,7 @@ export function StackStop({ prediction, stack }: { prediction: PredictionTrace; 
 
 const WHAT: Record<string, string> = {
   classification: "The bars are what each adds to the lead of the label over the next class, as a fraction of all that is added or taken away.",
+  tokens: "The bars are what each adds to the lead of the word’s label over the next one. The tagger’s score of a label is what the best labels of the whole text lose if the word has it.",
   multilabel: "The bars are what each adds to the log-odds of the label that is furthest above its threshold.",
   regression: "The bars are what each adds to the number for an average text, the bias.",
 };
@@ -66,10 +67,10 @@ function Words({ prediction, stack }: { prediction: PredictionTrace; stack: Stac
   const rows = stackedParts(prediction.task, { ...stack, parts: stack.ngrams.map(({ logits }) => ({ name: "", logits })) });
   return (
     <Table
-      caption="The largest words and pairs of words of the linear models"
+      caption={prediction.task === "tokens" ? "The largest features of the word" : "The largest words and pairs of words of the linear models"}
       rows={stack.ngrams.map(({ ngram, part }, index) => ({ ngram, part, value: rows[index]?.value ?? 0 }))}
       columns={[
-        { name: "Word or pair", value: (row) => <UserText text={row.ngram} limit={40} /> },
+        { name: prediction.task === "tokens" ? "Feature" : "Word or pair", value: (row) => <UserText text={row.ngram} limit={40} /> },
         { name: "Part", value: (row) => row.part },
         { name: "Adds", value: (row) => signed(row.value), isNumber: true },
       ]}

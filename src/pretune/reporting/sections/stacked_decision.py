@@ -10,6 +10,7 @@ from pretune.terminal import Cell, Column, Lines, Page, Row, clean, paragraph, q
 from pretune.trace_schema import PredictionTrace, StackedDecision
 
 BIAS = "bias"
+_OF_CLASSES = ("classification", "tokens")  # tasks whose scores compete; of tokens, those of one word
 
 
 def stacked_title(stack: StackedDecision) -> str:
@@ -42,13 +43,13 @@ def render_stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> 
     lines += _check(trace, stack, page)
     changed = "" if stack.label == trace.decision.label else ", unlike the network alone"
     sentence = clean(stack.label, 200)
-    if trace.task == "classification":
+    if trace.task in _OF_CLASSES:
         sentence = f"{clean(stack.label, 40)} with probability {formats.percent(stack.probability)}"
     return lines + paragraph(f"{sentence}{changed}", page, indent=2, first="→ ", style="bold green")
 
 
 def _lead(trace: PredictionTrace, stack: StackedDecision, logits: list[float]) -> float:
-    if trace.task != "classification":
+    if trace.task not in _OF_CLASSES:
         return logits[stack.index]
     ranked = sorted(range(len(logits)), key=lambda k: (k != stack.index, -stack.probabilities[k]))
     return logits[ranked[0]] - logits[ranked[min(1, len(ranked) - 1)]]

@@ -25,9 +25,9 @@ Rows = Sequence[dict[str, Any]]
 LEAST_ROWS = 50  # validation rows; fewer do not tell which weight is right
 
 
-def can_stack(config: FinetuneConfig, task: Task) -> bool:
-    """Whether linear models may be stacked: on a model of whole texts, and never on the control from scratch."""
-    return config.stack and not config.from_scratch and task.link is not None
+def can_stack(config: FinetuneConfig) -> bool:
+    """Whether linear models may be stacked: never on the control from scratch."""
+    return config.stack and not config.from_scratch
 
 
 def train_stack(
@@ -40,12 +40,11 @@ def train_stack(
     metric: str,
 ) -> StackedModel | None:
     """Train the linear models of the task on the training rows, and stack them on the model that has these outputs
-    (N, K) for the validation rows; None if that is not better. The figures are logged. If `metric` is macro-F1, rare
-    classes count more.
+    (M, K) for the targets of the validation rows; None if that is not better. The figures are logged. If `metric` is
+    macro-F1, rare classes count more.
 
     Only validation rows that are new decide: a linear model knows parts of training rows by heart.
     """
-    assert task.link is not None
     train, validation = rows["train"], rows["validation"]
     new = np.arange(len(validation))
     if not labelling.has_pairs:
@@ -58,32 +57,42 @@ def train_stack(
     partners = task.partners(data)
     if not partners:
         return None
+    own = targets.take(new)
+    true = task.true_values(chosen, labelling.names)
+
+    def entity_f1(scores: FloatArray) -> float:
+        found = task.decode(scores, own, dict(labelling.decision))
+        return float(task.figures(true, found, labelling.names)["entity_f1"])
+
     stacked, combined = train_stacked(
         partners,
-        linear_texts(chosen),
-        outputs[new],
-        targets.values[new],
+        linear_texts(chosen, own),
+        outputs[targets.places(new)],
+        own.values,
         task.link,
-        group_rows(list(map(texts_of, chosen))),
+        np.repeat(group_rows(list(map(texts_of, chosen))), own.counts),
         is_imbalanced=metric == "macro_f1",
+        entity_f1=entity_f1 if task.is_token_level else None,
     )
     folder.log.write("notice", sentence=stacked.describe())
     if not stacked.is_better:
         return None
-    decision = task.decide(combined, Targets.of_rows(targets.values[new]), dict(labelling.decision))
+    decision = task.decide(combined, own, dict(labelling.decision))
     return replace(stacked, decision=decision)
 
 
 def write_stack_predictions(
     folder: Path, task: Task, rows: Rows, targets: Targets, outputs: FloatArray, stacked: StackedModel
 ) -> None:
-    """Write the combined predictions for the test rows, for which the model has these outputs (N, K)."""
-    found = task.decode(stacked.combine(outputs, linear_texts(rows)), targets, stacked.decision)
+    """Write the combined predictions for the test rows, for whose targets the model has these outputs (M, K)."""
+    found = task.decode(stacked.combine(outputs, linear_texts(rows, targets)), targets, stacked.decision)
     write_predictions(folder / STACK_PREDICTIONS, rows, lambda index: task.to_fields(found, index))
 
 
-def linear_texts(rows: Rows) -> list[Any]:
-    """The text of each row, or both texts of a pair, as linear models read them."""
+def linear_texts(rows: Rows, targets: Targets) -> list[Any]:
+    """The text of each row, both texts of a pair, or the words that have a target, as linear models read them."""
+    if targets.words is not None:
+        return targets.words_in([row["text"] for row in rows])
     return [tuple(texts) if len(texts := texts_of(row)) > 1 else texts[0] for row in rows]
 
 

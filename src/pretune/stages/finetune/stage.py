@@ -297,7 +297,7 @@ class _Finetuning:
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The linear models that are stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config, self.data.task):
+        if not can_stack(self.config):
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
         stacked = train_stack(
