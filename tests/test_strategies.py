@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def test_four_strategies_from_the_command_line(
     words += ["--questions", "2", "--reply-tokens", "6", "--out", str(out)]
     assert run_command_line(words) == 0
     shown = capsys.readouterr().out
+    for name, budget in (("scratch", 14_000), ("finetune", 14_000), ("further", 7_000)):
+        assert read_manifest(out / "work" / name).summary["tokens"] == pytest.approx(budget, rel=0.05)
     for text in ("WHICH WAY TO A CHATBOT?", "as it is", "from scratch", "fine-tuned", "pre-trained further", "14,000"):
         assert text in shown
     trained = {file: file.stat().st_mtime_ns for file in out.rglob("*.safetensors")}
@@ -126,11 +129,13 @@ def write_pairs(file: Path, pairs: Sequence[tuple[str, str]]) -> Path:
     return file
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, base: Path, prepared: Path, other: Path | None) -> str:
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, base: Path, prepared: Path, other: Path | None, tokens: int = 20_000
+) -> str:
     """The sentence with which these are refused before any stage begins."""
     for stage in ("collect", "preprocess", "pretrain"):
         monkeypatch.delattr(f"pretune.stages.{stage}.stage.{stage}", raising=False)
-    config = StrategiesConfig(tokens=1000)
+    config = StrategiesConfig(tokens=tokens)
     with pytest.raises(InputDataError) as caught:
         run_strategies(base, prepared, ["domain.txt"], prepared.parent / "out", config, other=other)
     assert not (prepared.parent / "out").exists()
@@ -153,6 +158,16 @@ def test_a_single_held_out_conversation_is_refused_before_anything_is_trained(
     assert "prepared has 1 held-out conversation to measure" in refuse(monkeypatch, base, prepared, None)
 
 
+def test_a_budget_that_leaves_too_few_updates_is_refused_before_anything_is_trained(
+    base: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = refuse(monkeypatch, base, prepared, None, tokens=1000)
+    enough = re.search(r"1,000 tokens leave \d+ updates .* needs 20; give --tokens (\d+) or more", sentence)
+    assert enough is not None
+    run = _Strategies(base, prepared, ["domain.txt"], prepared, StrategiesConfig(tokens=int(enough[1])), False, print)
+    run.check()
+
+
 def test_another_tokenizer_is_refused_before_anything_is_trained(
     base: Path, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +186,7 @@ def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
     trained = read_chat_lines(prepared, "train").conversations[0].question
     pairs = [("Where is it?", "Here."), ("Who is it?", "Me."), (trained, "Known.")]
     other, said = write_pairs(tmp_path / "clinic.jsonl", pairs), list[str]()
-    config = StrategiesConfig(tokens=1000, conversations=2)
+    config = StrategiesConfig(tokens=20_000, conversations=2)
     run = _Strategies(base, prepared, ["domain.txt"], tmp_path / "out", config, False, said.append, other)
     run.check()
     assert said == [

@@ -318,6 +318,7 @@ class ChatTuningConfig:
 
     epochs: int | None = _setting(None, "passes over the conversations (default: 3)")
     minutes: float | None = _setting(None, "budget in minutes instead of epochs, calibration included")
+    tokens: int | None = _setting(None, "budget in training tokens instead of epochs")
     updates: int | None = _setting(None, "number of updates instead of epochs")
     batch_size: int | None = _setting(
         None, "conversations per optimizer update (default: 32; 8 for a large model without a GPU)"
@@ -351,14 +352,15 @@ class ChatTuningConfig:
     )
 
     def __post_init__(self) -> None:
-        if sum(budget is not None for budget in (self.minutes, self.updates, self.epochs)) > 1:
-            raise UsageError("More than one of --epochs, --minutes and --updates is given; give one budget.")
+        if sum(budget is not None for budget in (self.minutes, self.tokens, self.updates, self.epochs)) > 1:
+            raise UsageError("More than one of --epochs, --minutes, --tokens and --updates is given; give one budget.")
         _expect(self, _is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds")
         _expect(
             self,
             lambda value: value >= 1,
             "at least 1",
             "epochs",
+            "tokens",
             "updates",
             "batch_size",
             "rank",

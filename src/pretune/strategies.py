@@ -7,6 +7,7 @@ finished is skipped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,6 +133,28 @@ class _Strategies:
         self._texts = read_held_out_texts(self.prepared, self.other)
         for concern in (concern for text in self._texts for concern in text.concerns):
             self.say(concern.sentence)
+        self._refuse_few_updates(model.max_seq_len)
+
+    def _refuse_few_updates(self, max_seq_len: int) -> None:
+        """Raise InputDataError if a budget in tokens is too small for the conversations of the fourth strategy.
+
+        An update reads at least one row, which is as long as the longest conversation.
+        """
+        from pretune.stages.chat_tuning.conversations import PreparedChat
+        from pretune.training.budget import MIN_STEPS
+
+        if self.config.tokens is None:
+            return
+        left = 1 - self.config.domain_fraction
+        step_tokens = PreparedChat(self.prepared, max_seq_len).step_tokens(self._batch_size() or 1)
+        updates = int(self.config.tokens * left / step_tokens)
+        if updates < MIN_STEPS:
+            enough = math.ceil(MIN_STEPS * step_tokens / left)
+            raise InputDataError(
+                f"After pre-training further, {self.config.tokens:,} tokens leave {updates} updates of {step_tokens:,} "
+                f"tokens for the conversations, but training needs {MIN_STEPS}; give --tokens {enough} or more, or "
+                "prepare shorter conversations (--max-seq-len)."
+            )
 
     # -- the four ways -------------------------------------------------------------------------------------------
 
@@ -174,29 +197,24 @@ class _Strategies:
     def _tuning(self, seed: int, part: float, *, from_scratch: bool = False) -> ChatTuningConfig:
         """The settings of a fine-tuning that gets a part of the budget."""
         config = self.config
-        minutes = None if config.minutes is None else config.minutes * part
-        updates, batch_size = self._updates(part)
         return ChatTuningConfig(
-            minutes=minutes,
-            updates=updates,
-            batch_size=batch_size,
+            minutes=None if config.minutes is None else config.minutes * part,
+            tokens=None if config.tokens is None else max(1, round(config.tokens * part)),
+            batch_size=self._batch_size(),
             seed=seed,
             from_scratch=from_scratch,
             adapter="none" if from_scratch else config.adapter,
             threads=config.threads,
         )
 
-    def _updates(self, part: float) -> tuple[int | None, int | None]:
-        """About how many updates a part of a budget in tokens has, and the conversations of each, which are the same
-        for all strategies; None for a budget in minutes."""
+    def _batch_size(self) -> int | None:
+        """The conversations of an update, which are the same for all strategies; None for a budget in minutes."""
         if self.config.tokens is None:
-            return None, None
+            return None
         summary = read_manifest(self.prepared).summary
         per_conversation = summary["tokens"] / sum(summary[split] for split in SPLITS)
-        conversations = self.config.tokens / per_conversation
-        least = conversations * (1 - self.config.domain_fraction)  # those of the fourth strategy
-        batch_size = min(_BATCH, max(1, int(least / _FEWEST_UPDATES)))
-        return max(1, round(conversations * part / batch_size)), batch_size
+        least = self.config.tokens * (1 - self.config.domain_fraction) / per_conversation  # of the fourth strategy
+        return min(_BATCH, max(1, int(least / _FEWEST_UPDATES)))
 
     def _tune(self, name: str, start: Path, config: ChatTuningConfig, seed: int) -> Path:
         from pretune.stages.chat_tuning.stage import tune_chat
@@ -300,8 +318,8 @@ def _describe_tuning(kind: str, tuned: Manifest, further: Manifest | None) -> st
     first = "" if further is None else f"{further.summary['tokens']:,} tokens of the domain, then "
     kept = f"the weights of update {summary['best_step']:,} were kept"
     return (
-        f"{names[kind]}: {first}{summary['epochs']:.2g} passes over the conversations in {summary['steps']:,} updates; "
-        f"{kept}."
+        f"{names[kind]}: {first}{summary['tokens']:,} tokens of the conversations ({summary['epochs']:.2g} passes) in "
+        f"{summary['steps']:,} updates; {kept}."
     )
 
 

@@ -15,7 +15,7 @@ from pretune.training.schedule import Plan, plan_steps
 
 _RESERVE_SECONDS = 2.0  # for the work after the last step
 _CHECKPOINT_SECONDS = 0.5
-_MIN_STEPS = 20
+MIN_STEPS = 20
 _CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
 _FEW_CALIBRATION_STEPS = 2  # if each of them takes long
 _WARM = 1.5  # once all code is compiled, earlier items take at most so many times as long as later ones
@@ -123,7 +123,7 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
     else:
         tokens = budget.tokens if budget.tokens is not None else (budget.epochs or 1.0) * tokens_per_epoch
         steps = round(tokens / shape.tokens_per_step)
-    if steps < _MIN_STEPS:
+    if steps < MIN_STEPS:
         enough = _describe_enough(budget, shape, pace, tokens_per_epoch, elapsed_seconds)
         raise InputDataError(_too_small(budget, shape, steps, enough))
     return plan_steps(
@@ -191,11 +191,11 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
     """The smallest sufficient budget of the same kind, as an option of the command line."""
     if budget.minutes is not None:
         seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
-        seconds += _MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
+        seconds += MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
         return f"--minutes {math.ceil(seconds / 6) / 10:.1f}"
     if budget.updates is not None:
-        return f"--updates {_MIN_STEPS}"
-    tokens = math.ceil(_MIN_STEPS * shape.tokens_per_step)
+        return f"--updates {MIN_STEPS}"
+    tokens = math.ceil(MIN_STEPS * shape.tokens_per_step)
     if budget.epochs is not None:
         return f"--epochs {math.ceil(10 * tokens / tokens_per_epoch) / 10:g}"
     return f"--tokens {tokens}"
@@ -204,10 +204,10 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
 def _too_small(budget: Budget, shape: Shape, steps: int, enough: str) -> str:
     if budget.minutes is not None:
         return (
-            f"{budget.minutes:g} minutes are enough for {max(0, steps)} updates, but training needs {_MIN_STEPS}; "
+            f"{budget.minutes:g} minutes are enough for {max(0, steps)} updates, but training needs {MIN_STEPS}; "
             f"give {enough} or more, or a smaller {'--size' if shape.smaller == Shape.smaller else shape.smaller}."
         )
     return (
         f"The budget is enough for {steps} updates of {shape.tokens_per_step:,.0f} tokens, but training needs "
-        f"{_MIN_STEPS}; give {enough} or more, or a smaller {shape.smaller}."
+        f"{MIN_STEPS}; give {enough} or more, or a smaller {shape.smaller}."
     )

@@ -78,7 +78,7 @@ def test_a_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"minutes": 5.0, "epochs": 2}, "More than one of --epochs, --minutes and --updates"),
+        ({"minutes": 5.0, "epochs": 2}, "More than one of --epochs, --minutes, --tokens and --updates"),
         ({"rank": 0}, "--rank is 0; expected at least 1"),
         ({"adapter": "lora", "freeze": 1}, "does not go with --freeze"),
         ({"adapter": "lora", "from_scratch": True}, "does not go with --from-scratch"),

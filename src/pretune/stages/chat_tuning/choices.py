@@ -27,9 +27,9 @@ _MOST_EVALUATION_TOKENS = 64_000
 
 def budget_of(config: ChatTuningConfig) -> Budget:
     """The given budget, or three epochs."""
-    if config.minutes is None and config.updates is None:
+    if config.minutes is None and config.tokens is None and config.updates is None:
         return Budget(epochs=float(config.epochs or _EPOCHS))
-    return Budget(minutes=config.minutes, updates=config.updates)
+    return Budget(minutes=config.minutes, tokens=config.tokens, updates=config.updates)
 
 
 def lora_config(config: ChatTuningConfig) -> LoraConfig | None:
