@@ -262,8 +262,7 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
             raise ValueError(f"the link {link!r} is unknown")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CorruptModelError(
-            f"{folder} has a damaged {STACK_NAME} or {NGRAMS_NAME} ({error}); restore both from a copy, or delete "
-            "both to predict with the network alone."
+            f"{folder} has a damaged {STACK_NAME} or {NGRAMS_NAME} ({error}); restore both from a copy."
         ) from error
     shapes = [weights.shape, bias.shape, *(partner.model.bias.shape for partner in partners)]
     if shapes != [(1 + len(partners),), *[(num_outputs,)] * (1 + len(partners))]:
