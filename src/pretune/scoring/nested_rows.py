@@ -7,11 +7,12 @@ heart, so they must not decide how much weight it gets.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from sys import intern
 
 import numpy as np
 import numpy.typing as npt
 
-_LONGEST = 60  # words; longer rows are not searched for parts
+_LONGEST = 60  # words; longer rows are not searched for parts, and count as one word
 _SHORTEST_PART = 3  # words of a training row that counts if a row contains it; every row has some word of another
 
 Words = tuple[str, ...]
@@ -19,8 +20,8 @@ Words = tuple[str, ...]
 
 def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     """(N,): whether each of the N texts is new to the training texts."""
-    rows = [tuple(text.lower().split()) for text in texts]
-    training = {tuple(text.lower().split()) for text in train_texts}
+    rows = [_words_of(text) for text in texts]
+    training = {_words_of(text) for text in train_texts}
     inside = _found_in(set(rows), training)
     parts = {row for row in training if len(row) >= _SHORTEST_PART}
     lengths = {len(part) for part in parts}
@@ -36,7 +37,7 @@ def group_rows(rows: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
     Rows are in one group if they have a text in common, or if a text of one contains that of another, word for word.
     Such rows are not independent: a model is often right on all of them, or on none.
     """
-    texts = [[tuple(text.lower().split()) for text in row] for row in rows]
+    texts = [[_words_of(text) for text in row] for row in rows]
     groups = np.arange(len(rows))
     rows_of: dict[Words, int] = {}
     for row, own in enumerate(texts):
@@ -49,6 +50,12 @@ def group_rows(rows: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
                 if part in rows_of and len(part) >= _SHORTEST_PART:
                     _unite(groups, rows_of[part], row)
     return np.array([_root(groups, row) for row in range(len(rows))], dtype=np.int64)
+
+
+def _words_of(text: str) -> Words:
+    """The words of a row in lower case; equal ones share their memory, since there may be millions."""
+    words = text.lower().split()
+    return tuple(map(intern, words)) if len(words) <= _LONGEST else (" ".join(words),)
 
 
 def _root(groups: npt.NDArray[np.int64], row: int) -> int:
@@ -70,10 +77,7 @@ def _found_in(wanted: set[Words], rows: set[Words]) -> set[Words]:
 
 
 def _windows(row: Words, lengths: set[int]) -> Iterator[Words]:
-    """All parts of a row with one of these lengths; of a long row only itself."""
-    if len(row) > _LONGEST:
-        yield row
-        return
+    """All parts of a row with one of these lengths."""
     for length in lengths:
         for start in range(len(row) - length + 1):
             yield row[start : start + length]
