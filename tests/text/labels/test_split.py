@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.errors import InputDataError
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
@@ -47,6 +49,29 @@ def test_training_rows_that_equal_a_test_row_after_cleaning_are_left_out(tmp_pat
     split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES, write(tmp_path / "test.jsonl", test))
     assert "A text of number 7" not in {row.text for row in split.by_split["train"] + split.by_split["validation"]}
     assert len(split.by_split["test"]) == 20
+
+
+@pytest.mark.parametrize(
+    "of", [lambda label: label, lambda label: [label, "every"]], ids=["classification", "multilabel"]
+)
+def test_a_label_whose_texts_are_all_in_the_test_file_is_refused(tmp_path: Path, of: Callable[[str], Any]) -> None:
+    """Only the test rows had it then, and writing them ended in a traceback."""
+    rare = [{"text": f"A rare text {n}", "label": of("rare")} for n in range(2)]
+    rows = [{"text": f"A text of number {n}", "label": of("ab"[n % 2])} for n in range(100)]
+    test = [{"text": f"Another text {n}", "label": of("ab"[n % 2])} for n in range(20)]
+    paths = write(tmp_path / "rows.jsonl", rows + rare), write(tmp_path / "test.jsonl", test + rare)
+    with pytest.raises(InputDataError, match=r"every text with the label 'rare' is also in .*test\.jsonl, so no row"):
+        split_labels(paths[0], RULES, paths[1])
+
+
+def test_a_file_whose_second_class_leaves_with_the_test_texts_is_refused(tmp_path: Path) -> None:
+    shared = [{"text": f"A rare text {n}", "label": "b"} for n in range(3)]
+    rows = [{"text": f"A text of number {n}", "label": "a"} for n in range(100)]
+    test = [{"text": f"Another text {n}", "label": "a"} for n in range(20)]
+    relabelled = [{**row, "label": "a"} for row in shared]
+    paths = write(tmp_path / "rows.jsonl", rows + shared), write(tmp_path / "test.jsonl", test + relabelled)
+    with pytest.raises(InputDataError, match="every text with the label 'b' is also in"):
+        split_labels(paths[0], RULES, paths[1])
 
 
 def test_a_text_that_is_empty_after_cleaning_is_missing(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,6 +262,18 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
         "in_test", num_removed, f"{_rows(num_removed)} left out of training because their texts are in {test_path}."
     )
     return kept
+
+
+def check_labels_left(path: str, before: Iterable[str], after: Collection[str], test_path: str) -> None:
+    """Refuse a label that has no row any more `after` rows with texts of the test file left the training rows."""
+    lost = [label for label in before if label not in after]
+    if lost:
+        others = f", and the same is true of {join_names([shorten(one, 40) for one in lost[1:]])}" if lost[1:] else ""
+        raise InputDataError(
+            f"{path}: every text with the label {shorten(lost[0], 60)!r} is also in {test_path}, so no row is left to "
+            f"learn it from{others}; expected texts of every label that the test file does not have: add some, or "
+            f"remove the shared texts from {test_path}."
+        )
 
 
 def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:

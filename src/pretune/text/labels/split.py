@@ -122,7 +122,8 @@ def split_labels(
         rules.check_test(usable, test, test_file.path, lint)
         checks.check_repeats(test_file.path, test, lint)
         split_of_row = {row.row: split for row, split in zip(usable, splits, strict=True)}
-        usable = checks.drop_shared(usable, test, test_file.path, lint)
+        known, usable = rules.labels(usable), checks.drop_shared(usable, test, test_file.path, lint)
+        checks.check_labels_left(str(labels), known, rules.labels(usable), test_file.path)
         splits = [split_of_row[row.row] for row in usable]
     rules.check_splits(str(labels), usable, splits, lint)
     by_split = {s: [row for row, split in zip(usable, splits, strict=True) if split == s] for s in SPLITS}
