@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pretune.scoring.ngram_model import ngrams_of
 from pretune.scoring.word_features import count_words, weigh_words
+from pretune.text.clean.normalize import clean_text
 
 TRAIN = ["A good film!", "a good, good idea", "bad film"]
 
@@ -30,6 +34,20 @@ def test_many_texts_drop_what_occurs_once() -> None:
     texts = ["same words"] * 9_999 + ["only here"]
     assert count_words(texts)[0].shape[1] == 3
     assert count_words(texts[-2:])[0].shape[1] == 6
+
+
+def test_many_texts_without_a_common_word_keep_what_occurs_once() -> None:
+    """scikit-learn's "After pruning, no terms remain" ended a run after its training."""
+    train, test = count_words([f"w{number}" for number in range(10_000)], ["w7 w8"])
+    assert train.shape == (10_000, 10_000)
+    assert test.sum() == 2
+
+
+@given(st.text())
+def test_every_clean_text_has_a_word(text: str) -> None:
+    """So prepared rows never leave the linear models without a feature."""
+    clean = clean_text(text)
+    assert bool(clean) == bool(ngrams_of(clean))
 
 
 def test_no_texts_to_predict() -> None:

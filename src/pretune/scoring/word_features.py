@@ -14,13 +14,13 @@ import numpy.typing as npt
 Features = Any  # a scipy.sparse matrix (N, V)
 
 TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
-_MANY_ROWS = 10_000  # with this many training texts, features that occur in one text only are left out
+_MANY_ROWS = 10_000  # with this many training texts, features that occur in a single text are left out
 
 
 def count_words(train_texts: Sequence[str], *others: Sequence[str]) -> list[Features]:
     """Counts (N, V) in each list of texts of the words and pairs of words in the training texts, in lower case.
 
-    Raises ValueError if the training texts have no word.
+    Raises ValueError if the training texts have no word; a clean text that is not empty has one, if only a mark.
     """
     return count_named_words(train_texts, *others)[1]
 
@@ -35,7 +35,11 @@ def count_named_words(
     vectorizer = CountVectorizer(
         ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, max_features=most, dtype=np.float32
     )
-    counts = [vectorizer.fit_transform(train_texts), *map(vectorizer.transform, others)]
+    try:
+        train = vectorizer.fit_transform(train_texts)
+    except ValueError:  # no text has a word, or no two have the same one, such as texts that are a number each
+        train = vectorizer.set_params(min_df=1).fit_transform(train_texts)
+    counts = [train, *map(vectorizer.transform, others)]
     return tuple(map(str, vectorizer.get_feature_names_out())), counts
 
 
