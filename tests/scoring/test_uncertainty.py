@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, sem
 
 from pretune.scoring.uncertainty import (
+    Difference,
     accuracy_difference,
     accuracy_over_seeds,
     bootstrap_difference,
@@ -199,6 +200,63 @@ def test_replicates_at_the_bound_give_a_finite_interval() -> None:
     rows = np.eye(12)[:1]
     mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, (0.0, np.inf))
     assert 0.0 <= low < mean < high < np.inf
+
+
+def compare_alike(a: float, b: float, num_rows: int, limit: float) -> Difference:
+    """Of two models whose figures are these in every replicate."""
+    figures = np.array([a]), np.array([b])
+
+    def score(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.full((len(weights), 1), a), np.full((len(weights), 1), b)
+
+    return bootstrap_difference(*figures, score, num_rows, limit=limit)
+
+
+@pytest.mark.parametrize(("a", "b", "limit"), [(1.0, 0.0, 1.0), (1.0, -1.0, 2.0), (0.3, 2.5, np.inf)])
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 4])
+def test_no_difference_over_a_handful_of_rows_is_clear(a: float, b: float, limit: float, num_rows: int) -> None:
+    """The same rows drawn again give the same figures, so that the bootstrap had p = 0 and an interval of no width."""
+    found = compare_alike(a, b, num_rows, limit)
+    assert found.p_value > 0.05
+    assert found.interval[0] < 0 < found.interval[1]
+    assert -limit <= found.interval[0] <= found.difference <= found.interval[1] <= limit
+
+
+def test_replicates_that_are_all_equal_leave_an_interval() -> None:
+    """That of models of which one is right and the other wrong in every row, as for accuracy."""
+    found = compare_alike(1.0, 0.0, 20, 1.0)
+    accuracy = accuracy_difference(np.ones((2, 20), dtype=bool), np.zeros((2, 20), dtype=bool))
+    assert (found.interval, found.p_value) == (accuracy.interval, accuracy.p_value)
+    assert found.is_clear
+    assert not compare_alike(3.0, 3.0 + 1e-15, 20, np.inf).is_clear
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 3])
+def test_a_correlation_of_up_to_three_rows_says_nothing(num_rows: int) -> None:
+    rows = np.ones((1, num_rows))
+    assert bootstrap_over_seeds(np.ones(1), mean_of(rows), num_rows, (-1.0, 1.0)) == (1.0, (-1.0, 1.0))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_perfect_correlation_has_an_interval(sign: int) -> None:
+    """It excludes zero from five rows on: so many ranks agree by chance in fewer than 5 % of all orders."""
+    for num_rows, least in ((4, -0.7), (5, 0.08), (20, 0.99)):
+        rows = np.full((1, num_rows), float(sign))
+        _, ends = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), num_rows, (-1.0, 1.0))
+        assert sorted(sign * end for end in ends) == pytest.approx([least, 1.0], abs=0.01)
+
+
+@pytest.mark.parametrize(("num_rows", "at_least"), [(1, 100), (2, 50), (4, 1.5), (40, 1.04)])
+def test_errors_that_are_all_equal_have_an_interval(num_rows: int, at_least: float) -> None:
+    rows = np.full((1, num_rows), 2.5)
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), num_rows, (0.0, np.inf))
+    assert low * at_least < mean < high / at_least
+
+
+def test_two_rows_do_not_make_a_certain_fraction() -> None:
+    rows = np.array([[0.66, 0.67]])
+    _, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 2)
+    assert (low, high) == pytest.approx(wilson_interval(2 * 0.665, 2))
 
 
 def test_rows_that_are_mostly_at_the_bound_do_not_widen_the_interval_without_limit() -> None:

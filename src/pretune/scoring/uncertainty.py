@@ -22,6 +22,8 @@ Z_95 = 1.959963984540054
 _REPLICATES = 1000
 _NEAREST = 1e-6  # of the distance to a bound: nearer, a logarithm says nothing
 _CHUNK = 50  # replicates at a time, which limits memory to chunk x rows
+_FEW_ROWS = 5  # drawing fewer again hardly shows how much a figure varies
+_ROUNDING = 1e-9  # of the size of a figure: replicates that differ less are equal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +112,10 @@ def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:
     not covered.
     """
     differences = a.mean(axis=0) - b.mean(axis=0)
-    num_rows = len(differences)
-    padded = np.concatenate([differences, [1.0, -1.0, 0.0, 0.0]])
-    weights = np.concatenate([np.ones(num_rows), np.full(4, 0.5)]) / (num_rows + 2)
-    centre = float(weights @ padded)
-    row_variance = float(weights @ (padded - centre) ** 2) / (num_rows + 2)
-    found = _difference(float(differences.mean()), centre, row_variance, num_rows, a.mean(axis=1), b.mean(axis=1))
+    centre, row_variance = _add_half_rows(differences, 1.0)
+    found = _difference(
+        float(differences.mean()), centre, row_variance, len(differences), a.mean(axis=1), b.mean(axis=1)
+    )
     if len(a) == len(b) == 1:
         return Difference(difference=found.difference, interval=found.interval, p_value=mcnemar_p_value(a[0], b[0]))
     return found
@@ -135,13 +135,25 @@ def bootstrap_difference(
     the figures of the runs of both sides, (R, S_a) and (R, S_b). The variance over rows is that of a paired bootstrap,
     which draws the same rows for both sides. No difference can be larger than `limit`: 1 for a fraction, 2 for a
     correlation, infinity for an error in the units of the labels.
+
+    With fewer than five rows, or replicates that are all equal, the bootstrap would give false certainty. Then the
+    variance is at least that of rows that all differ as the figures do, with half a row added to each of four outcomes
+    as in `accuracy_difference`: two differ by the limit. If there is none, they differ by the larger figure, or as the
+    figures do if that is what five rows or more show.
     """
     differences = []
     for weights in _draw_rows(num_rows, seed):
         scores_a, scores_b = score(weights)
         differences.append(scores_a.mean(axis=1) - scores_b.mean(axis=1))
-    mean = float(a.mean() - b.mean())
-    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b, limit)
+    drawn, mean = np.concatenate(differences), float(a.mean() - b.mean())
+    size = limit if math.isfinite(limit) else float(max(abs(a.mean()), abs(b.mean())))
+    centre, variance = mean, float(drawn.var())
+    if _says_little(drawn, num_rows, size):
+        mean = mean if abs(mean) > _ROUNDING * size else 0.0
+        reach = abs(mean) if math.isinf(limit) and num_rows >= _FEW_ROWS else size
+        centre, least = _add_half_rows(np.full(num_rows, mean), reach)
+        variance = max(variance, least)
+    return _difference(mean, centre, variance, num_rows, a, b, limit)
 
 
 def bootstrap_over_seeds(
@@ -159,18 +171,25 @@ def bootstrap_over_seeds(
     which the figure has no bounds near and is roughly normal: a fraction as in Wilson's interval, a correlation as
     Fisher's z (1921), a figure with one bound as the logarithm of the distance to it. Unlike Fisher's own standard
     error, that of the bootstrap does not assume normal values.
+
+    With fewer than five rows, or replicates that are all equal, the interval has a least width: that of Wilson's
+    interval for as many rows, that of Fisher's standard error, or that of one more row half of which is at the bound
+    and half at twice the distance. Only a figure that is exactly at its single bound, such as an error of zero, has an
+    interval without a width: nothing says how large an error could be.
     """
     drawn = np.concatenate([score(weights).mean(axis=1) for weights in _draw_rows(num_rows, seed)])
     mean = float(figures.mean())
     if bounds == (0.0, 1.0):
         half = _half_width(drawn, figures, num_rows)
         count = Z_95**2 * mean * (1 - mean) / half**2 if half > 0 and 0 < mean < 1 else num_rows
+        if _says_little(drawn, num_rows, 1.0):
+            count = min(count, num_rows)
         return mean, wilson_interval(mean * count, count)
+    if bounds == (-1.0, 1.0):
+        half, is_floored = _half_width(drawn, figures, num_rows), _says_little(drawn, num_rows, 1.0)
+        return mean, _correlation_interval(mean, half, num_rows, is_floored=is_floored)
     if mean in bounds:
         return mean, (mean, mean)
-    if bounds == (-1.0, 1.0):
-        width = _half_width(drawn, figures, num_rows) / (1 - mean**2)  # by the derivative, since 1 has no finite z
-        return mean, (math.tanh(math.atanh(mean) - width), math.tanh(math.atanh(mean) + width))
     bound, sign = (bounds[0], 1) if math.isfinite(bounds[0]) else (bounds[1], -1)
     distance = sign * (mean - bound)
     of_rows, of_seeds = (sign * (x - bound) for x in (drawn, figures))
@@ -178,9 +197,45 @@ def bootstrap_over_seeds(
         width = _half_width(np.log(of_rows), np.log(of_seeds), num_rows)
     else:  # a replicate is at the bound, and its logarithm infinite, so by the derivative
         width = _half_width(of_rows, of_seeds, num_rows) / distance
+    if _says_little(drawn, num_rows, distance):
+        width = max(width, _t_quantile(max(1, num_rows - 1)) / (num_rows + 1))
     ratio = math.exp(min(width, -math.log(_NEAREST)))
     low, high = sorted((bound + sign * distance / ratio, bound + sign * distance * ratio))
     return mean, (low, high)
+
+
+def _correlation_interval(mean: float, half: float, num_rows: int, *, is_floored: bool) -> tuple[float, float]:
+    """The interval on the scale of Fisher's z, by the half-width of the bootstrap; if `is_floored`, at least as wide as
+    by Fisher's standard error, 1 / sqrt(N - 3). Up to three rows say nothing.
+
+    A correlation of 1 has no finite z. Instead of it, the interval starts from the largest smaller correlation that the
+    ranks of N rows can have, those of two neighbours exchanged, and reaches to 1.
+    """
+    if num_rows <= 3:
+        return -1.0, 1.0
+    largest = 1 - max(12 / (num_rows * (num_rows**2 - 1)), _ROUNDING)
+    is_perfect = 1 - abs(mean) <= _ROUNDING
+    centre = math.copysign(largest, mean) if is_perfect else mean
+    width = half / (1 - centre**2)  # by the derivative: replicates may be 1
+    if is_perfect or is_floored:
+        width = max(width, Z_95 / math.sqrt(num_rows - 3))
+    low, high = (math.tanh(math.atanh(centre) + side * width) for side in (-1, 1))
+    return min(low, mean), max(high, mean)
+
+
+def _says_little(drawn: FloatArray, num_rows: int, size: float) -> bool:
+    """Whether replicates (R,) of a figure of this size do not show how much it varies."""
+    return num_rows < _FEW_ROWS or float(drawn.std()) <= _ROUNDING * size
+
+
+def _add_half_rows(differences: FloatArray, reach: float) -> tuple[float, float]:
+    """The mean difference of rows (N,) and its variance, with half a row added at `reach`, at its negative, and twice
+    at zero."""
+    padded = np.concatenate([differences, [reach, -reach, 0.0, 0.0]])
+    total = len(differences) + 2
+    weights = np.concatenate([np.ones(len(differences)), np.full(4, 0.5)]) / total
+    centre = float(weights @ padded)
+    return centre, float(weights @ (padded - centre) ** 2) / total
 
 
 def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
@@ -237,8 +292,8 @@ def _difference(
     limit: float = 1.0,
 ) -> Difference:
     variance, freedom = _add_seed_variance(row_variance, num_rows, seeds_a, seeds_b)
-    if variance == 0:
-        return Difference(difference=mean, interval=(mean, mean), p_value=1.0 if mean == 0 else 0.0)
+    if variance == 0:  # the errors of all rows are equal
+        return Difference(difference=mean, interval=(mean, mean), p_value=1.0)
     error = math.sqrt(variance)
     half = _t_quantile(freedom) * error
     interval = (max(-limit, min(centre - half, mean)), min(limit, max(centre + half, mean)))
