@@ -21,8 +21,10 @@ LINES = [{"text": "a wonderful film", "label": 1}, {"text": "dreadful food", "la
 def choose(run_folder: Path, num_copies: int = 1, task: str = "classification", **settings: Any) -> Method:
     loaded = load_model_folder(run_folder / "pretrain" / "checkpoint")
     names = settings.pop("names", NAMES)
+    windows = settings.pop("reads_windows", False)
     config = FinetuneConfig(**settings)
-    return choose_method(config, loaded, load_matching_tokenizer(loaded), task, names, LINES * num_copies, 64)
+    tokenizer, lines = load_matching_tokenizer(loaded), LINES * num_copies
+    return choose_method(config, loaded, tokenizer, task, names, lines, 64, reads_windows=windows)
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def test_few_rows_with_known_words_are_a_cloze(run_folder: Path) -> None:
         {"method": "head"},
         {"from_scratch": True},
         {"task": "multilabel"},
+        {"reads_windows": True},
     ],
 )
 def test_everything_else_is_a_head(run_folder: Path, settings: dict[str, Any]) -> None:
@@ -63,6 +66,16 @@ def test_a_pattern_alone_asks_for_cloze(run_folder: Path) -> None:
     found = choose(run_folder, num_copies=1000, pattern="It is [MASK] .")
     assert found.answers is not None
     assert found.answers.pattern.written == "{text} It is [MASK] ."
+
+
+def test_a_cloze_that_cuts_long_texts_says_so(run_folder: Path) -> None:
+    """`prepare` said that they are read in windows."""
+    found = choose(run_folder, method="cloze", reads_windows=True)
+    assert found.answers is not None
+    assert "Long texts are cut to 64 tokens with the pattern, although prepare reads them in windows" in str(
+        found.sentence
+    )
+    assert "Long texts" not in str(choose(run_folder, method="cloze").sentence)
 
 
 def test_words_are_chosen_if_names_say_nothing(run_folder: Path) -> None:

@@ -43,8 +43,13 @@ def choose_method(
     names: Sequence[str],
     train: Sequence[Line],
     max_seq_len: int,
+    *,
+    reads_windows: bool = False,
 ) -> Method:
     """The method for the labelled rows in `train`.
+
+    If the prepare folder reads long texts in windows, cloze is taken only if it was asked for: it has one [MASK], so
+    that text and pattern must fit in one row, and long texts are cut.
 
     Raises UsageError if cloze was asked for and the task or the base does not have it, or if the pattern or the words
     do not work.
@@ -61,7 +66,7 @@ def choose_method(
                 f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
                 "pre-trained masked language model, or use --method head."
             )
-    elif not _may_suit(config, base, tokenizer, task, names, len(train)):
+    elif reads_windows or not _may_suit(config, base, tokenizer, task, names, len(train)):
         return Method()
     assert base is not None
     has_pair = bool(train) and train[0].get("text_pair") is not None
@@ -74,6 +79,11 @@ def choose_method(
         read_rows=lambda: _texts_of(train),
     )
     if is_asked:
+        if reads_windows:
+            sentence += (
+                f" Long texts are cut to {max_seq_len} tokens with the pattern, although prepare reads them in "
+                "windows: a cloze has one [MASK]. --method head reads all windows."
+            )
         return Method(answers=answers, sentence=sentence)
     rows = encode_in_pattern(answers, tokenizer, {"train": train[:_TRIED_ROWS]}, max_seq_len)["train"]
     fraction = least_expected(base, answers, [rows.doc(index).tolist() for index in range(len(rows))])

@@ -64,9 +64,15 @@ class PreparedRows:
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
         self.method = choose_method(
-            config, loaded, self.tokenizer, self.task.name, self.labelling.names, self.rows["train"], self.max_seq_len
+            config,
+            loaded,
+            self.tokenizer,
+            self.task.name,
+            self.labelling.names,
+            self.rows["train"],
+            self.max_seq_len,
+            reads_windows=self.labelling.reads_windows,
         )
-        # A cloze has one [MASK], so its text must fit in one row.
         reads_windows = self.labelling.reads_windows and self.method.answers is None
         self.labelling = replace(self.labelling, answers=self.method.answers, reads_windows=reads_windows)
         self.window_rule = WindowRule.of(self.tokenizer, self.max_seq_len) if reads_windows else None
