@@ -17,6 +17,7 @@ from pretune.model.transformer import ClozeClassifier, SequenceClassifier
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import FinetuneConfig
+from pretune.stages.finetune.notices import describe_few_rows
 from pretune.stages.finetune.stage import finetune
 from pretune.tracing.prediction import read_texts, trace_prediction
 
@@ -110,7 +111,7 @@ def test_the_mean_of_the_seeds_is_delivered(head: Path) -> None:
     assert chosen["averaged_trials"] == [0, 1]
     [event] = of_kind(head, "chosen")
     assert event["sentence"].startswith("Delivered: the mean of the weights of 2 seeds at learning rate 0.0005")
-    assert event["sentence"].endswith("validation rows are too few to choose by.")
+    assert event["sentence"].endswith("validation rows are too few to choose an epoch or a seed.")
     [test] = of_kind(head, "test")
     predicted = load_classifier(head)
     lines = [json.loads(line) for line in (head / "predictions" / "seed-1.jsonl").read_text("utf-8").splitlines()]
@@ -122,6 +123,36 @@ def test_nothing_is_chosen_and_the_budget_is_in_updates(head: Path) -> None:
     started, ended = of_kind(head, "trial_started"), of_kind(head, "trial_finished")
     assert [(event["learning_rate"], event["is_search"]) for event in started] == [(5e-4, False)] * 2
     assert [(event["step"], event["best_step"], event["stopped"]) for event in ended] == [(9, 9, "updates")] * 2
+
+
+def test_rates_that_are_given_are_searched_and_the_notice_says_so(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    """It said that the learning rate is not chosen on the validation rows."""
+    out = tmp_path / "out"
+    run(run_folder / "pretrain", prepared_folder, out, updates=1, seeds=1, learning_rates=(1e-4, 1e-3))
+    assert [event["is_search"] for event in of_kind(out, "trial_started")] == [True, True, False]
+    [sentence] = [e["sentence"] for e in of_kind(out, "notice") if e["sentence"].startswith("There are")]
+    assert "neither the epoch nor the seed is chosen on them. The best of the 2 given learning rates is" in sentence
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        ((0, False, False), "not the learning rate, not the epoch, and not the seed."),
+        ((0, True, False), "and not the seed. They still decide on the thresholds of the labels."),
+        (
+            (3, True, True),
+            "They still decide on the thresholds of the labels and the weights of linear models that are combined with "
+            "the network.",
+        ),
+    ],
+)
+def test_what_few_rows_still_decide_is_said(facts: tuple[int, bool, bool], end: str) -> None:
+    num_rates, has_thresholds, may_stack = facts
+    found = describe_few_rows(60, num_rates=num_rates, has_thresholds=has_thresholds, may_stack=may_stack)
+    assert found.startswith("There are 60 validation rows, fewer than 200, so")
+    assert found.endswith(end)
 
 
 def test_the_head_starts_from_a_linear_probe(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.tasks.task import Task
 from pretune.training.checkpoint import load_best
-from pretune.training.few_labels import LEAST_PICKING_ROWS, average_weights, is_clearly_worse
+from pretune.training.few_labels import average_weights, is_clearly_worse
 from pretune.training.finetuning_trial import predict_outputs
 from pretune.training.objective import TaskObjective
 
@@ -60,22 +60,14 @@ def delivered_weights(chosen: Trial, folder_of: Callable[[int], Path]) -> dict[s
     return average_weights([load_best(folder_of(number)) for number in numbers])
 
 
-def describe_no_choice(num_rows: int) -> str:
-    """A sentence for the start of a fine-tuning with so few validation rows that nothing is chosen on them."""
-    return (
-        f"There are {num_rows:,} validation rows, fewer than {LEAST_PICKING_ROWS}, so nothing is chosen on them: not "
-        "the learning rate, not the epoch, and not the seed."
-    )
-
-
 def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int | None, score: str) -> str:
-    """A sentence about the weights that are delivered; `num_rows` are the validation rows if nothing was chosen on
-    them, and else None."""
+    """A sentence about the weights that are delivered; `num_rows` are the validation rows if they are too few to choose
+    an epoch or a seed, and else None."""
     rate = f"learning rate {chosen['learning_rate']:g}"
     if num_rows is None:
         best_of = f", the best of {num_seeds} seeds" if num_seeds > 1 else ""
         return f"Chosen: {rate}, seed {chosen['seed']}{best_of} (validation {score} at epoch {chosen['epoch']:g})."
-    too_few = f"{num_rows:,} validation rows are too few to choose by."
+    too_few = f"{num_rows:,} validation rows are too few to choose an epoch or a seed."
     if AVERAGED in chosen:
         return f"Delivered: the mean of the weights of {num_seeds} seeds at {rate} (validation {score}); {too_few}"
     if num_seeds == 1:

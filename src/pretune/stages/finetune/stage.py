@@ -32,13 +32,8 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import FinetuneConfig, to_identity
-from pretune.stages.finetune.delivered import (
-    AVERAGED,
-    average_seeds,
-    delivered_weights,
-    describe_delivered,
-    describe_no_choice,
-)
+from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
+from pretune.stages.finetune.notices import starting_notices
 from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
 from pretune.stages.finetune.rows import texts_of
 from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
@@ -326,34 +321,12 @@ class _Finetuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        if self.loaded.notice is not None:
-            log.write("notice", sentence=self.loaded.notice)
-        if not self.loaded.config.can_fill and not config.from_scratch:
-            log.write(
-                "notice",
-                sentence="The base was trained to predict the next token from those before it. The new model reads "
-                "every text in both directions, so it may need more rows than a masked base would; --objective hybrid "
-                "trains a base for both.",
-            )
         references = self.data.task.references(
             self.data.targets["train"], self.data.targets["validation"], len(self.data.labelling.outputs)
         )
         log.write("references", **references)
-        if self.data.is_balanced:
-            sentence = (
-                "The classes are imbalanced, so rows of rare classes have larger weights in training. The training "
-                "loss is therefore on a different scale than the validation loss, and they are not shown on one axis."
-            )
+        for sentence in starting_notices(self.loaded, self.data, config, self.planned_trials):
             log.write("notice", sentence=sentence)
-        if self.data.method.sentence is not None:
-            log.write("notice", sentence=self.data.method.sentence)
-        if not self.data.is_picking:
-            log.write("notice", sentence=describe_no_choice(len(self.data.rows["validation"])))
-        elif self.data.metric == "macro_f1":
-            log.write(
-                "notice",
-                sentence="Early stopping uses macro-F1 on validation, which gives every class the same weight.",
-            )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         shown = write_metric(self.data.metric, chosen[self.data.metric])
