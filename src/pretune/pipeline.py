@@ -181,11 +181,15 @@ def stage_status(folder: Path) -> str:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    """Raise InputDataError for labelled rows that cannot work, before anything is written."""
+    """Raise InputDataError for labelled rows that cannot work, and UsageError for weights that their task does not
+    have, before anything is written."""
     from pretune.tasks.labelled_file import split_file
+    from pretune.tasks.registry import task_named
+    from pretune.tasks.task import refuse_class_weights
 
     if recipe.labels is not None:
-        split_file(Path(recipe.labels), _optional_path(recipe.test_labels), recipe.split)
+        found = split_file(Path(recipe.labels), _optional_path(recipe.test_labels), recipe.split)
+        refuse_class_weights(task_named(found.rules.name), recipe.finetune.class_weights)
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:

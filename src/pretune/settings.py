@@ -277,7 +277,9 @@ class FinetuneConfig:
     weight_decay: float = _setting(0.05, "weight decay of the matrices")
     mask_augment: float = _setting(0.1, "fraction of the tokens of a training text to hide, as regularisation")
     class_weights: Literal["auto", "none", "balanced"] = _setting(
-        "auto", "balanced: weight rows by the rarity of their class; auto: if the ratio of classes is 4:1 or more"
+        "auto",
+        "balanced: weight rows by the rarity of their class, or words by that of their tag; auto: weight rows if the "
+        "ratio of classes is 4:1 or more",
     )
     stack: bool = _setting(
         True,

@@ -42,6 +42,7 @@ class Classification:
     name: TaskName = "classification"
     counted_as = "classes"
     is_token_level = False
+    has_class_weights = True
     link: Link = "softmax"
     prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"

@@ -64,6 +64,7 @@ class Multilabel(NamedLabels):
     name: TaskName = "multilabel"
     counted_as = "labels"
     is_token_level = False
+    has_class_weights = False
     link: Link = "sigmoid"
     prediction: type[Prediction] = LabelsPrediction
     usual_metric = "micro_f1"

@@ -50,6 +50,7 @@ class Regression:
     name: TaskName = "regression"
     counted_as = "score"
     is_token_level = False
+    has_class_weights = False
     link: Link = "identity"
     prediction: type[Prediction] = ScorePrediction
     usual_metric = "pearson"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.targets import Targets
+from pretune.errors import UsageError
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.partners import Partner
 from pretune.scoring.row_statistics import RowStatistics
@@ -43,6 +44,15 @@ class LabelledLines:
     metric: str
 
 
+def refuse_class_weights(task: Task, class_weights: str) -> None:
+    """Raise UsageError if class weights were asked for and the task has none."""
+    if class_weights == "balanced" and not task.has_class_weights:
+        raise UsageError(
+            f"--class-weights is balanced, and the labels are {task.name}, which have no classes of which one is rare; "
+            "leave the option out."
+        )
+
+
 @runtime_checkable
 class Task(LabelRules, Protocol):
     """A task. The rules for its labels come from `LabelRules`."""
@@ -50,6 +60,10 @@ class Task(LabelRules, Protocol):
     @property
     def is_token_level(self) -> bool:
         """Whether the model has an output for each token, instead of one for each text."""
+
+    @property
+    def has_class_weights(self) -> bool:
+        """Whether targets can have a weight by the rarity of their class."""
 
     @property
     def prediction(self) -> type[Prediction]:

@@ -73,6 +73,7 @@ class Tokens(NamedLabels):
     word, none = "entity type", NO_ENTITY
     counted_as = "entity types"
     is_token_level = True
+    has_class_weights = True
     link: Link = "softmax"
     usual_metric = "entity_f1"
     compared = ("precision", "recall", "macro_f1")

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError, StoppedError
+from pretune.errors import (
+    EXIT_DATA,
+    EXIT_USAGE,
+    InputDataError,
+    ModelNotFoundError,
+    StageDiffersError,
+    StoppedError,
+    UsageError,
+)
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.atomic import write_json
@@ -23,6 +31,8 @@ from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sea
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.rows import read_rows
 from pretune.stages.finetune.stage import finetune
+from pretune.stages.prepare import prepare
+from pretune.tasks.classification import Classification
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.finetuning_trial import FinetuningTrial
 
@@ -249,6 +259,30 @@ def test_rare_classes_have_larger_weights_on_request(run_folder: Path, prepared_
     run(run_folder / "pretrain", prepared_folder, tmp_path / "b", **short, class_weights="balanced")
     notices = [event["sentence"] for event in of_kind(read_events(tmp_path / "b"), "notice")]
     assert any("rare classes have larger weights" in sentence for sentence in notices)
+
+
+def test_weights_that_are_all_alike_are_not_spoken_of(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classification, "label_weights", lambda _self, _train, targets, _count: np.ones(len(targets), dtype=np.float32)
+    )
+    short: dict[str, Any] = {"learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
+    run(run_folder / "pretrain", prepared_folder, tmp_path / "b", **short, class_weights="balanced")
+    notices = [event["sentence"] for event in of_kind(read_events(tmp_path / "b"), "notice")]
+    assert not any("rare classes" in sentence for sentence in notices)
+
+
+def test_class_weights_of_scores_are_refused_and_leave_nothing(
+    run_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """The log said that rows of rare classes have larger weights, and nothing had."""
+    rows = [json.dumps({"text": f"A text of number {n}", "label": n / 7}) + "\n" for n in range(100)]
+    (tmp_path / "scores.jsonl").write_text("".join(rows), encoding="utf-8")
+    prepare(tmp_path / "scores.jsonl", tmp_path / "prepare", base=tokenizer_folder)
+    with pytest.raises(UsageError, match="--class-weights is balanced, and the labels are regression"):
+        run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out", class_weights="balanced")
+    assert not (tmp_path / "out").exists()
 
 
 def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:

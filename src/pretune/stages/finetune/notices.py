@@ -25,7 +25,7 @@ def starting_notices(
             "both directions, so it may need more rows than a masked base would; --objective hybrid trains a base for "
             "both."
         )
-    if data.is_balanced:
+    if data.weighs_classes:
         yield (
             "The classes are imbalanced, so rows of rare classes have larger weights in training. The training loss is "
             "therefore on a different scale than the validation loss, and they are not shown on one axis."

@@ -22,6 +22,7 @@ from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, predict_windows, read_rows, write_predictions
 from pretune.tasks.registry import task_named
+from pretune.tasks.task import refuse_class_weights
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import COLUMN_NAMES, WINDOWS, Labelling
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -40,12 +41,14 @@ class PreparedRows:
     def __init__(
         self, prepared: Path, source: Manifest, loaded: LoadedModel, config: FinetuneConfig, *, width_multiple: int
     ) -> None:
-        """Raises InputDataError if the rows were encoded with another tokenizer than that of the model."""
+        """Raises InputDataError if the rows were encoded with another tokenizer than that of the model, and UsageError
+        for class weights of a task that has none."""
         self.prepared, self.config, self.width_multiple = prepared, config, width_multiple
         # A prediction must not read more of a text than training does.
         self.max_seq_len: int = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
         self.task = task_named(labels["task"])
+        refuse_class_weights(self.task, config.class_weights)
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in SPLITS}
         self.labelling = Labelling(
             names=tuple(labels["names"]),
@@ -113,6 +116,12 @@ class PreparedRows:
     def validation_weights(self, train: Targets) -> npt.NDArray[np.float32] | None:
         """The weights of the validation targets that make their loss comparable with that of these training targets."""
         return self._label_weights(train, self.targets["validation"]) if self.is_balanced else None
+
+    @property
+    def weighs_classes(self) -> bool:
+        """Whether the loss of some training targets counts more than that of others."""
+        weights = self._label_weights(self.targets["train"], self.targets["train"])
+        return self.is_balanced and bool(weights.min() < weights.max())
 
     def _label_weights(self, train: Targets, targets: Targets) -> npt.NDArray[np.float32]:
         return self.task.label_weights(train, targets, len(self.labelling.outputs))
