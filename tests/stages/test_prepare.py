@@ -141,9 +141,18 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) 
     manifest = run(file, out, tokenizer_folder, max_seq_len=48)
     assert manifest.summary["cut_share"] == 0.1
     assert max(TokenShard(out, "train").lengths) == 48
-    with pytest.raises(InputDataError, match=r"Every text of .* is longer than 8 tokens"):
-        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8, long_texts="cut")
-    assert not (tmp_path / "short").exists()
+
+
+def test_texts_that_are_all_too_long_may_be_cut(tmp_path: Path, tokenizer_folder: Path) -> None:
+    """A refusal gave advice that nobody could follow: a larger --max-seq-len than the model reads."""
+    file = write_rows(tmp_path / "rows.jsonl", draw_texts(100), ["a", "b"] * 50)
+    manifest = run(file, tmp_path / "out", tokenizer_folder, max_seq_len=8, long_texts="cut")
+    assert manifest.summary["cut_share"] == 1.0
+    [warning] = [event for event in events_of(tmp_path / "out", "warning") if event["rule"] == "cut"]
+    assert warning["sentence"].startswith("100 rows (100.0%) are longer than 8 tokens; only their beginning and end")
+    assert warning["sentence"].endswith(
+        "Every row is cut; --long-texts windows reads all of them, and --max-seq-len 512 reads more of each."
+    )
 
 
 def test_long_texts_are_kept_whole_and_read_in_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
@@ -190,6 +199,9 @@ def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
     manifest = prepare(file, tmp_path / "b", PrepareConfig(max_seq_len=64), **settings)
     assert manifest.summary["long_texts"] == "cut"
     assert 0 < manifest.summary["cut_share"] < 1
+    assert prepare(file, tmp_path / "c", PrepareConfig(max_seq_len=16), **settings).summary["cut_share"] == 1.0
+    [warning] = [event for event in events_of(tmp_path / "c", "warning") if event["rule"] == "cut"]
+    assert warning["sentence"].endswith("Every row is cut; --max-seq-len 512 reads more of each.")
 
 
 def test_the_example_is_that_of_earlier_stages(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:

@@ -195,7 +195,7 @@ class _Preparation:
             self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
     def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[list[int]]]) -> Reading:
-        """How rows that are too long are read. Raises InputDataError if all would be cut, or for windows of pairs."""
+        """How rows that are too long are read. Raises InputDataError for windows of pairs."""
         wanted, path = self.config.long_texts, self.rows.path
         if wanted == WINDOWS and not self.can_read_windows:
             raise InputDataError(
@@ -209,16 +209,19 @@ class _Preparation:
             texts = (ids for split in SPLITS for ids in encoded[split])
             read = sum(sum(end - start for start, end in rule.spans(ids)) + rule.num_special for ids in texts)
         else:
-            if num_long == len(self.lengths):
-                raise InputDataError(
-                    f"Every text of {path} is longer than {self.max_seq_len} tokens, so all would be cut; "
-                    "give a larger --max-seq-len, or shorter texts."
-                )
             rule, read = None, sum(min(length, self.max_seq_len) for length in self.lengths)
         reading = Reading(rule=rule, max_seq_len=self.max_seq_len, lengths=self.lengths, num_read=read)
         if reading.is_cut:
-            self.lint.warn("cut", num_long, reading.describe())
+            self.lint.warn("cut", num_long, reading.describe() + self._advise_on_cuts(num_long))
         return reading
+
+    def _advise_on_cuts(self, num_long: int) -> str:
+        """What reads more, if every row is cut; nothing otherwise."""
+        most = _choose_length(None, self.base.max_seq_len)
+        ways = ["--long-texts windows reads all of them"] if self.can_read_windows else []
+        if self.max_seq_len < most:
+            ways.append(f"--max-seq-len {most} reads more of each")
+        return f" Every row is cut; {', and '.join(ways)}." if ways and num_long == len(self.lengths) else ""
 
     # -- logging -------------------------------------------------------------------------------------------------
 
