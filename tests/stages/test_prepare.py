@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.text.splits import SPLITS, assign_splits
 from pretune.text.token_shards import TokenShard
+from pretune.text.tokenizer.long_texts import Reading
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 WORDS = "the film hotel book phone food was warm funny dreadful cold dull long wonderful".split()
@@ -186,6 +188,26 @@ def test_the_way_of_reading_can_be_given(tmp_path: Path, tokenizer_folder: Path,
     [sentence] = [event["sentence"] for event in read_events(out) if "longer than 48" in event.get("sentence", "")]
     assert ("only their beginning and end are read" in sentence) == (way == "cut")
     assert re.search(r"In all, [\d,]+ of [\d,]+ tokens are read", sentence)
+
+
+def test_token_ids_are_not_kept_as_lists(
+    tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million rows of 300 tokens took 11 GB."""
+    held = []
+
+    def measure(**fields: Any) -> Reading:
+        lists = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/tokenizer/tokenizer.py")])
+        held.append(sum(each.size for each in lists.statistics("filename")))
+        return Reading(**fields)
+
+    monkeypatch.setattr("pretune.stages.prepare.Reading", measure)
+    file = write_rows(tmp_path / "rows.jsonl", [text * 10 for text in draw_texts(300)], ["a", "b"] * 150)
+    tracemalloc.start()
+    manifest = run(file, tmp_path / "out", tokenizer_folder)
+    tracemalloc.stop()
+    assert manifest.summary["tokens"] > 30_000
+    assert held[0] < manifest.summary["tokens"]  # a list has at least 8 bytes for each
 
 
 def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pretune.errors import InputDataError, UsageError
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import write_json, write_text
@@ -43,6 +46,8 @@ from pretune.text.tokenizer.tokenizer import (
     load_tokenizer,
 )
 from pretune.text.tokenizer.windows import WindowRule
+
+Ids = npt.NDArray[np.uint32]  # of one row
 
 _BATCH_ROWS = 500
 _LONGEST_ROW = 512  # most tokens that a prediction reads, even if the model can read more
@@ -124,12 +129,13 @@ class _Preparation:
         encoded = {split: self._encode(tokenizer, rows.by_split[split]) for split in SPLITS}
         reading = self._choose_reading(tokenizer, encoded)
         if reading.is_cut:
-            encoded = {split: [cut_middle(ids, self.max_seq_len) for ids in encoded[split]] for split in SPLITS}
+            encoded = {split: [_cut(ids, self.max_seq_len) for ids in encoded[split]] for split in SPLITS}
         self.num_tokens = {split: sum(map(len, encoded[split])) for split in SPLITS}
         for split in SPLITS:
             with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
-                for ids in encoded[split]:
-                    writer.add(ids)
+                for first in range(0, len(encoded[split]), _BATCH_ROWS):
+                    chunk = encoded[split][first : first + _BATCH_ROWS]
+                    writer.add_many(np.concatenate(chunk), np.array([len(ids) for ids in chunk], dtype=np.int64))
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         how = {} if reading.is_cut else {"long_texts": WINDOWS}
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows) | how)
@@ -170,19 +176,20 @@ class _Preparation:
 
     # -- encoding and writing ------------------------------------------------------------------------------------
 
-    def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow]) -> list[list[int]]:
+    def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow]) -> list[Ids]:
         """The ids of rows: of single texts whole, of pairs cut if they are too long."""
-        encoded: list[list[int]] = []
+        encoded: list[Ids] = []
         for first in range(0, len(rows), _BATCH_ROWS):
             chunk = rows[first : first + _BATCH_ROWS]
             if chunk[0].text_pair is None:
-                encoded += tokenizer.encode_batch([row.text for row in chunk])
-                self.lengths += map(len, encoded[first:])
+                ids = tokenizer.encode_batch([row.text for row in chunk])
+                self.lengths += map(len, ids)
             else:
                 texts = [(row.text, row.text_pair) for row in chunk]
                 ids, lengths = encode_pairs(tokenizer, texts, self.max_seq_len)
-                encoded += ids
                 self.lengths += lengths
+            # A list of numbers takes 36 bytes for each, and those of all rows are kept until the reading is chosen.
+            encoded += [np.array(row, dtype=np.uint32) for row in ids]
             self._log_progress(min(len(rows), first + _BATCH_ROWS))
         self.num_encoded += len(rows)
         return encoded
@@ -194,7 +201,7 @@ class _Preparation:
             done, total = self.num_encoded + num_done_of_split, len(self.rows.all)
             self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
-    def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[list[int]]]) -> Reading:
+    def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[Ids]]) -> Reading:
         """How rows that are too long are read. Raises InputDataError for windows of pairs."""
         wanted, path = self.config.long_texts, self.rows.path
         if wanted == WINDOWS and not self.can_read_windows:
@@ -225,7 +232,7 @@ class _Preparation:
 
     # -- logging -------------------------------------------------------------------------------------------------
 
-    def _write_example(self, rows: LabelledSplit, encoded: dict[Split, list[list[int]]]) -> dict[str, Any]:
+    def _write_example(self, rows: LabelledSplit, encoded: dict[Split, list[Ids]]) -> dict[str, Any]:
         """Log the example of the earlier stages, or that of the split if there is none."""
         side, row = example_of(rows)
         if self.base.example is not None:
@@ -274,6 +281,10 @@ class _Preparation:
             synthetic=self.base.is_synthetic,
             example=example,
         )
+
+
+def _cut(ids: Ids, max_seq_len: int) -> Ids:
+    return ids if len(ids) <= max_seq_len else np.array(cut_middle(ids.tolist(), max_seq_len), dtype=np.uint32)
 
 
 def _choose_length(wanted: int | None, longest: int | None) -> int:
