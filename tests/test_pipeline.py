@@ -18,7 +18,8 @@ from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersErro
 from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.run_trace.codec import from_json, read_run_trace
-from pretune.runtime.manifest import Manifest, hash_file, is_seal_intact, read_manifest
+from pretune.runtime.atomic import write_json
+from pretune.runtime.manifest import Manifest, hash_file, is_seal_intact, read_manifest, sealed
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
 from pretune.trace_schema import FillTrace, PredictionTrace
@@ -294,6 +295,23 @@ def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path
     assert stages.done == list(STAGES[3:])
     with pytest.raises(FolderInTheWayError, match=r"run that differs in: collect.seed \(was 0, now 1\)\."):
         pipeline.run(override(recipe, {"pretrain": {"minutes": 3}, "collect": {"seed": 1}}))
+
+
+def test_what_acts_after_training_may_be_changed_until_the_stage_is_finished(tmp_path: Path, stages: Stages) -> None:
+    recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
+    pipeline.run(recipe)
+    changed = override(recipe, {"finetune": {"stack": False}})
+    with pytest.raises(FolderInTheWayError, match=r"finetune\.stack \(was True, now False\)"):
+        pipeline.run(changed)
+    manifest = json.loads((out / "finetune" / "manifest.json").read_text(encoding="utf-8"))
+    config = {**manifest["config"], "stack": False}  # the stand-in of the stage has no late settings
+    write_json(out / "finetune" / "manifest.json", sealed({**manifest, "status": "running", "config": config}))
+    for stage in ("scratch", "compare"):
+        (out / stage).rename(tmp_path / stage)
+    stages.done.clear()
+    pipeline.run(changed)
+    assert stages.done == ["finetune", "scratch", "compare"]
+    assert read_recipe(out / "recipe.toml").finetune.stack is False
 
 
 def test_inputs_are_compared_by_content(tmp_path: Path, stages: Stages, labels: Path) -> None:

@@ -34,7 +34,7 @@ from pretune.runtime.manifest import (
     read_manifest_if_any,
     sealed,
 )
-from pretune.settings import FinetuneConfig
+from pretune.settings import LATE, FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
@@ -401,9 +401,11 @@ def _fingerprint(path: str) -> str | None:
 
 
 def _is_begun(folder: Path, change: str) -> bool:
-    """Whether a stage affected by a changed setting has begun; until then, a setting may be changed freely."""
-    section = change.split(" ")[0].split(".")[0]
-    return (folder / _FIRST_READER.get(section, section)).exists()
+    """Whether a stage affected by a changed setting has begun; until then, a setting may be changed freely. One that
+    acts after all training may be changed until the stage is finished."""
+    section, _, setting = change.split(" ")[0].partition(".")
+    stage = folder / _FIRST_READER.get(section, section)
+    return stage_status(stage) == "finished" if setting in LATE else stage.exists()
 
 
 def write_run_trace(run: Path) -> RunTrace:

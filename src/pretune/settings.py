@@ -451,6 +451,8 @@ def _is_positive(value: float) -> bool:
 
 # Settings that affect speed but not results; changing them does not invalidate a folder.
 SPEED_ONLY = ("engine", "workers", "hang_seconds", "threads")
+# Settings of a fine-tuning that act after all of its training, so that an unfinished folder may be resumed with others.
+LATE = ("stack",)
 
 
 def to_identity(config: Any) -> dict[str, Any]:

@@ -92,6 +92,21 @@ def test_another_setting_is_refused_by_name(tmp_path: Path, is_finished: bool) -
     assert (tmp_path / "c" / "manifest.json").read_bytes() == before
 
 
+def test_a_late_setting_may_change_until_the_folder_is_finished(tmp_path: Path) -> None:
+    def open_with(seed: int, size: int) -> StageFolder:
+        return open_stage(tmp_path / "c", "collect", config={"seed": seed, "size": size}, inputs={}, late=("seed",))
+
+    open_with(0, 5).close()
+    with pytest.raises(StageDiffersError, match=r"differs in: size \(was 5, now 6\)\."):
+        open_with(1, 6)
+    folder = open_with(1, 5)
+    assert folder.is_resumed
+    folder.finish()
+    assert read_manifest(tmp_path / "c").config == {"seed": 1, "size": 5}
+    with pytest.raises(StageDiffersError, match=r"a finished collect stage that differs in: seed \(was 1, now 0\)"):
+        open_with(0, 5)
+
+
 def test_another_stage_and_foreign_files_are_refused(tmp_path: Path) -> None:
     finished(tmp_path / "c")
     with pytest.raises(FolderInTheWayError, match="belongs to the collect stage, not preprocess"):

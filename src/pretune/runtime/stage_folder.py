@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -139,14 +139,20 @@ class _NoLog(EventLog):
 
 
 def open_stage(
-    path: Path, stage: str, *, config: dict[str, Any], inputs: dict[str, str], redo: bool = False
+    path: Path,
+    stage: str,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    redo: bool = False,
+    late: Collection[str] = (),
 ) -> StageFolder:
     """Create the folder of a stage, resume it, or recognize it as finished.
 
     A finished folder with the same config and inputs is returned with `is_finished`, an interrupted one with
-    `is_resumed`. Raises FolderInTheWayError if the folder contains anything else (StageDiffersError, naming what
-    differs, if it has other settings or inputs, or was interrupted in another version); with `redo` the old folder is
-    renamed first.
+    `is_resumed`. `late` names settings that nothing in an unfinished folder depends on; it takes those of this call.
+    Raises FolderInTheWayError if the folder contains anything else (StageDiffersError, naming what differs, if it has
+    other settings or inputs, or was interrupted in another version); with `redo` the old folder is renamed first.
     """
     path = Path(path)
     config = json.loads(json.dumps(config))
@@ -157,7 +163,7 @@ def open_stage(
     if found is None:
         _refuse_foreign_files(path)
     else:
-        _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+        _refuse_difference(path, found, stage=stage, config=config, inputs=inputs, late=late)
         if found.status == "finished":
             return StageFolder(path, found, is_resumed=False, lock=None)
     path.mkdir(parents=True, exist_ok=True)
@@ -165,7 +171,7 @@ def open_stage(
     try:
         found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
         if found is not None:
-            _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+            _refuse_difference(path, found, stage=stage, config=config, inputs=inputs, late=late)
     except PretuneError:
         lock.close()
         raise
@@ -173,7 +179,8 @@ def open_stage(
         lock.close()
         return StageFolder(path, found, is_resumed=False, lock=None)
     manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
-    if found is None:
+    if found is None or found.config != config:
+        manifest = replace(manifest, config=config)
         _write_manifest(path, manifest)
     begin_peak()
     return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
@@ -192,10 +199,12 @@ def _refuse_foreign_files(path: Path) -> None:
 
 
 def _refuse_difference(
-    path: Path, found: Manifest, *, stage: str, config: dict[str, Any], inputs: dict[str, str]
+    path: Path, found: Manifest, *, stage: str, config: dict[str, Any], inputs: dict[str, str], late: Collection[str]
 ) -> None:
     if found.stage != stage:
         raise FolderInTheWayError(f"{path} belongs to the {found.stage} stage, not {stage}; choose another --out.")
+    if found.status != "finished":
+        config = {**config, **{name: found.config[name] for name in late if name in found.config}}
     differing = describe_differences(found.config, config) + [
         f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
     ]

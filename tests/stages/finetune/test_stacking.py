@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pretune.errors import StageDiffersError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
 from pretune.inference.predict import predict
@@ -27,6 +29,7 @@ from pretune.terminal import Page
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
 from pretune.tracing.stack import BIAS
+from pretune.training.finetuning_trial import FinetuningTrial
 
 # At this rate the model stays as it starts, with a linear head on mean vectors. The label depends on a pair of words,
 # of which neither alone tells anything, so such a head knows little; nine times in ten the pair is right.
@@ -122,6 +125,32 @@ def test_nothing_is_stacked(settings: dict[str, bool], root: Path, run_folder: P
     finetune(run_folder / "pretrain", root / "prepare", tmp_path / "out", config)
     assert not (tmp_path / "out" / "checkpoint" / STACK_NAME).exists()
     assert not (tmp_path / "out" / "predictions" / "stack.jsonl").exists()
+
+
+@pytest.mark.parametrize("place", ["train_stack", "save_model_folder"])
+def test_a_training_whose_stack_failed_is_resumed_without_one(
+    place: str, root: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the stack, the folder had other settings, so that a training that ran out of memory was lost."""
+
+    def fail(*_args: Any, **_settings: Any) -> None:
+        raise MemoryError
+
+    given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(f"pretune.stages.finetune.stage.{place}", fail)
+        finetune(*given, LEARNT_NOTHING)
+    monkeypatch.setattr(FinetuningTrial, "run", fail)  # no trial runs again
+    manifest = finetune(*given, replace(LEARNT_NOTHING, stack=False))
+    assert manifest.config["stack"] is False
+    for name in ("checkpoint/model.safetensors", "predictions/seed-0.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (root / "finetune" / name).read_bytes()
+    assert not (tmp_path / "out" / "checkpoint" / STACK_NAME).exists()
+    assert not (tmp_path / "out" / "predictions" / "stack.jsonl").exists()
+    sentences = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
+    assert not any("predictions combine" in sentence for sentence in sentences)
+    with pytest.raises(StageDiffersError, match=r"stack \(was False, now True\)"):
+        finetune(*given, LEARNT_NOTHING)
 
 
 def write_pairs(path: Path, num_rows: int, task: str) -> Path:

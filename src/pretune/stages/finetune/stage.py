@@ -30,8 +30,8 @@ from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
-from pretune.scoring.stacked_model import StackedModel, save_stacked
-from pretune.settings import FinetuneConfig, to_identity
+from pretune.scoring.stacked_model import STACK_PREDICTIONS, StackedModel, save_stacked
+from pretune.settings import LATE, FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
 from pretune.stages.finetune.notices import starting_notices
 from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
@@ -63,10 +63,11 @@ def finetune(
     `pretrained` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
 
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
-    the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, nothing is
-    chosen on them (see `pretune.training.few_labels`). The test rows are read once, at the end. The same call resumes
-    after an interruption. The processes of a launch train together, unless only this one makes the call, with `alone`.
-    Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for a pattern
+    the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, training
+    chooses nothing on them (see `pretune.training.few_labels`), unless several rates are given. The test rows are read
+    once, at the end. The same call resumes after an interruption, also with another `config.stack`, which acts after
+    all training. The processes of a launch train together, unless only this one makes the call, with `alone`. Raises
+    ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for a pattern
     or label words that do not work, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
@@ -77,7 +78,7 @@ def finetune(
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
 
     def open_folder() -> StageFolder:
-        return open_stage(Path(out), stage, config=to_identity(config), inputs=inputs, redo=redo)
+        return open_stage(Path(out), stage, config=to_identity(config), inputs=inputs, redo=redo, late=LATE)
 
     folder = open_together(ranks, Path(out), open_folder)
     if folder.is_finished:
@@ -292,7 +293,8 @@ class _Finetuning:
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The linear models that are stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config):
+        if not can_stack(self.config):  # an attempt before this one may have had a stack
+            (self.folder.path / "predictions" / STACK_PREDICTIONS).unlink(missing_ok=True)
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
         stacked = train_stack(
