@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
+from pretune.scoring.baselines import TextRows, predict_linear, predict_majority, train_ngram_models
 from pretune.scoring.metrics import accuracy, macro_f1
 
 WORDS = ("alpha", "beta", "gamma", "delta")
@@ -40,6 +40,15 @@ def test_a_rare_class_is_predicted() -> None:
     train, validation, test = (draw_rows(n, [0.95, 0.05], seed) for seed, n in enumerate((800, 200, 400)))
     for baseline in predict_linear(train, validation, test.texts, 2, is_imbalanced=True):
         assert macro_f1(test.labels, baseline.outputs.argmax(axis=1), 2) > 0.65
+
+
+def test_many_classes_share_a_limited_number_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 500 classes and half a million words, a model of all of them would have a gigabyte of weights."""
+    monkeypatch.setattr("pretune.scoring.word_features._MOST_WEIGHTS", 40)
+    rows = draw_rows(200, [0.25] * 4, 4)
+    models = list(train_ngram_models(rows, rows, 4))
+    assert [model.weights.shape for _, model, _ in models] == [(10, 4), (10, 4)]
+    assert [len(model.ngrams) for _, model, _ in models] == [10, 10]
 
 
 def test_majority_gives_the_class_frequencies() -> None:

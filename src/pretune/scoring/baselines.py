@@ -15,7 +15,14 @@ from pretune.scoring.baseline import Baseline
 from pretune.scoring.linear_model import FloatArray, LinearModel, allocate, fit_column, fit_logistic_classes
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
 from pretune.scoring.ngram_model import NgramModel
-from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_named_words, weigh_words
+from pretune.scoring.word_features import (
+    Features,
+    count_named_words,
+    count_words,
+    most_words,
+    weigh_named_words,
+    weigh_words,
+)
 
 IntArray = npt.NDArray[np.int64]
 Choice = dict[str, float | str]
@@ -59,7 +66,7 @@ def predict_linear(
     weighting classes by their rarity is tried too. Probabilities are the softmax of the scores, with a temperature
     fitted on validation.
     """
-    counts = count_words(train.texts, validation.texts, test_texts)
+    counts = count_words(train.texts, validation.texts, test_texts, most=most_words(num_classes))
     class_weights = (None, "balanced") if is_imbalanced else (None,)
 
     def choose(name: str, kind: str, candidates: Iterator[Candidate], features: list[Features]) -> Baseline:
@@ -81,7 +88,7 @@ def train_ngram_models(
 
     Each comes as its kind, the model, and the settings that validation chose.
     """
-    names, counts = count_named_words(train.texts, validation.texts)
+    names, counts = count_named_words(train.texts, validation.texts, most=most_words(num_classes))
     class_weights = (None, "balanced") if is_imbalanced else (None,)
     measure = measure_of(num_classes, is_imbalanced=is_imbalanced)
     idf, weighted = weigh_named_words(counts)

@@ -14,7 +14,14 @@ from scipy.special import expit
 from pretune.scoring.linear_model import BoolArray, FloatArray, LinearModel, fit_logistic
 from pretune.scoring.multilabel import choose_thresholds, predict_labels
 from pretune.scoring.ngram_model import NgramModel
-from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_named_words, weigh_words
+from pretune.scoring.word_features import (
+    Features,
+    count_named_words,
+    count_words,
+    most_words,
+    weigh_named_words,
+    weigh_words,
+)
 
 _C = (4.0, 1.0, 16.0)  # less than for classes: most labels are rare
 
@@ -70,7 +77,8 @@ def predict_one_vs_rest(train: LabelSetRows, validation: LabelSetRows, test_text
     For each penalty the thresholds are chosen on the validation rows, as for every model (`choose_thresholds`).
     Raises ValueError if the training texts have no word.
     """
-    features = weigh_words(count_words(train.texts, validation.texts, test_texts))
+    most = most_words(train.labels.shape[1])
+    features = weigh_words(count_words(train.texts, validation.texts, test_texts, most=most))
     model, thresholds, chosen = _fit(features, train, validation)
     return LabelSetBaseline(
         name="TF-IDF + logistic regression per label",
@@ -83,7 +91,7 @@ def predict_one_vs_rest(train: LabelSetRows, validation: LabelSetRows, test_text
 
 def train_one_vs_rest(train: LabelSetRows, validation: LabelSetRows) -> tuple[NgramModel, dict[str, float | str]]:
     """The model of `predict_one_vs_rest`, whose scores are log-odds, as one that can be kept, and its settings."""
-    names, counts = count_named_words(train.texts, validation.texts)
+    names, counts = count_named_words(train.texts, validation.texts, most=most_words(train.labels.shape[1]))
     idf, features = weigh_named_words(counts)
     model, _, chosen = _fit(features, train, validation)
     return NgramModel(names, model.weights, model.bias, idf), chosen

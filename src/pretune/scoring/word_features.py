@@ -14,15 +14,17 @@ import numpy.typing as npt
 Features = Any  # a scipy.sparse matrix (N, V)
 
 TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
+_MOST_WEIGHTS = 50_000_000  # of a model in training, over all classes: 200 MB for each of a few tables
 _MANY_ROWS = 10_000  # with this many training texts, features that occur in a single text are left out
 
 
-def count_words(train_texts: Sequence[str], *others: Sequence[str]) -> list[Features]:
-    """Counts (N, V) in each list of texts of the words and pairs of words in the training texts, in lower case.
+def count_words(train_texts: Sequence[str], *others: Sequence[str], most: int | None = None) -> list[Features]:
+    """Counts (N, V) in each list of texts of the words and pairs of words in the training texts, in lower case; with
+    `most`, of the most frequent of them.
 
     Raises ValueError if the training texts have no word; a clean text that is not empty has one, if only a mark.
     """
-    return count_named_words(train_texts, *others)[1]
+    return count_named_words(train_texts, *others, most=most)[1]
 
 
 def count_named_words(
@@ -41,6 +43,11 @@ def count_named_words(
         train = vectorizer.set_params(min_df=1).fit_transform(train_texts)
     counts = [train, *map(vectorizer.transform, others)]
     return tuple(map(str, vectorizer.get_feature_names_out())), counts
+
+
+def most_words(num_classes: int) -> int:
+    """How many words and pairs of words to count, at most, for so many classes with a weight each."""
+    return _MOST_WEIGHTS // max(num_classes, 1)
 
 
 def weigh_words(counts: Sequence[Features]) -> list[Features]:
