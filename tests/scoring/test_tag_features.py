@@ -20,7 +20,7 @@ def test_shapes() -> None:
 
 def test_features_depend_on_the_word_and_two_neighbours_on_each_side() -> None:
     rows = [["a", "b", "c", "D", "e", "f"], ["x", "b", "c", "D", "e", "f"], ["a", "b"]]
-    features = TagFeatures(rows)
+    features = TagFeatures.of_rows(rows)
     encoded = features.encode(rows)
     assert encoded.min() > 0  # all of training is known
     assert encoded.max() == features.num_features - 1
@@ -31,13 +31,13 @@ def test_features_depend_on_the_word_and_two_neighbours_on_each_side() -> None:
 
 def test_rows_are_encoded_alone_as_among_others() -> None:
     rows = [["The", "EU"], [], ["rejects", "a", "German", "call"]]
-    features = TagFeatures(rows)
+    features = TagFeatures.of_rows(rows)
     together = features.encode(rows)
     assert np.array_equal(together, np.concatenate([features.encode([row]) for row in rows]))
 
 
 def test_what_did_not_occur_is_unknown() -> None:
-    features = TagFeatures([["one", "two"]])
+    features = TagFeatures.of_rows([["one", "two"]])
     found = features.encode([["Neverseen", "two"]])
     assert (found[0] == 0).sum() > (found[1] == 0).sum() > 0
     assert features.encode([]).shape[0] == 0
@@ -45,7 +45,7 @@ def test_what_did_not_occur_is_unknown() -> None:
 
 def test_a_limit_drops_the_rarest_first() -> None:
     rows = [["often", "said"]] * 3 + [["once", "heard"]]
-    features = TagFeatures(rows)
+    features = TagFeatures.of_rows(rows)
     before = features.num_features
     assert features.limit(before) == 1
     assert features.limit(before - 1) == 2

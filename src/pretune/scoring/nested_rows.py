@@ -6,27 +6,23 @@ heart, so they must not decide how much weight it gets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from sys import intern
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-_LONGEST = 60  # words; longer rows are not searched for parts, and count as one word
-_SHORTEST_PART = 3  # words of a training row that counts if a row contains it; every row has some word of another
-
-Words = tuple[str, ...]
+from pretune.text.labels.nested_texts import SHORTEST_PART, Words, windows, words_of
 
 
 def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     """(N,): whether each of the N texts is new to the training texts."""
-    rows = [_words_of(text) for text in texts]
-    training = {_words_of(text) for text in train_texts}
+    rows = [words_of(text) for text in texts]
+    training = {words_of(text) for text in train_texts}
     inside = _found_in(set(rows), training)
-    parts = {row for row in training if len(row) >= _SHORTEST_PART}
+    parts = {row for row in training if len(row) >= SHORTEST_PART}
     lengths = {len(part) for part in parts}
     return np.array(
-        [row not in inside and not any(part in parts for part in _windows(row, lengths)) for row in rows],
+        [row not in inside and not any(part in parts for part in windows(row, lengths)) for row in rows],
         dtype=np.bool_,
     )
 
@@ -37,25 +33,19 @@ def group_rows(rows: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
     Rows are in one group if they have a text in common, or if a text of one contains that of another, word for word.
     Such rows are not independent: a model is often right on all of them, or on none.
     """
-    texts = [[_words_of(text) for text in row] for row in rows]
+    texts = [[words_of(text) for text in row] for row in rows]
     groups = np.arange(len(rows))
     rows_of: dict[Words, int] = {}
     for row, own in enumerate(texts):
         for text in own:
             _unite(groups, rows_of.setdefault(text, row), row)
-    lengths = {len(text) for text in rows_of if len(text) >= _SHORTEST_PART}
+    lengths = {len(text) for text in rows_of if len(text) >= SHORTEST_PART}
     for row, own in enumerate(texts):
         for text in own:
-            for part in _windows(text, lengths):
-                if part in rows_of and len(part) >= _SHORTEST_PART:
+            for part in windows(text, lengths):
+                if part in rows_of and len(part) >= SHORTEST_PART:
                     _unite(groups, rows_of[part], row)
     return np.array([_root(groups, row) for row in range(len(rows))], dtype=np.int64)
-
-
-def _words_of(text: str) -> Words:
-    """The words of a row in lower case; equal ones share their memory, since there may be millions."""
-    words = text.lower().split()
-    return tuple(map(intern, words)) if len(words) <= _LONGEST else (" ".join(words),)
 
 
 def _root(groups: npt.NDArray[np.int64], row: int) -> int:
@@ -73,11 +63,4 @@ def _unite(groups: npt.NDArray[np.int64], a: int, b: int) -> None:
 def _found_in(wanted: set[Words], rows: set[Words]) -> set[Words]:
     """The wanted sequences of words that occur in some row."""
     lengths = {len(each) for each in wanted}
-    return {window for row in rows for window in _windows(row, lengths) if window in wanted}
-
-
-def _windows(row: Words, lengths: set[int]) -> Iterator[Words]:
-    """All parts of a row with one of these lengths."""
-    for length in lengths:
-        for start in range(len(row) - length + 1):
-            yield row[start : start + length]
+    return {window for row in rows for window in windows(row, lengths) if window in wanted}

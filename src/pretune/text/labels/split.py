@@ -19,6 +19,7 @@ from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
+from pretune.text.labels.nested_texts import split_with_wholes
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
@@ -40,6 +41,7 @@ class LabelledSplit:
     path: str  # of the file with the training rows
     columns: dict[str, str]  # text_column and label_column of that file
     num_moved: int = 0  # rows moved between splits so that small classes can be learned and validated
+    num_nested: int = 0  # rows moved to the split of a row that contains them
     files: list[TaskRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
     lint: Lint = field(default_factory=Lint)
 
@@ -113,7 +115,7 @@ def split_labels(
     usable = checks.keep_usable(train_file, lint)
     rules.check(str(labels), usable, lint)
     checks.check_repeats(str(labels), usable, lint)
-    splits, num_moved = _split(
+    splits, num_moved, num_nested = _split(
         usable, rules.strata(usable), validation_fraction, test_fraction if test_file is None else 0.0
     )
     test: list[LabeledRow] | None = None
@@ -143,6 +145,7 @@ def split_labels(
         path=train_file.path,
         columns={name: train_file.detected[name] for name in COLUMN_NAMES if name in train_file.detected},
         num_moved=num_moved,
+        num_nested=num_nested,
         files=files,
         lint=lint,
     )
@@ -152,13 +155,22 @@ def split_labels(
 
 def _split(
     rows: Sequence[LabeledRow], strata: Sequence[str], validation_fraction: float, test_fraction: float
-) -> tuple[list[Split], int]:
-    """The split of every row, and the number of rows moved between splits for the sake of small strata."""
+) -> tuple[list[Split], int, int]:
+    """The split of every row, the number of rows moved between splits for the sake of small strata, and the number of
+    those moved to the split of a row that contains them."""
     check_fractions(validation_fraction, test_fraction)
     texts = [row.key for row in rows]
     splits = assign_splits(texts, strata, validation_fraction, test_fraction)
     plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
-    return splits, sum(now != before for now, before in zip(splits, plain, strict=True))
+    whole = split_with_wholes(texts, splits)
+    strata_left = {stratum for stratum, split in zip(strata, whole, strict=True) if split == "train"}
+    if any(row.text_pair is not None for row in rows) or strata_left != set(strata):
+        whole = splits
+    return whole, _count_changes(plain, splits), _count_changes(splits, whole)
+
+
+def _count_changes(before: Sequence[Split], now: Sequence[Split]) -> int:
+    return sum(a != b for a, b in zip(before, now, strict=True))
 
 
 def _compare_slices(split: LabelledSplit) -> None:
@@ -234,6 +246,12 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
     if found.num_moved:
         rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
         sentences.append(f"Moved {rows} between splits so that every class has training and validation rows.")
+    if found.num_nested:
+        sentences.append(
+            f"Many rows are part of others, word for word. A part is held out with the row that contains it, which "
+            f"changed the split of {found.num_nested:,} rows: otherwise the model would know most of what it is "
+            "validated on."
+        )
     for sentence in filter(None, sentences):
         log.write("notice", sentence=sentence)
     for concern in found.lint.concerns:
