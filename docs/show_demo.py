@@ -15,6 +15,7 @@ from rich.terminal_theme import TerminalTheme
 
 from pretune.reporting.report import run_lines
 from pretune.run_trace.build import build_run_trace
+from pretune.runtime.manifest import read_manifest
 from pretune.terminal import Page, to_text
 
 WIDTH = 100
@@ -41,7 +42,7 @@ THEME = TerminalTheme(
 
 PAGE = """# The output of the demo
 
-`make demo` on two cores of an AMD EPYC without bf16 took {time}, without the installation. The text is synthetic:
+`make demo` on two cores of an AMD EPYC {chip} bf16 took {time}, without the installation. The text is synthetic:
 see [the built-in corpus](builtin-world.md). `pretune show runs/demo` prints this report again from the run's logs:
 
 ```text
@@ -62,7 +63,9 @@ def main(run: Path, time: str) -> None:
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
     svg = svg.replace("<text ", '<text xml:space="preserve" ')  # or the first blanks of a line are lost
     (DOCS / "demo.svg").write_text(svg, encoding="utf-8")
-    page = PAGE.format(time=time, report=to_text(lines, Page(width=WIDTH)).rstrip())
+    is_bf16 = read_manifest(run / "pretrain").summary["compute"]["precision"] == "bf16"
+    report = to_text(lines, Page(width=WIDTH)).rstrip()
+    page = PAGE.format(time=time, chip="with" if is_bf16 else "without", report=report)
     (DOCS / "guide" / "demo.md").write_text(page, encoding="utf-8")
 
 
