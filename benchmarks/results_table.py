@@ -89,7 +89,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--scale", type=float, default=1.0, help="of the tokens of pre-training and of general text")
-    parser.add_argument("--minutes", type=float, help="pre-train each base for so long, in place of a number of tokens")
+    parser.add_argument("--minutes", type=float, help="pre-train each base for so many minutes, not tokens")
     parser.add_argument("--size", default="micro", help="of the models, or auto (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
     parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
@@ -174,7 +174,8 @@ def make_base(name: str, plan: Plan, seed: int = 0) -> Path:
     """The folder of a pre-trained model: a given one, or that of `pretune run` on the texts of the base."""
     if name in plan.given_bases:
         return plan.given_bases[name]
-    base, folder = base_named(name), plan.work / "bases" / _with_seed(name, seed)
+    base = base_named(name)
+    folder = plan.work / "bases" / _with_seed(name + "".join(base.options).replace("--", "-"), seed)
     if not _is_finished(folder / "pretrain"):
         corpus = make_corpus(base, plan.data, plan.work / "texts" / name, plan.scale)
         protected = make_protected(base, plan.data, plan.work / "protected" / name)

@@ -73,8 +73,8 @@ class PreprocessConfig:
     )
     lowercase: bool | None = _setting(
         None,
-        "make the tokenizer convert text to lower case (default: only if the labelled texts have no capital letters "
-        "and the corpus has some)",
+        "make the tokenizer convert text to lower case (default: only if the labelled texts have next to no capital "
+        "letters and the corpus has some)",
     )
     quality_profile: Literal["auto", "short", "long"] = _setting(
         "auto", "quality rules: short for samples, long for pages; auto: by the length of each document"

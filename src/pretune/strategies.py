@@ -136,24 +136,26 @@ class _Strategies:
         self._refuse_few_updates(model.max_seq_len)
 
     def _refuse_few_updates(self, max_seq_len: int) -> None:
-        """Raise InputDataError if a budget in tokens is too small for the conversations of the fourth strategy.
-
-        An update reads at least one row, which is as long as the longest conversation.
-        """
-        from pretune.stages.chat_tuning.conversations import PreparedChat
+        """Raise InputDataError if a budget in tokens is too small for the conversations of the fourth strategy, by the
+        tokens that an update of the tuning will read."""
+        from pretune.compute.device import device_at_hand
+        from pretune.stages.chat_tuning.choices import MICRO_BATCH_TOKENS
+        from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
         from pretune.training.budget import MIN_STEPS
 
-        if self.config.tokens is None:
+        batch_size, left = self._batch_size(), 1 - self.config.domain_fraction
+        if self.config.tokens is None or batch_size is None:
             return
-        left = 1 - self.config.domain_fraction
-        step_tokens = PreparedChat(self.prepared, max_seq_len).step_tokens(self._batch_size() or 1)
-        updates = int(self.config.tokens * left / step_tokens)
+        rows = MICRO_BATCH_TOKENS[device_at_hand()]
+        shape = ChatShape(batch_size=batch_size, micro_batch_tokens=rows, evaluation_tokens=1)
+        corpus = ChatCorpus(PreparedChat(self.prepared, max_seq_len), shape, self.config.seed)
+        updates = round(self.config.tokens * left / corpus.tokens_per_step)
         if updates < MIN_STEPS:
-            enough = math.ceil(MIN_STEPS * step_tokens / left)
+            enough = math.ceil(MIN_STEPS * corpus.tokens_per_step / left)
             raise InputDataError(
-                f"After pre-training further, {self.config.tokens:,} tokens leave {updates} updates of {step_tokens:,} "
-                f"tokens for the conversations, but training needs {MIN_STEPS}; give --tokens {enough} or more, or "
-                "prepare shorter conversations (--max-seq-len)."
+                f"After pre-training further, {self.config.tokens:,} tokens leave {updates} updates of "
+                f"{corpus.tokens_per_step:,.0f} tokens for the conversations, but training needs {MIN_STEPS}; give "
+                f"--tokens {enough} or more, or prepare shorter conversations (--max-seq-len)."
             )
 
     # -- the four ways -------------------------------------------------------------------------------------------

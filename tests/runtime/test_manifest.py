@@ -73,6 +73,7 @@ def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_differences_name_new_and_lost_settings() -> None:
+    assert describe_differences({"a": False}, {"a": None}) == []  # of an older version
     found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
     assert found == ["b (was 2, now None)", "c (was None, now 3)"]
 

@@ -107,6 +107,16 @@ def test_scores_of_rows_are_those_of_their_words(tagger: Tagger) -> None:
     assert tagger.score([]).shape == (0, 5)
 
 
+def test_rows_are_encoded_some_at_a_time(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*draw_rows(20, 3).words, [], draw_rows(1, 4).words[0]]
+    whole, sizes = tagger.score(rows), list[int]()
+    encode = tagger.features.encode
+    monkeypatch.setattr("pretune.scoring.tagger._WORDS_AT_ONCE", 12)
+    monkeypatch.setattr(tagger.features, "encode", lambda some: sizes.append(sum(map(len, some))) or encode(some))
+    assert np.array_equal(tagger.score(rows), whole)
+    assert max(sizes) <= 12 and sum(sizes) == len(whole)
+
+
 def test_what_features_add_sums_to_the_score(tagger: Tagger) -> None:
     word = WordAt(["they", "met", "in", "Zabcde", "at", "noon"], 3)
     names, added = tagger.explain(word)

@@ -110,9 +110,17 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
 
 
 def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The settings that differ between two configs, each as `name (was X, now Y)`."""
+    """The settings that differ between two configs, each as `name (was X, now Y)`.
+
+    False and None do not differ: a setting that was off before it could be decided by default keeps what it did.
+    """
+
+    def plain(value: Any) -> Any:
+        return None if value is False else value
+
     names = sorted({*before, *now})
-    return [f"{n} (was {before.get(n)!r}, now {now.get(n)!r})" for n in names if before.get(n) != now.get(n)]
+    differing = [name for name in names if plain(before.get(name)) != plain(now.get(name))]
+    return [f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in differing]
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,12 @@ TITLES = {
     "pair_ridge": "words and overlap",
     "tagger": "linear tagger",
 }
+_WITH_ARTICLE = ("encoder", "tagger")  # in a sentence: "the network", but "NB-SVM"
+
+
+def title_in_sentence(kind: str) -> str:
+    """The name of a part in a sentence: "the linear tagger"."""
+    return f"the {TITLES[kind]}" if kind in _WITH_ARTICLE else TITLES[kind]
 
 
 class LinearScorer(Protocol):

@@ -20,7 +20,7 @@ from pretune.runtime.atomic import write_json
 from pretune.scoring.metrics import macro_f1
 from pretune.scoring.ngram_model import NgramModel
 from pretune.scoring.pair_model import PairModel
-from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors
+from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors, title_in_sentence
 from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error, weigh_rare_classes
 from pretune.scoring.tagger import Tagger
 
@@ -108,7 +108,7 @@ class StackedModel:
     def describe(self) -> str:
         """Sentences on the figures on validation, and on what follows from them."""
         v = self.validation
-        named = join_names([TITLES[kind] for kind in v["tried"]])
+        named = join_names([title_in_sentence(kind) for kind in v["tried"]])
         counted = f"{v['rows']:,} validation {'words' if 'entity_f1_stack' in v else 'rows'}"
         compared = (
             f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g}{' nats' if self.stack.link != 'identity' else ''} "
@@ -122,13 +122,15 @@ class StackedModel:
         if not self.is_better:
             sentence = f"With {named}, the loss over {counted} goes {compared}, cross-fitted"
             return f"{sentence}: not better, so predictions use the fine-tuned model alone."
-        used = join_names(self.titles[1:])
+        used = join_names([title_in_sentence(partner.kind) for partner in self.partners])
         sentence = f"With {used}, the loss over {counted} goes {compared}, cross-fitted"
         both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
         found = [f"{sentence}: predictions combine {both}; --no-stack leaves {used} out."]
-        idle = [TITLES[kind] for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
+        idle = [kind for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
         if idle:
-            found.append(f"{join_names(idle)} would add nothing, so it is not part of the combination.")
+            left_out = join_names([title_in_sentence(kind) for kind in idle])
+            left_out = left_out[:1].upper() + left_out[1:]
+            found.append(f"{left_out} would add nothing, so it is not part of the combination.")
         if not self.is_encoder_needed:
             found.append(
                 f"Without the network, {used} alone would have a loss of {v['loss_without_encoder']:.3g}: validation "

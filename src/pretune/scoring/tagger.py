@@ -18,6 +18,7 @@ from pretune.scoring.tag_entities import OUTSIDE, IntArray
 from pretune.scoring.tag_features import IdArray, TagFeatures
 
 FloatArray = npt.NDArray[np.float64]
+_WORDS_AT_ONCE = 20_000  # have their features looked up at once
 _CHUNK_WORDS = 2_000  # how many words have their features' weights gathered at once
 NEIGHBOURS = "tags of its neighbours"  # in an explanation, what pairs of tags add
 
@@ -83,8 +84,8 @@ class TagWeights:
 class Tagger:
     """A trained tagger: the features that it knows, and their weights.
 
-    As a model that can be stacked (`partners.LinearScorer`) it has a score for each word and tag: how much the best
-    tags of the whole row lose if the word has this tag.
+    As a model that can be stacked (`partners.LinearScorer`) it has a score for each word and tag: how much lower the
+    best tags of the whole row score if the word has this tag.
     """
 
     features: TagFeatures
@@ -153,10 +154,18 @@ class Tagger:
         return cls(features, weights)
 
     def _features_of(self, rows: Sequence[Sequence[str]]) -> Iterator[IdArray]:
-        encoded, start = self.features.encode(rows), 0
-        for row in rows:
-            yield encoded[start : start + len(row)]
-            start += len(row)
+        """The features (T, S) of each row; some rows are encoded at a time, since a word takes 600 bytes meanwhile."""
+        first = 0
+        while first < len(rows):
+            last, num_words = first + 1, len(rows[first])
+            while last < len(rows) and num_words + len(rows[last]) <= _WORDS_AT_ONCE:
+                num_words += len(rows[last])
+                last += 1
+            encoded, start = self.features.encode(rows[first:last]), 0
+            for row in rows[first:last]:
+                yield encoded[start : start + len(row)]
+                start += len(row)
+            first = last
 
 
 def allowed_pairs(num_types: int) -> tuple[FloatArray, FloatArray]:

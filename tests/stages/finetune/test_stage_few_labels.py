@@ -133,7 +133,7 @@ def test_rates_that_are_given_are_searched_and_the_notice_says_so(
     run(run_folder / "pretrain", prepared_folder, out, updates=1, seeds=1, learning_rates=(1e-4, 1e-3))
     assert [event["is_search"] for event in of_kind(out, "trial_started")] == [True, True, False]
     [sentence] = [e["sentence"] for e in of_kind(out, "notice") if e["sentence"].startswith("There are")]
-    assert "neither the epoch nor the seed is chosen on them. The best of the 2 given learning rates is" in sentence
+    assert "neither the epoch nor the seed is chosen on them. The learning rate is: the best of the 2" in sentence
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ export function StackStop({ prediction, stack }: { prediction: PredictionTrace; 
 
 const WHAT: Record<string, string> = {
   classification: "The bars are what each adds to the lead of the label over the next class, as a fraction of all that is added or taken away.",
-  tokens: "The bars are what each adds to the lead of the word’s label over the next one. The tagger’s score of a label is what the best labels of the whole text lose if the word has it.",
+  tokens: "The bars are what each adds to the lead of the word’s label over the next one. The tagger’s score of a label is how much lower the best labelling of the whole text scores if the word has that label. The entities that are returned come from the likeliest sequence of labels over all words.",
   multilabel: "The bars are what each adds to the log-odds of the label that is furthest above its threshold.",
   regression: "The bars are what each adds to the number for an average text, the bias.",
 };

@@ -20,7 +20,7 @@ _FULL_RATES, _LORA_RATES = (3e-3, 2e-4), (5e-3, 1e-3)
 _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
 _SLOW_SCRATCH_RATE = 1e-3  # AdamW's, for a large model without a GPU
 _WEIGHT_DECAY = 0.01
-_MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
+MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
 _MOST_EVALUATION_TOKENS = 64_000
 
@@ -121,7 +121,7 @@ def fit_memory(
     Raises OutOfResourcesError if a single row does not fit.
     """
     available = available_bytes(device)
-    tokens = max(row_tokens, min(step_tokens, _MICRO_BATCH_TOKENS[device]))
+    tokens = max(row_tokens, min(step_tokens, MICRO_BATCH_TOKENS[device]))
     while available is not None:
         needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised)
         if needed <= _FITTING * available:

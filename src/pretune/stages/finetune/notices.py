@@ -50,8 +50,8 @@ def describe_few_rows(num_rows: int, *, num_rates: int, has_thresholds: bool, ma
     few = f"There are {num_rows:,} validation rows, fewer than {LEAST_PICKING_ROWS}, so"
     if num_rates:
         sentence = (
-            f"{few} neither the epoch nor the seed is chosen on them. The best of the {num_rates} given learning rates "
-            "is, which may be luck; with a single rate, nothing is searched."
+            f"{few} neither the epoch nor the seed is chosen on them. The learning rate is: the best of the "
+            f"{num_rates} given is used, which may be luck. Give a single rate to avoid this."
         )
     else:
         sentence = f"{few} training chooses nothing on them: not the learning rate, not the epoch, and not the seed."

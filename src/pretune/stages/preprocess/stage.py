@@ -111,8 +111,8 @@ def refuse_tokenizer_settings(config: PreprocessConfig) -> None:
     """Raise UsageError for settings of a tokenizer that is not trained here."""
     default = PreprocessConfig()
     given = [name for name in ("tokenizer", "vocab_size", "lowercase") if vars(config)[name] != vars(default)[name]]
-    if given:
-        flag = f"--{given[0].replace('_', '-')}" if vars(config)[given[0]] is not False else "--no-lowercase"
+    if given and (given != ["lowercase"] or config.lowercase):
+        flag = f"--{given[0].replace('_', '-')}"
         raise UsageError(f"{flag} is given, but the tokenizer is that of the base; leave {flag} or the base out.")
 
 

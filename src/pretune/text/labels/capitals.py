@@ -26,6 +26,7 @@ def describe_lower_case(counts: Mapping[str, int]) -> str | None:
     if fraction < _LEAST_WORDS:
         return None
     return (
-        f"The labelled texts have no capital letters, and {fraction:.0%} of the words of the corpus have some, so the "
-        "tokenizer converts text to lower case, and a word has the same tokens in both; --no-lowercase keeps capitals."
+        f"The labelled texts have next to no capital letters, and {fraction:.0%} of the words of the corpus have some, "
+        "so the tokenizer converts text to lower case, and a word has the same tokens in both; --no-lowercase keeps "
+        "capitals."
     )

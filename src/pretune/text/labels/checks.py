@@ -271,8 +271,8 @@ def check_labels_left(path: str, before: Iterable[str], after: Collection[str], 
         others = f", and the same is true of {join_names([shorten(one, 40) for one in lost[1:]])}" if lost[1:] else ""
         raise InputDataError(
             f"{path}: every text with the label {shorten(lost[0], 60)!r} is also in {test_path}, so no row is left to "
-            f"learn it from{others}; expected texts of every label that the test file does not have: add some, or "
-            f"remove the shared texts from {test_path}."
+            f"learn it from{others}; every label needs texts that are not in the test file: add some, or remove the "
+            f"shared texts from {test_path}."
         )
 
 

@@ -6,15 +6,17 @@ parts among the training rows says little.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from sys import intern
 
-from pretune.text.splits import Split
+from pretune.text.splits import MIN_VALIDATION_TEXTS, Split
 
 LONGEST = 60  # words; longer texts are not searched for parts, and count as one word
 SHORTEST_PART = 3  # words of a part that counts in a text that contains it: every text has some word of another
 _SAMPLE = 2000  # texts that are searched for parts, to see whether it is the way of the whole file
 _MANY = 0.2  # of them
+_LEAST_LEFT = 0.5  # of the training rows of every class
 _RANK: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 
 Words = tuple[str, ...]
@@ -33,33 +35,54 @@ def windows(text: Words, lengths: set[int]) -> Iterator[Words]:
             yield text[start : start + length]
 
 
-def split_with_wholes(texts: Sequence[str], splits: Sequence[Split]) -> list[Split]:
-    """The same splits, but that a text goes where a text goes that contains it, if many texts contain others.
+def split_with_wholes(texts: Sequence[str], splits: Sequence[Split], strata: Sequence[str]) -> list[Split]:
+    """The same splits, but that a text of three words or more goes where a text goes that contains it, if many texts
+    contain others.
 
     A text that no other contains keeps its split. Its parts are held out with it, for the test rather than for
-    validation: so no training row lies in a held-out whole. Texts of a file in which fewer than one in five contains
-    another, and empty ones, keep theirs, and so do all if nothing would be left to train on or to validate with.
+    validation: so no training row of three words lies in a held-out whole. Nothing changes if fewer than one text in
+    five contains another, or if a class (`strata`) would lose half of its training rows, or validation rows that it
+    needs: then short texts are classes of their own rather than parts.
     """
     words = [words_of(text) for text in texts]
-    known = set(words) - {()}
-    lengths = {len(each) for each in known}
-    if not _are_nested(words, known, lengths):
-        return list(splits)
-    split_of = dict(zip(words, splits, strict=True))
-    parts = {part for whole in known for part in windows(whole, lengths - {len(whole)}) if part in known}
-    held_out = sorted((each for each in known - parts if split_of[each] != "train"), key=lambda w: _RANK[split_of[w]])
-    found: dict[Words, Split] = {part: "train" for part in parts}
-    for whole in held_out:  # those of the test last
-        found |= {part: split_of[whole] for part in windows(whole, lengths) if part in parts}
-    moved = [found.get(own, split) for own, split in zip(words, splits, strict=True)]
-    return moved if {"train", "validation"} <= set(moved) else list(splits)
-
-
-def _are_nested(words: Sequence[Words], known: set[Words], lengths: set[int]) -> bool:
+    known = _Parts(words)
     sample = words[:: max(1, len(words) // _SAMPLE)]
-    long_enough = {length for length in lengths if length >= SHORTEST_PART}
-    count = sum(
-        any(part in known for part in windows(each, {length for length in long_enough if length < len(each)}))
-        for each in sample
+    if sum(any(known.inside(each)) for each in sample) < _MANY * len(sample) or not words:
+        return list(splits)
+    parts = {part for whole in known.texts for part in known.inside(whole)}
+    split_of = dict(zip(words, splits, strict=True))
+    moved: dict[Words, Split] = dict.fromkeys(parts, "train")
+    held_out = [whole for whole in known.texts - parts if split_of[whole] != "train"]
+    for whole in sorted(held_out, key=lambda each: _RANK[split_of[each]]):  # those of the test last
+        moved |= dict.fromkeys(known.inside(whole), split_of[whole])
+    found = [moved.get(own, split) for own, split in zip(words, splits, strict=True)]
+    return found if _keeps_classes(strata, splits, found) else list(splits)
+
+
+class _Parts:
+    """Texts (three words or more) that may be inside others; found by their first words, so the time does not grow
+    with the square of a text's length."""
+
+    def __init__(self, words: Sequence[Words]) -> None:
+        self.texts = {each for each in words if len(each) >= SHORTEST_PART}
+        self._lengths: dict[Words, set[int]] = {}
+        for each in self.texts:
+            self._lengths.setdefault(each[:SHORTEST_PART], set()).add(len(each))
+
+    def inside(self, whole: Words) -> Iterator[Words]:
+        """The texts that are part of a whole, which is longer."""
+        for start in range(len(whole) - SHORTEST_PART + 1):
+            for length in self._lengths.get(whole[start : start + SHORTEST_PART], ()):
+                part = whole[start : start + length]
+                if length < len(whole) and part in self.texts:
+                    yield part
+
+
+def _keeps_classes(strata: Sequence[str], before: Sequence[Split], after: Sequence[Split]) -> bool:
+    """Whether every class keeps half of its training rows, and the validation rows that `assign_splits` asks for."""
+    had, has = (Counter(zip(strata, splits, strict=True)) for splits in (before, after))
+    return all(
+        has[name, "train"] >= _LEAST_LEFT * had[name, "train"]
+        and has[name, "validation"] >= min(had[name, "validation"], MIN_VALIDATION_TEXTS)
+        for name in set(strata)
     )
-    return count >= _MANY * len(sample) > 0

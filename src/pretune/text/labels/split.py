@@ -162,10 +162,8 @@ def _split(
     texts = [row.key for row in rows]
     splits = assign_splits(texts, strata, validation_fraction, test_fraction)
     plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
-    whole = split_with_wholes(texts, splits)
-    strata_left = {stratum for stratum, split in zip(strata, whole, strict=True) if split == "train"}
-    if any(row.text_pair is not None for row in rows) or strata_left != set(strata):
-        whole = splits
+    has_pairs = any(row.text_pair is not None for row in rows)
+    whole = splits if has_pairs else split_with_wholes(texts, splits, strata)
     return whole, _count_changes(plain, splits), _count_changes(splits, whole)
 
 
@@ -249,7 +247,7 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
     if found.num_nested:
         sentences.append(
             f"Many rows are part of others, word for word. A part is held out with the row that contains it, which "
-            f"changed the split of {found.num_nested:,} rows: otherwise the model would know most of what it is "
+            f"changed the split of {found.num_nested:,} rows. Otherwise the model would know most of what it is "
             "validated on."
         )
     for sentence in filter(None, sentences):
