@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges
 
@@ -66,7 +67,7 @@ class Stretches:
     @classmethod
     def load(cls, folder: Path, number: int) -> Stretches:
         """Read what `save` wrote."""
-        hashes, counts = (np.load(folder / f"{name}-{number:03d}.npy") for name in ("hashes", "counts"))
+        hashes, counts = (load_array(folder / f"{name}-{number:03d}.npy") for name in ("hashes", "counts"))
         return cls(hashes, counts, FlatText.load(folder / f"stretches-{number:03d}.flat"))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.word_hashes import HashedWords, Int64s, UInt64s, fold_words, hash_words
 
 LONG, SHORT = 13, 8  # words in a row
@@ -164,7 +165,10 @@ def load_protected(folder: Path) -> ProtectedWords:
     """Read what `save_protected` wrote, mapped into memory: workers on one machine share it."""
     return ProtectedWords(
         *(
-            tuple(np.load(folder / f"{item.name}-{i}.npy", mmap_mode="r") for i in (0, 1))
+            (
+                load_array(folder / f"{item.name}-0.npy", mmap_mode="r"),
+                load_array(folder / f"{item.name}-1.npy", mmap_mode="r"),
+            )
             for item in fields(ProtectedWords)
         )
     )

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.arrays.word_hashes import HashedWords
 from pretune.text.clean.personal_data import replace_personal_data
@@ -119,9 +120,9 @@ def save_hashes(folder: Path, digests: list[bytes]) -> None:
 
 def load_hashes(folder: Path) -> HashArray:
     """(texts, 2): the hashes of a cleaned shard in the order of its texts."""
-    rows = np.load(folder / ROWS_NAME)
+    rows = load_array(folder / ROWS_NAME)
     hashes = np.empty((len(rows), 2), dtype=np.uint64)
-    hashes[rows] = np.load(folder / HASHES_NAME)
+    hashes[rows] = load_array(folder / HASHES_NAME)
     return hashes
 
 
@@ -134,4 +135,4 @@ def units_of(hashes: HashArray) -> npt.NDArray[np.float64]:
 def load_sources(folder: Path) -> tuple[list[str], IndexArray]:
     """The names of the sources of a cleaned shard, and for each text the index of its source."""
     names: list[str] = json.loads((folder / SOURCE_NAMES_NAME).read_text(encoding="utf-8"))
-    return names, np.load(folder / SOURCES_NAME)
+    return names, load_array(folder / SOURCES_NAME)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pretune.text.arrays.array_file import load_array
 from pretune.text.dedup.contamination import find_contaminated
 from pretune.text.steps.clean_shard import HITS_NAME
 from pretune.text.steps.exact_duplicates import load_duplicates
@@ -26,7 +27,7 @@ def find_in_shards(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     folders = [Path(folder) for folder in task["duplicates"]]
     hits = []
     for number, shard in enumerate(task["shards"]):
-        of_shard = np.load(Path(shard) / HITS_NAME)
+        of_shard = load_array(Path(shard) / HITS_NAME)
         for folder in folders:
             of_shard = of_shard[~np.isin(of_shard[:, 0], load_duplicates([folder], number)["row"])]
         hits.append(of_shard)
@@ -40,6 +41,6 @@ def find_in_shards(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def load_contaminated(folder: Path, shard: int) -> np.ndarray[Any, Any]:
     """The contaminated documents of one shard."""
-    found = np.load(folder / CONTAMINATED_NAME, mmap_mode="r")
+    found = load_array(folder / CONTAMINATED_NAME, mmap_mode="r")
     start, end = np.searchsorted(found["shard"], [shard, shard + 1])
     return np.array(found[start:end])

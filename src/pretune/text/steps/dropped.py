@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.dedup.contamination import shared_words
 from pretune.text.document_store import DocumentWriter, iter_corpus_file
@@ -82,7 +83,7 @@ def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
     wanted: dict[str, list[Found]] = {}
     places = {name: number for number, name in enumerate(REASONS, 1)}
     for shard, selected in enumerate(task["selected"]):
-        reasons = np.load(Path(selected) / REASONS_NAME)
+        reasons = load_array(Path(selected) / REASONS_NAME)
         for rule, lists in (
             ("exact_duplicate", task["exact_duplicates"]),
             ("near_duplicate", task["near_duplicates"]),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.runtime.map_reduce import amount_of_range
+from pretune.text.arrays.array_file import load_array
 from pretune.text.steps.clean_shard import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"
@@ -50,11 +51,11 @@ def _load_range(
     low, high = ((1 << 64) * number // count, (1 << 64) * (number + 1) // count)
     hashes, shards, rows = [], [], []
     for shard, folder in enumerate(folders):
-        of_shard = np.load(folder / HASHES_NAME, mmap_mode="r")
+        of_shard = load_array(folder / HASHES_NAME, mmap_mode="r")
         start = int(np.searchsorted(of_shard[:, 0], np.uint64(low)))
         end = len(of_shard) if high >> 64 else int(np.searchsorted(of_shard[:, 0], np.uint64(high)))
         hashes.append(np.array(of_shard[start:end]))
-        rows.append(np.array(np.load(folder / ROWS_NAME, mmap_mode="r")[start:end]))
+        rows.append(np.array(load_array(folder / ROWS_NAME, mmap_mode="r")[start:end]))
         shards.append(np.full(end - start, shard, dtype=np.int32))
     return np.concatenate(hashes), np.concatenate(shards), np.concatenate(rows)
 
@@ -68,7 +69,7 @@ def load_duplicates(folders: Iterable[Path], shard: int) -> DuplicateArray:
     """The duplicates of one shard in the lists of all ranges, sorted by row."""
     lists = []
     for folder in folders:
-        found = np.load(folder / DUPLICATES_NAME, mmap_mode="r")
+        found = load_array(folder / DUPLICATES_NAME, mmap_mode="r")
         start, end = np.searchsorted(found["shard"], [shard, shard + 1])
         lists.append(np.array(found[start:end]))
     of_shard = np.concatenate(lists) if lists else np.empty(0, dtype=DUPLICATE)

@@ -22,6 +22,7 @@ import numpy as np
 
 from pretune.runtime.map_reduce import part_folder, run_step
 from pretune.runtime.workers import Engine
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.word_hashes import Int64s
 from pretune.text.dedup.candidate_pairs import (
     PAIR,
@@ -133,9 +134,9 @@ def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def find_pairs_of_range(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Map, over ranges of the keys of all bands: write the pairs of `task["range"]`, one of `key_ranges`."""
-    looked_for = None if task["looked_for"] is None else np.load(task["looked_for"])
+    looked_for = None if task["looked_for"] is None else load_array(task["looked_for"])
     band, bits, number = task["range"]
-    marks = np.load(task["marks"], mmap_mode="r")
+    marks = load_array(task["marks"], mmap_mode="r")
     pairs = find_pairs(_signed(task), marks, (band, bits, number), task["threshold"], looked_for)
     np.save(out / PAIRS_NAME, pairs)
     return {"pairs": len(pairs)}
@@ -148,12 +149,12 @@ def decide_among_pairs(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     documents to search for again.
     """
     firsts = np.cumsum([0, *task["texts"]])
-    at_first = np.load(task["marks_at_first"], mmap_mode="r")
+    at_first = load_array(task["marks_at_first"], mmap_mode="r")
     found = [partial(_between_in_file, Path(folder) / PAIRS_NAME) for folder in task["pairs"]]
     listed = [np.empty(0, dtype=NEAR_DUPLICATE)]
     with _new_marks(out, len(at_first)) as marks:
         marks[:] = at_first
-        decision = Decision(marks, np.load(task["marks"], mmap_mode="r"))
+        decision = Decision(marks, load_array(task["marks"], mmap_mode="r"))
         listed += [_places_of(pairs, firsts) for pairs in decision.decide(found, task["latest"])]
     np.save(out / DUPLICATES_NAME, np.concatenate(listed))
     np.save(out / LOOKED_FOR_NAME, decision.looked_for)
@@ -165,7 +166,7 @@ def _signed(task: dict[str, Any]) -> Signed:
 
 
 def _between_in_file(path: Path, first: int, last: int) -> PairArray:
-    return _between(np.load(path, mmap_mode="r"), first, last)
+    return _between(load_array(path, mmap_mode="r"), first, last)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.counted_words import count_in_bytes
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.rule_measures import num_words
@@ -53,7 +54,7 @@ def select_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     reasons = np.zeros(len(hashes), dtype=np.uint8)
     drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["shard"])["row"])
     drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["shard"])["row"])
-    drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
+    drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, load_array(task["held_out"]))))
     for folder in task.get("contaminated", []):
         drop(reasons, "contaminated", load_contaminated(Path(folder), task["shard"])["row"])
     np.save(out / REASONS_NAME, reasons)
@@ -102,14 +103,14 @@ def _tally(reasons: npt.NDArray[np.uint8], texts: FlatText) -> Tally:
 
 def kept_hashes(cleaned: Path, selected: Path) -> HashArray:
     """(kept texts, 2): the hash of each, as `load_hashes` returns it."""
-    hashes: HashArray = load_hashes(cleaned)[np.load(selected / REASONS_NAME) == 0]
+    hashes: HashArray = load_hashes(cleaned)[load_array(selected / REASONS_NAME) == 0]
     return hashes
 
 
 def kept_texts(task: dict[str, Any], flat: FlatText | None = None) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
     """The kept texts of shard `task["cleaned"]`, `task["selected"]`; their rows; whether each is for validation."""
     cleaned = Path(task["cleaned"])
-    rows = np.flatnonzero(np.load(Path(task["selected"]) / REASONS_NAME) == 0)
+    rows = np.flatnonzero(load_array(Path(task["selected"]) / REASONS_NAME) == 0)
     texts = (flat or FlatText.load(cleaned / TEXTS_NAME)).texts()
     return [texts[row] for row in rows.tolist()], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
 
@@ -118,7 +119,7 @@ def count_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Count the words of the kept training texts; `task["counted_fraction"]` of the texts, chosen by hash."""
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
-    is_counted = np.load(Path(task["selected"]) / REASONS_NAME) == 0
+    is_counted = load_array(Path(task["selected"]) / REASONS_NAME) == 0
     is_counted &= units_of(hashes) < task["threshold"]
     is_counted &= _second_units(hashes) < task["counted_fraction"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
