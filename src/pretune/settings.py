@@ -145,6 +145,10 @@ class PretrainConfig:
         "vectors", "vectors: computed from the tokens that occur together in the corpus"
     )
     mask_prob: float = _setting(0.3, "fraction of the ordinary tokens to hide and predict")
+    mask_weights: Literal["frequency", "uniform"] = _setting(
+        "frequency",
+        "frequency: hide frequent tokens less often, by the inverse root of their frequency; uniform: all alike",
+    )
     row_tokens: int = _setting(64, "length of a training row in tokens")
     tokens_per_step: int = _setting(4096, "tokens per optimizer update")
     long_row_tokens: int = _setting(

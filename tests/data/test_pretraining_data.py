@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
+from pretune.data.masking import frequency_weights
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.data.special_ids import SpecialIds
@@ -48,6 +49,20 @@ def test_rows_become_long_after_the_given_step(make_corpus: MakeCorpus) -> None:
     assert ids_of(corpus.batches(6, 5)) == ids_of(corpus.long_batches(1))
     assert ids_of(corpus.batches(5, 5)) == ids_of(corpus.short_batches(5))
     assert ids_of(make_corpus().batches(7, 5)) == ids_of(corpus.batches(7, 5))
+
+
+def test_training_and_validation_hide_tokens_by_the_same_weights(make_corpus: MakeCorpus) -> None:
+    uniform, weighted = make_corpus(), make_corpus(mask_weights="frequency")
+    assert uniform.log_weights is None
+    assert weighted.log_weights is not None
+    assert weighted.log_weights.tolist() == frequency_weights(weighted.counts).tolist()
+    assert weighted.counts.sum() == weighted.tokens_per_epoch
+    for own, other in (
+        (weighted.batches(1, 9)[0], uniform.batches(1, 9)[0]),
+        (weighted.masked_validation[0], uniform.masked_validation[0]),
+    ):
+        assert len(own.labels) == len(other.labels)
+        assert own.positions.tolist() != other.positions.tolist()
 
 
 def test_long_rows_have_about_as_many_tokens(make_corpus: MakeCorpus) -> None:

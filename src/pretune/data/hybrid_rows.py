@@ -14,6 +14,7 @@ import torch
 from pretune.data.batch import Batch
 from pretune.data.causal_rows import CausalRows
 from pretune.data.masked_rows import MaskedRows
+from pretune.data.masking import FloatArray
 from pretune.data.packing import RowTable
 from pretune.data.special_ids import SpecialIds
 
@@ -39,6 +40,7 @@ class HybridRows:
         causal_share: float,
         mask_prob: float,
         seed: int,
+        log_weights: FloatArray | None = None,
     ) -> None:
         self.table, self.causal_share = table, causal_share
         rows_per_step = min(rows_per_step, len(table))
@@ -53,6 +55,7 @@ class HybridRows:
             mask_prob=mask_prob,
             seed=seed,
             micro_batches=masked_batches,
+            log_weights=log_weights,
         )
         self.causal = CausalRows(
             tokens,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.masking import draw_masked_positions
+from pretune.data.masking import FloatArray, draw_masked_positions
 from pretune.data.packed_rows import IntArray, PackedRows
 from pretune.data.packing import RowTable
 from pretune.data.special_ids import SpecialIds
@@ -20,7 +20,7 @@ def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], special: SpecialI
 
 
 class MaskedRows(PackedRows):
-    """Rows of packed documents with `mask_prob` of their ordinary tokens hidden.
+    """Rows of packed documents with `mask_prob` of their ordinary tokens hidden: all alike, or by `log_weights` (V,).
 
     Every hidden token becomes [MASK] (100 %, not 80/10/10, which is simpler and better: arXiv:2202.08005).
     """
@@ -35,9 +35,10 @@ class MaskedRows(PackedRows):
         mask_prob: float,
         seed: int,
         micro_batches: int = 1,
+        log_weights: FloatArray | None = None,
     ) -> None:
         super().__init__(tokens, table, special, seed)
-        self.micro_batches = micro_batches
+        self.micro_batches, self.log_weights = micro_batches, log_weights
         self.most_rows = self.fewest_rows = self.rows_per_batch = min(rows_per_batch, len(table))
         tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         self.tokens_per_step = tokens_per_batch * micro_batches
@@ -53,7 +54,12 @@ class MaskedRows(PackedRows):
         """These rows with the masks of batch `index`."""
         input_ids, document_ids = self.gather(rows)
         positions = draw_masked_positions(
-            self.special.are_ordinary(input_ids), self.masked_per_batch, self.seed, "mask", index
+            self.special.are_ordinary(input_ids),
+            self.masked_per_batch,
+            self.seed,
+            "mask",
+            index,
+            log_weights=None if self.log_weights is None else self.log_weights[input_ids],
         )
         flat = input_ids.reshape(-1)
         labels = flat[positions]

@@ -8,15 +8,40 @@ import numpy.typing as npt
 from pretune.runtime.randomness import generator
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+_FREQUENT = 1e-3  # the fraction of all tokens from which a token is hidden less often; in English, some 120 tokens
 
 
-def draw_masked_positions(is_ordinary: npt.NDArray[np.bool_], count: int, seed: int, *names: str | int) -> IntArray:
+def frequency_weights(counts: IntArray) -> FloatArray:
+    """The logarithm of the weight (V,) with which each token is hidden: the inverse root of its frequency, at most 1.
+
+    `counts` (V,) are those of the training text. Marks and function words make up half of a text and are soon learned;
+    the words that tell texts apart are rare. The weights are those with which word2vec keeps words (arXiv:1310.4546,
+    section 2.3).
+    """
+    shares = counts / max(1, counts.sum())
+    return np.asarray(0.5 * np.minimum(0.0, np.log(_FREQUENT / np.maximum(shares, 1e-12))))
+
+
+def draw_masked_positions(
+    is_ordinary: npt.NDArray[np.bool_],
+    count: int,
+    seed: int,
+    *names: str | int,
+    log_weights: FloatArray | None = None,
+) -> IntArray:
     """`count` positions of ordinary tokens in the flattened batch, ascending; all of them if there are fewer.
 
-    A fixed count per batch, instead of a probability per token, keeps shapes static; all ordinary tokens are equally
-    likely.
+    A fixed count per batch, instead of a probability per token, keeps shapes static. All ordinary tokens are equally
+    likely, or, with `log_weights` of the positions, each in proportion to its weight among those that are left (the
+    largest of Gumbel-distributed keys, arXiv:1903.06059).
     """
     candidates = np.flatnonzero(is_ordinary.reshape(-1))
-    chosen = generator(seed, *names).choice(candidates, size=min(count, len(candidates)), replace=False)
+    count, random = min(count, len(candidates)), generator(seed, *names)
+    if log_weights is None:
+        chosen = random.choice(candidates, size=count, replace=False)
+    else:
+        keys = log_weights.reshape(-1)[candidates] + random.gumbel(size=len(candidates))
+        chosen = candidates[np.argsort(-keys, kind="stable")[:count]]
     chosen.sort()
     return chosen.astype(np.int64)

@@ -14,6 +14,7 @@ from pretune.data.batch import Batch
 from pretune.data.causal_rows import CausalRows
 from pretune.data.hybrid_rows import HybridRows
 from pretune.data.masked_rows import MaskedRows
+from pretune.data.masking import frequency_weights
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.data.special_ids import SpecialIds
@@ -38,6 +39,7 @@ class RowSettings:
     micro_batch_tokens: int = 16_384  # at most, padding included
     objective: Literal["masked", "causal", "hybrid"] = "masked"
     causal_share: float = 0.25  # of the rows and of the loss, if the objective is hybrid
+    mask_weights: Literal["frequency", "uniform"] = "uniform"
 
 
 # An endless sequence of micro-batches, `micro_batches` of which make a step.
@@ -63,6 +65,8 @@ class Corpus:
         train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
         self.train, self.settings, self.rank_slice = train, settings, rank_slice
         self.num_documents, self.tokens_per_epoch = len(train), train.num_tokens
+        self.counts = _count_tokens(train.tokens, 1 + int(validation.tokens.max(initial=0)))
+        self.log_weights = frequency_weights(self.counts) if settings.mask_weights == "frequency" else None
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
@@ -116,6 +120,7 @@ class Corpus:
                 causal_share=s.causal_share,
                 mask_prob=s.mask_prob,
                 seed=s.seed,
+                log_weights=self.log_weights,
             )
         micro_batches = -(-rows_per_step // at_once)
         rows = rows_per_step // micro_batches
@@ -129,12 +134,13 @@ class Corpus:
             mask_prob=s.mask_prob,
             seed=s.seed,
             micro_batches=micro_batches,
+            log_weights=self.log_weights,
         )
 
     def _validation(self, shard: TokenShard, is_sentence_end: npt.NDArray[np.bool_]) -> tuple[list[Batch], list[Batch]]:
         """The same rows with the same masks at every evaluation, up to `validation_tokens`, masked and causal.
 
-        The same fraction of tokens is hidden as in training, so that the two losses are of the same task.
+        As many tokens are hidden as in training, by the same weights, so that the two losses are of the same task.
         """
         table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
         size = min(_VALIDATION_BATCH_ROWS, len(table))
@@ -148,6 +154,7 @@ class Corpus:
                 rows_per_batch=size,
                 mask_prob=self.settings.mask_prob,
                 seed=_VALIDATION_SEED,
+                log_weights=self.log_weights,
             )
             masked = [masked_rows.batch(index) for index in range(count)]
         if self.settings.objective != "masked":
@@ -189,7 +196,8 @@ class Corpus:
     def references(self, vocab_size: int) -> dict[str, float]:
         """Reference values of the main evaluation: losses of guessing uniformly and by frequency, and accuracy of the
         most frequent token."""
-        counts = np.bincount(self.train.tokens, minlength=vocab_size).astype(np.float64)
+        counts = np.zeros(max(vocab_size, len(self.counts)))
+        counts[: len(self.counts)] = self.counts
         ids = np.arange(len(counts))
         is_ever_label = self.special.are_ordinary(ids)
         if not self.masked_validation:
@@ -203,3 +211,13 @@ class Corpus:
             "unigram_nats": float(-np.log(frequencies[labels]).mean()),
             "most_frequent_share": float((labels == counts.argmax()).mean()),
         }
+
+
+def _count_tokens(tokens: npt.NDArray[np.unsignedinteger], num_ids: int, step: int = 1 << 24) -> npt.NDArray[np.int64]:
+    """How often each of at least so many ids occurs; `step` tokens at a time, since counting makes them wider."""
+    counts = np.zeros(num_ids, dtype=np.int64)
+    for first in range(0, len(tokens), step):
+        found = np.bincount(tokens[first : first + step], minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    return counts

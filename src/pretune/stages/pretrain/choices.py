@@ -57,6 +57,7 @@ def row_settings(
         long_row_tokens=config.long_row_tokens if config.long_fraction > 0 else config.row_tokens,
         tokens_per_step=config.tokens_per_step,
         mask_prob=config.mask_prob,
+        mask_weights=config.mask_weights,
         validation_tokens=begun.get("validation_tokens") or _validation_tokens(budget, device, base),
         seed=config.seed,
         micro_batch_tokens=begun.get("micro_batch_tokens") or _MICRO_BATCH_TOKENS[device],
