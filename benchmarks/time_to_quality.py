@@ -262,6 +262,7 @@ class Runs:
         out = folder / "pretrain"
         words = ["-m", "pretune", "--quiet", "pretrain", str(self.options.preprocessed), "--out", str(out)]
         words += ["--minutes", str(spec["minutes"]), "--size", spec["size"], "--seed", str(spec["seed"])]
+        words += ["--mask-weights", "uniform"]  # as theirs are, and as the accuracy is measured
         words += ["--threads", str(spec["threads"])] if spec["threads"] else []
         spent = run_process([sys.executable, *words])
         summary = read_manifest(out, "pretrain").summary

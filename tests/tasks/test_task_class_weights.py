@@ -25,7 +25,7 @@ def test_only_classes_and_entities_have_weights(name: str) -> None:
     if name in ("classification", "tokens"):
         refuse_class_weights(task_named(name), "balanced")
     else:
-        with pytest.raises(UsageError, match=f"--class-weights is balanced, and the labels are {name}"):
+        with pytest.raises(UsageError, match=f"these labels are of the task {name};"):
             refuse_class_weights(task_named(name), "balanced")
 
 
@@ -34,7 +34,7 @@ def test_a_run_refuses_them_before_its_first_stage(tmp_path: Path) -> None:
     rows = [json.dumps({"text": f"A text of number {n}", "label": n / 7}) + "\n" for n in range(100)]
     (tmp_path / "scores.jsonl").write_text("".join(rows), encoding="utf-8")
     recipe = Recipe(labels=str(tmp_path / "scores.jsonl"), out=str(tmp_path / "run"), finetune=BALANCED)
-    with pytest.raises(UsageError, match="the labels are regression"):
+    with pytest.raises(UsageError, match="these labels are of the task regression"):
         dry_run(recipe, print)
     dry_run(replace(recipe, finetune=FinetuneConfig()), print)
     assert not (tmp_path / "run").exists()

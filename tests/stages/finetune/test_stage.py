@@ -280,7 +280,7 @@ def test_class_weights_of_scores_are_refused_and_leave_nothing(
     rows = [json.dumps({"text": f"A text of number {n}", "label": n / 7}) + "\n" for n in range(100)]
     (tmp_path / "scores.jsonl").write_text("".join(rows), encoding="utf-8")
     prepare(tmp_path / "scores.jsonl", tmp_path / "prepare", base=tokenizer_folder)
-    with pytest.raises(UsageError, match="--class-weights is balanced, and the labels are regression"):
+    with pytest.raises(UsageError, match="these labels are of the task regression;"):
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out", class_weights="balanced")
     assert not (tmp_path / "out").exists()
 
