@@ -141,6 +141,18 @@ def test_references_are_entropies_of_the_labels(make_corpus: MakeCorpus) -> None
     assert found["most_frequent_share"] == pytest.approx(float((labels == counts.argmax()).double().mean()))
 
 
+def test_references_are_of_the_tokens_that_are_hidden(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(mask_weights="frequency")
+    corpus.log_weights = np.linspace(0.0, -3.0, 50)
+    counts = np.bincount(corpus.train.tokens.astype(np.int64), minlength=50) * np.exp(corpus.log_weights)
+    counts[:4] = 0
+    labels = np.concatenate([batch.labels.numpy() for batch in corpus.masked_validation])
+    shares = (counts + 1) / (counts + 1).sum()
+    found = corpus.references(50)
+    assert found["unigram_nats"] == pytest.approx(float(-np.log(shares[labels]).mean()))
+    assert found["most_frequent_share"] == pytest.approx(float((labels == counts.argmax()).mean()))
+
+
 def test_each_objective_has_validation_batches_of_its_own(make_corpus: MakeCorpus) -> None:
     masked, causal, hybrid = (make_corpus(objective=name) for name in ("masked", "causal", "hybrid"))
     assert (causal.masked_validation, masked.causal_validation) == ([], [])

@@ -195,9 +195,11 @@ class Corpus:
 
     def references(self, vocab_size: int) -> dict[str, float]:
         """Reference values of the main evaluation: losses of guessing uniformly and by frequency, and accuracy of the
-        most frequent token."""
+        most frequent token; frequencies are those of the tokens that are hidden."""
         counts = np.zeros(max(vocab_size, len(self.counts)))
         counts[: len(self.counts)] = self.counts
+        if self.masked_validation and self.log_weights is not None:
+            counts[: len(self.counts)] *= np.exp(self.log_weights)
         ids = np.arange(len(counts))
         is_ever_label = self.special.are_ordinary(ids)
         if not self.masked_validation:
