@@ -111,7 +111,7 @@ def test_rows_are_encoded_some_at_a_time(tagger: Tagger, monkeypatch: pytest.Mon
     rows = [*draw_rows(20, 3).words, [], draw_rows(1, 4).words[0]]
     whole, sizes = tagger.score(rows), list[int]()
     encode = tagger.features.encode
-    monkeypatch.setattr("pretune.scoring.tagger._WORDS_AT_ONCE", 12)
+    monkeypatch.setattr("pretune.scoring.tag_features._WORDS_AT_ONCE", 12)
     monkeypatch.setattr(tagger.features, "encode", lambda some: sizes.append(sum(map(len, some))) or encode(some))
     assert np.array_equal(tagger.score(rows), whole)
     assert max(sizes) <= 12 and sum(sizes) == len(whole)

@@ -49,14 +49,14 @@ def train_tagger(
     features = TagFeatures.of_rows(train.words)
     min_count = features.limit(_MAX_WEIGHTS // num_tags)
     perceptron = Perceptron(features.num_features, num_types)
-    encoded = features.encode(train.words)
+    encoded, checked = features.encode(train.words), list(features.iter_rows(validation.words))
     best: tuple[float, int, Tagger] | None = None
     for epoch in range(1, _count_epochs(len(encoded)) + 1):
         perceptron.train_epoch(encoded, train, np.random.default_rng((seed, epoch)))
-        tagger = Tagger(features, perceptron.average())
-        figure = entity_f1(validation.tags, tagger.iter_tags(validation.words))
+        weights = perceptron.average()
+        figure = entity_f1(validation.tags, map(weights.decode, checked))
         if best is None or figure > best[0]:
-            best = figure, epoch, tagger
+            best = figure, epoch, Tagger(features, weights)
         elif epoch - best[1] >= _PATIENCE:
             break
     assert best is not None

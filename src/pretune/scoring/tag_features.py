@@ -6,7 +6,7 @@ before") has one value per word, so a word has exactly S features, and all are n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 
@@ -22,6 +22,7 @@ IdArray = npt.NDArray[np.int32]
 _UNKNOWN = 0  # a value that did not occur in training, or too rarely; its weights stay zero
 _BOUNDARY = 1  # the value of every attribute before the first word and after the last one
 _REACH = 2  # neighbours on each side
+_WORDS_AT_ONCE = 20_000  # have their features looked up together
 _BOUNDARY_WORD = 0  # its index among the distinct words
 
 _AFFIX_LENGTHS = (1, 2, 3, 4)
@@ -98,6 +99,20 @@ class TagFeatures:
     @cached_property
     def num_features(self) -> int:
         return 1 + sum(map(len, self._known))
+
+    def iter_rows(self, rows: Sequence[Sequence[str]]) -> Iterator[IdArray]:
+        """The features (T, S) of each row; some rows are encoded at a time, since a word takes 600 bytes meanwhile."""
+        first = 0
+        while first < len(rows):
+            last, num_words = first + 1, len(rows[first])
+            while last < len(rows) and num_words + len(rows[last]) <= _WORDS_AT_ONCE:
+                num_words += len(rows[last])
+                last += 1
+            encoded, start = self.encode(rows[first:last]), 0
+            for row in rows[first:last]:
+                yield encoded[start : start + len(row)]
+                start += len(row)
+            first = last
 
     def describe(self, words: Sequence[str], place: int) -> list[str]:
         """The name of each of the S features of a word, such as `suffix3 "ton"` or `before: lower "in"`."""

@@ -18,7 +18,6 @@ from pretune.scoring.tag_entities import OUTSIDE, IntArray
 from pretune.scoring.tag_features import IdArray, TagFeatures
 
 FloatArray = npt.NDArray[np.float64]
-_WORDS_AT_ONCE = 20_000  # have their features looked up at once
 _CHUNK_WORDS = 2_000  # how many words have their features' weights gathered at once
 NEIGHBOURS = "tags of its neighbours"  # in an explanation, what pairs of tags add
 
@@ -98,13 +97,13 @@ class Tagger:
 
     def iter_tags(self, rows: Sequence[Sequence[str]]) -> Iterator[IntArray]:
         """The best tags of each row of words."""
-        return map(self.weights.decode, self._features_of(rows))
+        return map(self.weights.decode, self.features.iter_rows(rows))
 
     def score(self, texts: Sequence[Sequence[str] | WordAt]) -> FloatArray:
         """Scores (M, K) of the words of all rows; of a `WordAt`, those of its word. The best tag of a word has 0."""
         rows = [text.words if isinstance(text, WordAt) else text for text in texts]
         found = [np.zeros((0, len(self.weights.initial)))]
-        for text, features in zip(texts, self._features_of(rows), strict=True):
+        for text, features in zip(texts, self.features.iter_rows(rows), strict=True):
             scores = self.weights.max_marginals(features)
             scores -= scores.max(axis=1, keepdims=True)
             found.append(scores[text.place : text.place + 1] if isinstance(text, WordAt) else scores)
@@ -112,7 +111,7 @@ class Tagger:
 
     def explain(self, text: WordAt) -> tuple[list[str], FloatArray]:
         """The known features of a word by name, then its neighbours' tags, and what each adds to the scores (G, K)."""
-        [features] = self._features_of([text.words])
+        [features] = self.features.iter_rows([text.words])
         own = features[text.place]
         names = self.features.describe(text.words, text.place)
         added = self.weights.emission[own].astype(np.float64)
@@ -152,20 +151,6 @@ class Tagger:
         if shapes != [(features.num_features, num_tags), (num_tags, num_tags)]:
             raise ValueError(f"the weights of a tagger have the shapes {shapes}, which do not belong together")
         return cls(features, weights)
-
-    def _features_of(self, rows: Sequence[Sequence[str]]) -> Iterator[IdArray]:
-        """The features (T, S) of each row; some rows are encoded at a time, since a word takes 600 bytes meanwhile."""
-        first = 0
-        while first < len(rows):
-            last, num_words = first + 1, len(rows[first])
-            while last < len(rows) and num_words + len(rows[last]) <= _WORDS_AT_ONCE:
-                num_words += len(rows[last])
-                last += 1
-            encoded, start = self.features.encode(rows[first:last]), 0
-            for row in rows[first:last]:
-                yield encoded[start : start + len(row)]
-                start += len(row)
-            first = last
 
 
 def allowed_pairs(num_types: int) -> tuple[FloatArray, FloatArray]:

@@ -40,9 +40,9 @@ def split_with_wholes(texts: Sequence[str], splits: Sequence[Split], strata: Seq
     contain others.
 
     A text that no other contains keeps its split. Its parts are held out with it, for the test rather than for
-    validation: so no training row of three words lies in a held-out whole. Nothing changes if fewer than one text in
-    five contains another, or if a class (`strata`) would lose half of its training rows, or validation rows that it
-    needs: then short texts are classes of their own rather than parts.
+    validation, so no held-out whole contains a training row of three words or more. Nothing changes if fewer than one
+    text in five contains another, or if a class (`strata`) would lose half of its training rows, or validation rows
+    that it needs: its short texts are then answers of their own rather than parts.
     """
     words = [words_of(text) for text in texts]
     known = _Parts(words)
