@@ -9,16 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from pretune.compute.ranks import ALONE
 from pretune.data.causal_rows import CausalRows
 from pretune.data.packing import build_rows
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.data.special_ids import special_ids
+from pretune.inference.generate import TextGenerator
+from pretune.model.folder import load_model_folder
+from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
-from pretune.settings import PretrainConfig
-from pretune.stages.pretrain.measurement import choose_prompts, count_text_bytes
+from pretune.settings import PretrainConfig, Sampling
+from pretune.stages.pretrain.measurement import Measurement, Samples, choose_prompts, count_text_bytes
 from pretune.stages.pretrain.stage import pretrain
-from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.training.objective import TokenObjective
+from pretune.training.parallel import Parallel
 
 TEXTS = [
     "Das Buch ist großartig, aber der Schluss enttäuscht, und nicht nur er, wie wir fanden.",
@@ -72,6 +80,31 @@ def test_a_causal_model_is_measured_by_its_next_tokens(preprocessed_folder: Path
     summary = read_manifest(tmp_path / "out").summary
     assert (summary["loss"], summary["bits_per_byte"]) == (rows[-1]["loss"], rows[-1]["bits_per_byte"])
     assert summary["model"]["objective"] == "causal"
+
+
+def test_prompts_are_continued_only_if_they_fit_the_context(
+    run_folder: Path, preprocessed_folder: Path, tokenizer_folder: Path
+) -> None:
+    model = load_model_folder(run_folder / "pretrain" / "checkpoint").model
+    assert isinstance(model, LanguageModel)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    settings = RowSettings(
+        row_tokens=16,
+        long_row_tokens=16,
+        tokens_per_step=128,
+        mask_prob=0.2,
+        validation_tokens=64,
+        seed=0,
+        objective="causal",
+    )
+    corpus = Corpus(preprocessed_folder, settings, special_ids(tokenizer), tokenizer.is_sentence_end)
+    objective = TokenObjective(model, torch.float32, compiled=False)
+    samples = Samples(prompts=["The sun rises in the", "sun " * model.config.max_seq_len])
+    measure = Measurement(model, objective, corpus, tokenizer, samples, Parallel(model, ALONE))
+    [found] = measure._of_next_tokens()["continuations"]
+    assert found["prompt"] == "The sun rises in the"
+    [expected] = TextGenerator(model, tokenizer).generate([found["prompt"]], Sampling(max_tokens=12, temperature=0))
+    assert found["text"] == expected.text
 
 
 @pytest.mark.slow

@@ -16,10 +16,11 @@ import numpy as np
 from pretune.builtin_world.world import SUNRISE
 from pretune.data.batch import Batch
 from pretune.data.pretraining_data import Corpus
+from pretune.inference.generate import TextGenerator
 from pretune.model.transformer import LanguageModel
 from pretune.scoring.uncertainty import wilson_interval
+from pretune.settings import Sampling
 from pretune.text.tokenizer.tokenizer import Tokenizer
-from pretune.training.continuations import continue_prompts
 from pretune.training.loop import Evaluation, evaluate_rows
 from pretune.training.objective import Objective
 from pretune.training.parallel import Parallel
@@ -28,6 +29,7 @@ from pretune.training.probes import HiddenWord, predict_hidden
 _SUNRISE_WORDS = 5  # "The sun rises in the"
 _PROMPT_WORDS = 6  # of a held-out document
 _POOL = 200  # documents among which one with enough words is looked for
+_CONTINUED = Sampling(max_tokens=12, temperature=0)  # the most probable token each time, to compare evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class Measurement:
         self.model, self.objective, self.corpus = model, objective, corpus
         self.tokenizer, self.samples, self.parallel = tokenizer, samples, parallel
         self.text_bytes = count_text_bytes(corpus.causal_validation, tokenizer)
+        # Made before anything is compiled: it puts the model into evaluation mode, for which code would compile again.
+        self.generator = TextGenerator(model, tokenizer)
 
     def __call__(self) -> dict[str, Any]:
         if self.model.config.objective == "causal":
@@ -90,9 +94,15 @@ class Measurement:
         return {
             **found,
             "bits_per_byte": bits_per_byte,
-            "continuations": continue_prompts(self.model, self.samples.prompts, self.tokenizer),
+            "continuations": self._continue_prompts(),
             "summary": {**known, "predicted_tokens": found["n"], "bits_per_byte": bits_per_byte},
         }
+
+    def _continue_prompts(self) -> list[dict[str, Any]]:
+        """How the prompts go on, without those that are too long for the context."""
+        fitting = [p for p in self.samples.prompts if len(self.tokenizer.encode(p)) < self.generator.max_seq_len]
+        found = self.generator.generate(fitting, _CONTINUED)
+        return [{"prompt": each.prompt, "text": each.text} for each in found]
 
     def _evaluate(self, batches: list[Batch]) -> Evaluation:
         device = self.parallel.device
