@@ -1,7 +1,8 @@
-"""The benchmark for GPUs runs where there is none: as a smoke test, or with a sentence."""
+"""The benchmarks for GPUs run where there is none: as a smoke test, or with a sentence."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -35,3 +36,20 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     done = run("--work", str(tmp_path))
     assert done.returncode == 2
     assert "there is no GPU here; --smoke shows on a processor that the script works" in done.stderr
+
+
+@pytest.mark.slow
+def test_quality_after_some_minutes_is_measured(real_data: Path, tmp_path: Path) -> None:
+    script = SCRIPT.with_name("gpu_quality.py")
+    words = [sys.executable, str(script), "--smoke", "--work", str(tmp_path)]
+    environment = {**os.environ, "PRETUNE_DATA": str(real_data)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Left out" not in done.stdout
+    assert "BLiMP after 400,000 words of novels" in done.stdout
+
+
+def test_the_first_words_go_over_several_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    first_words = importlib.import_module("gpu_quality").first_words
+    assert list(first_words(iter(["one two\nthree ", "", "four five", "six"]), 4)) == ["one two\nthree", "four"]
