@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.run_trace.training import read_continued, read_phase, read_phases, trial_shown
+from pretune.run_trace.training import read_continued, read_phase, read_phases
 
 
 def test_fine_tuning_rows_are_those_of_the_chosen_trial(full_run: Any) -> None:
     phase = full_run.trace.phases.finetune
     assert (phase.shown_trial, len(phase.evaluations), len(phase.trials)) == (0, 6, 3)
     assert [row.is_best for row in phase.evaluations] == [False, False, False, True, False, False]
-    assert trial_shown(phase).best_step == 750
 
 
 def test_without_a_choice_the_latest_trial_is_shown(full_run: Any) -> None:

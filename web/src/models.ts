@@ -1,5 +1,5 @@
 import type { IntervalValue } from "./charts/intervals.tsx";
-import type { ComparedModel, Comparison, RunTrace } from "./trace.ts";
+import type { ComparedModel, Comparison, Phase, RunTrace, TestResult } from "./trace.ts";
 
 const SHORT_NAMES: Record<string, string> = {
   tfidf: "TF-IDF + log. reg.",
@@ -27,6 +27,12 @@ export function numClasses(trace: RunTrace): number | null {
   if (phase?.metric !== "accuracy") return null;
   const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
   return uniform ? Math.round(Math.exp(uniform.value)) : null;
+}
+
+/** The test of the delivered weights. The other seeds are tested before it, so it need not be the first one. */
+export function shownTest(phase: Phase | null): TestResult | undefined {
+  const trial = phase?.trials.find((candidate) => candidate.trial === phase.shown_trial);
+  return trial ? phase?.test.find((test) => test.seed === trial.seed) : phase?.test[0];
 }
 
 /** The score of a model as a plot of intervals draws it. */

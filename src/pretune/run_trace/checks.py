@@ -20,8 +20,9 @@ from pretune.run_trace.metrics import title_of
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.run_trace.quiz.verify import verify
+from pretune.run_trace.shown_trial import trial_shown
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
-from pretune.run_trace.training import BASE, trial_shown
+from pretune.run_trace.training import BASE
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
 from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage, TestErrors

@@ -8,6 +8,7 @@ from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
+from pretune.run_trace.shown_trial import find_test
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
@@ -43,7 +44,7 @@ def write_headline(
         return _of_delivered(comparison, running)
     if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
         return _of_replies(phases.finetune, running)
-    if phases.finetune is not None and (phases.finetune.test or phases.finetune.evaluations):
+    if phases.finetune is not None and (find_test(phases.finetune) is not None or phases.finetune.evaluations):
         return _of_classifier(phases.finetune, running)
     if phases.pretrain is not None and phases.pretrain.evaluations:
         return _of_pretraining(phases.pretrain, running)
@@ -143,8 +144,9 @@ def _at(running: Stage) -> str:
 
 def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
     open_question = NOT_MEASURED if running is None else _at(running)
-    if phase.test:
-        test = phase.test[0]
+    place = find_test(phase)
+    if place is not None:
+        test = phase.test[place]
         figure = write_score(phase.metric, test.score)
         unit = " %" if phase.metric == "accuracy" else ""
         bounds = write_interval(phase.metric, (test.low, test.high))

@@ -13,6 +13,7 @@ from pretune.run_trace.comparison import STACK, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
+from pretune.run_trace.shown_trial import find_test
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
 
@@ -111,17 +112,17 @@ def _linear(trace: RunTrace) -> Insight | None:
 def _validation_gap(trace: RunTrace) -> Insight | None:
     """A validation score outside the interval of the test score: then validation does not stand for the test."""
     for phase, name in ((trace.phases.scratch, "the network from scratch"), (trace.phases.finetune, "the model")):
-        best = _best(phase)
-        if phase is None or best is None or not phase.test:
+        best, place = _best(phase), None if phase is None else find_test(phase)
+        if phase is None or best is None or place is None:
             continue
-        row, test = phase.evaluations[best], phase.test[0]
+        row, test = phase.evaluations[best], phase.test[place]
         if row.score - row.score_noise <= test.high:
             continue
         base = f"/phases/{phase.stage}"
         measure = "accuracy" if phase.metric == "accuracy" else "score"
         numbers = {
             f"validation_{measure}": (row.score, ["at", f"{base}/evaluations/{best}/{measure}"]),
-            f"test_{measure}": (test.score, ["at", f"{base}/test/0/{measure}"]),
+            f"test_{measure}": (test.score, ["at", f"{base}/test/{place}/{measure}"]),
         }
         figures = (
             f"{name} classifies {formats.percent(row.score)} of the validation texts correctly, and "
@@ -130,7 +131,7 @@ def _validation_gap(trace: RunTrace) -> Insight | None:
             else f"{name} reaches {write_named(phase.metric, row.score)} there, and {test.score:.3f} here"
         )
         sentence = f"Validation promised more than the test gave: {figures}."
-        return _insight("validation", sentence, numbers, [f"{base}/evaluations/{best}", f"{base}/test/0"])
+        return _insight("validation", sentence, numbers, [f"{base}/evaluations/{best}", f"{base}/test/{place}"])
     return None
 
 

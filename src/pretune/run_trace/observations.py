@@ -15,6 +15,7 @@ from pretune.run_trace import formats
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import title_of, write_gain, write_noise
 from pretune.run_trace.noise import Z_95, is_measurable, loss_change_noise, loss_noise, score_change_noise
+from pretune.run_trace.shown_trial import trial_shown
 from pretune.trace_schema import Evaluation, Observation, Phase, Reference, Trial
 
 GUESSING_MARGIN = 0.3  # nats around ln V or ln K within which an untrained model counts as guessing
@@ -64,7 +65,7 @@ class Moment:
 
     @property
     def trial(self) -> Trial | None:
-        return next((trial for trial in self.phase.trials if trial.trial == self.phase.shown_trial), None)
+        return trial_shown(self.phase)
 
     @property
     def trial_pointer(self) -> list[str]:

@@ -21,8 +21,8 @@ from pretune.run_trace.predicted_rows import (
     read_test_rows,
     read_thresholds,
 )
+from pretune.run_trace.shown_trial import trial_shown
 from pretune.run_trace.task_errors import read_entities, read_label_sets, read_scores
-from pretune.run_trace.training import trial_shown
 from pretune.scoring.metrics import confusion_matrix
 from pretune.scoring.uncertainty import wilson_interval
 from pretune.trace_schema import Phase, Phases, SliceError, TestErrors, TestRow

@@ -126,11 +126,6 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
     return replace(phase, evaluations=evaluations)
 
 
-def trial_shown(phase: Phase) -> Trial | None:
-    """The trial that the evaluations belong to; None in a phase without trials."""
-    return next((trial for trial in phase.trials if trial.trial == phase.shown_trial), None)
-
-
 def _shown_trial(own: list[Event], stage: str) -> int | None:
     """The chosen trial; before the choice, the latest one that was evaluated, else the latest that was begun."""
     chosen = whole(last_of(own, stage, "chosen").get("trial"))

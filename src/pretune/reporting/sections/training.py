@@ -11,7 +11,7 @@ from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.sections.flow import MASK, synthetic_note
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import FIGURE_TITLES, title_of, write_interval, write_noise, write_score
-from pretune.run_trace.training import trial_shown
+from pretune.run_trace.shown_trial import trial_shown
 from pretune.terminal import (
     NARROW,
     ROOMY,

@@ -7,6 +7,7 @@ from random import Random
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import title_of, write_named
 from pretune.run_trace.quiz.template import Claim, Draft, Template, at
+from pretune.run_trace.shown_trial import find_test
 from pretune.trace_schema import Evaluation, Json, Phase, RunTrace
 
 FEWEST_EPOCHS = 3
@@ -228,16 +229,18 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
 # ---- validation and test
 
 
-def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase]]:
-    """Phases whose validation accuracy lies above the test accuracy, beyond both intervals, with a weak slice."""
+def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase, int]]:
+    """Phases whose validation accuracy lies above the test accuracy, beyond both intervals, with a weak slice; and the
+    place of that test."""
     found = []
     for name, phase in _phases(trace):
         kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
-        if len(kept) != 1 or not phase.test or len(phase.test[0].slices) < 2:
+        place = find_test(phase)
+        if len(kept) != 1 or place is None or len(phase.test[place].slices) < 2:
             continue
-        slices = sorted(phase.test[0].slices, key=lambda each: each.score)
-        if (kept[0].score_low or 0) > phase.test[0].high + 0.01 and slices[0].high < slices[-1].low - 0.05:
-            found.append((name, phase))
+        slices = sorted(phase.test[place].slices, key=lambda each: each.score)
+        if (kept[0].score_low or 0) > phase.test[place].high + 0.01 and slices[0].high < slices[-1].low - 0.05:
+            found.append((name, phase, place))
     return found
 
 
@@ -246,13 +249,13 @@ def _is_validation_misled(trace: RunTrace) -> bool:
 
 
 def _gap(trace: RunTrace, rng: Random) -> Draft:
-    name, phase = rng.choice(_validation_misled(trace))
-    test, best = phase.test[0], next(i for i, row in enumerate(phase.evaluations) if row.is_best)
+    name, phase, place = rng.choice(_validation_misled(trace))
+    test, best = phase.test[place], next(i for i, row in enumerate(phase.evaluations) if row.is_best)
     row = phase.evaluations[best]
     order = sorted(range(len(test.slices)), key=lambda index: test.slices[index].score)
     weak, strong = test.slices[order[0]], test.slices[order[-1]]
-    at_test = ("phases", name, "test", 0)
-    at_weak, at_strong = (("phases", name, "test", 0, "slices", index) for index in (order[0], order[-1]))
+    at_test = ("phases", name, "test", place)
+    at_weak, at_strong = ((*at_test, "slices", index) for index in (order[0], order[-1]))
     validation_low = at("phases", name, "evaluations", best, "accuracy_low")
     return Draft(
         prompt=f"{_model(name)} reaches {formats.percent(row.score)} on the validation split, but "
