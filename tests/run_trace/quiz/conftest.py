@@ -200,6 +200,7 @@ def _comparison(difference: float, half: float, outcome: str) -> Any:
         filled(
             schema.Verdict,
             between=between,
+            metric="accuracy",
             slice=name,
             outcome=outcome,
             difference=value,

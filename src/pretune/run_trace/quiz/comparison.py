@@ -6,7 +6,8 @@ import math
 from random import Random
 
 from pretune.run_trace import formats
-from pretune.run_trace.headline import points_interval
+from pretune.run_trace.headline import points_interval, signed_points
+from pretune.run_trace.metrics import points_of, title_of, write_score
 from pretune.run_trace.noise import Z_95
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at
 from pretune.trace_schema import ComparedModel, Disagreement, Json, RunTrace, Verdict
@@ -33,9 +34,15 @@ def _overall(trace: RunTrace) -> tuple[int, Verdict] | None:
 
 
 def _has_overall(trace: RunTrace) -> bool:
-    return (
-        _overall(trace) is not None and _model(trace, "pretrained") is not None and _model(trace, "scratch") is not None
+    found, models = _overall(trace), [_model(trace, kind) for kind in ("pretrained", "scratch")]
+    return found is not None and all(
+        model is not None and _figure(model[1], found[1].metric) is not None for model in models
     )
+
+
+def _figure(model: ComparedModel, metric: str) -> float | None:
+    """The figure of a model that a verdict compares: of strongly imbalanced classes, that is macro-F1."""
+    return {"accuracy": model.accuracy, "macro_f1": model.macro_f1}.get(metric)
 
 
 def _model(trace: RunTrace, kind: str) -> tuple[int, ComparedModel] | None:
@@ -48,23 +55,25 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     assert found is not None and pretrained is not None and scratch is not None
     index, result = found
     low, high = at("comparison", "verdicts", index, "low"), at("comparison", "verdicts", index, "high")
-    interval = points_interval(result.low, result.high)
+    interval = f"{points_interval(result.low, result.high)} {points_of(result.metric)}"
+    figures = [write_score(result.metric, _figure(each[1], result.metric) or 0.0) for each in (pretrained, scratch)]
+    reaches = "is right on" if result.metric == "accuracy" else f"has a {title_of(result.metric)} of"
     claims = {
         "better": Claim(
             text="Pre-training helped on this test: the whole interval lies above zero.",
-            why=f"Its ends are {interval} points, and zero is not between them.",
+            why=f"Its ends are {interval}, and zero is not between them.",
             holds=["gt", low, 0],
-            misconception="counts a higher accuracy as a gain without looking at the interval",
+            misconception="counts a higher figure as a gain without looking at the interval",
         ),
         "no clear difference": Claim(
             text="Nothing can be said about a difference: zero is inside the interval.",
-            why=f"The interval reaches from {interval} points.",
+            why=f"The interval reaches from {interval}.",
             holds=["and", ["le", low, 0], ["ge", high, 0]],
             misconception="takes a difference with an interval for one that is not measurable",
         ),
         "worse": Claim(
             text="Pre-training did harm on this test: the whole interval lies below zero.",
-            why=f"Its ends are {interval} points.",
+            why=f"Its ends are {interval}.",
             holds=["lt", high, 0],
             misconception="reads the sign of the difference the wrong way round",
         ),
@@ -72,10 +81,9 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     rows = [at("comparison", "models", place, "n") for place in (pretrained[0], scratch[0])]
     others = [claim for outcome, claim in claims.items() if outcome != result.outcome]
     return Draft(
-        prompt=f"On the same {formats.count(pretrained[1].n)} test rows, the pre-trained network is right on "
-        f"{formats.percent(pretrained[1].score)} and the same network from scratch on "
-        f"{formats.percent(scratch[1].score)}. The 95 % "
-        f"interval of the paired difference is {interval} points. What can you say?",
+        prompt=f"On the same {formats.count(pretrained[1].n)} test rows, the pre-trained network {reaches} "
+        f"{figures[0]} and the same network from scratch {reaches.split()[-1]} {figures[1]}. The 95 % "
+        f"interval of the paired difference is {interval}. What can you say?",
         right=claims[result.outcome],
         wrong=[
             *others,
@@ -91,7 +99,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
             "Ask whether zero lies inside the interval.",
         ],
         solution=[
-            f"The interval is {interval} points; zero is {'inside' if result.outcome.startswith('no') else 'outside'}.",
+            f"The interval is {interval}; zero is {'inside' if result.outcome.startswith('no') else 'outside'}.",
             {
                 "better": "So pre-training helped here. Another run, with other seeds, may give another figure.",
                 "worse": "So pre-training did harm here. Such a result is reported like any other.",
@@ -123,7 +131,8 @@ def _slice(trace: RunTrace, _rng: Random) -> Draft:
     (i, least), (j, most) = found
     ends = {(place, end): at("comparison", "verdicts", place, end) for place in (i, j) for end in ("low", "high")}
     shown = [
-        f"“{each.slice}” {formats.points(each.difference)} ({points_interval(each.low, each.high)})"
+        f"“{each.slice}” {signed_points(each.difference)} {points_of(each.metric)} "
+        f"({points_interval(each.low, each.high)})"
         for each in (least, most)
     ]
     return Draft(
@@ -144,7 +153,7 @@ def _slice(trace: RunTrace, _rng: Random) -> Draft:
             ),
             Claim(
                 text=f"The gain is larger on “{least.slice}”.",
-                why=f"It is {formats.points(least.difference)} there.",
+                why=f"It is {signed_points(least.difference)} {points_of(least.metric)} there.",
                 holds=["gt", ends[i, "low"], ends[j, "high"]],
                 misconception="expects pre-training to help most where labels are plenty",
             ),

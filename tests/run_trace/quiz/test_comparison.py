@@ -1,0 +1,58 @@
+"""Questions about verdicts name the metric that was compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from pretune.run_trace.codec import to_json
+from pretune.run_trace.quiz.comparison import TEMPLATES
+from pretune.run_trace.quiz.template import finish
+from pretune.run_trace.quiz.verify import verify
+from pretune.trace_schema import Question, RunTrace
+
+MakeTrace = Callable[..., RunTrace]
+
+
+def of_macro_f1(trace: RunTrace, macro_f1: float | None) -> RunTrace:
+    """The same run with strongly imbalanced classes, whose verdicts are on macro-F1."""
+    assert trace.comparison is not None
+    models = [dataclasses.replace(each, macro_f1=macro_f1) for each in trace.comparison.models]
+    verdicts = [dataclasses.replace(each, metric="macro_f1") for each in trace.comparison.verdicts]
+    comparison = dataclasses.replace(trace.comparison, models=models, verdicts=verdicts)
+    return dataclasses.replace(trace, comparison=comparison)
+
+
+def ask(name: str, trace: RunTrace) -> Question | None:
+    template = next(each for each in TEMPLATES if each.id == name)
+    if not template.requires(trace):
+        return None
+    question = finish(template, template.make(trace, Random(0)), to_json(trace), Random(0))
+    assert question is not None and verify(question, to_json(trace))
+    return question
+
+
+def test_a_verdict_on_accuracies_has_accuracies_beside_it(make_trace: MakeTrace) -> None:
+    question = ask("Q-HELPED", make_trace())
+    assert question is not None
+    assert "is right on 92.0 % and the same network from scratch on 80.0 %." in question.prompt
+    assert "is 10.0 to 14.0 points." in question.prompt
+
+
+def test_a_verdict_on_macro_f1_has_macro_f1_beside_it(make_trace: MakeTrace) -> None:
+    question = ask("Q-HELPED", of_macro_f1(make_trace(), 0.612))
+    assert question is not None
+    assert "has a macro-F1 of 0.612 and the same network from scratch of 0.612." in question.prompt
+    assert "is 10.0 to 14.0 points of macro-F1." in question.prompt
+    assert "is right on" not in question.prompt
+    assert ask("Q-HELPED", of_macro_f1(make_trace(), None)) is None
+
+
+@pytest.mark.parametrize(("metric", "unit"), [("accuracy", "points ("), ("macro_f1", "points of macro-F1 (")])
+def test_slices_are_compared_in_points_of_the_metric(make_trace: MakeTrace, metric: str, unit: str) -> None:
+    trace = make_trace() if metric == "accuracy" else of_macro_f1(make_trace(), 0.6)
+    question = ask("Q-SLICE", trace)
+    assert question is not None and question.prompt.count(unit) == 2
