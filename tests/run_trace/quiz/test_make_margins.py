@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import pytest
+
 from pretune.run_trace.quiz.make import TEMPLATES
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import Reference, RunTrace
 
 MakeTrace = Callable[..., RunTrace]
 
@@ -79,6 +81,18 @@ def test_a_loss_next_to_the_unigram_entropy_is_not_said_to_be_below(make_trace: 
     phases = dataclasses.replace(trace.phases, pretrain=dataclasses.replace(pretrain, evaluations=rows))
     assert is_asked("Q-CROSSING", trace)
     assert not is_asked("Q-CROSSING", dataclasses.replace(trace, phases=phases))
+
+
+@pytest.mark.parametrize("template", ["Q-FLOOR", "Q-UNTRAINED"])
+def test_a_run_from_a_base_is_not_asked_about_random_weights(make_trace: MakeTrace, template: str) -> None:
+    trace = make_trace()
+    pretrain = trace.phases.pretrain
+    assert pretrain is not None
+    base = Reference(id="base", name="base", value=pretrain.evaluations[0].loss, meaning="loss of the base")
+    changed = dataclasses.replace(pretrain, loss_references=[*pretrain.loss_references, base])
+    phases = dataclasses.replace(trace.phases, pretrain=changed)
+    assert is_asked(template, trace)
+    assert not is_asked(template, dataclasses.replace(trace, phases=phases))
 
 
 def test_a_punctuation_mark_is_not_asked_for_as_a_word(make_trace: MakeTrace) -> None:

@@ -7,6 +7,7 @@ from random import Random
 
 from pretune.run_trace import formats
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at
+from pretune.run_trace.training import BASE
 from pretune.trace_schema import Json, Phase, Reference, RunTrace
 
 NEAR = 0.3  # nats around a level within which a loss counts as that level
@@ -30,12 +31,17 @@ def _losses() -> Json:
     return ["map", at("phases", "pretrain", "evaluations"), "loss"]
 
 
+def starts_from_base(trace: RunTrace) -> bool:
+    """Whether pre-training went on from a base, so that the weights before its first update are not random."""
+    return _reference(trace, BASE) is not None
+
+
 # ---- the loss before training
 
 
 def _starts_at_uniform(trace: RunTrace) -> bool:
     uniform, unigram, phase = _reference(trace, "uniform"), _reference(trace, "unigram"), trace.phases.pretrain
-    if uniform is None or unigram is None or phase is None or not phase.evaluations:
+    if uniform is None or unigram is None or phase is None or not phase.evaluations or starts_from_base(trace):
         return False
     start = phase.evaluations[0]
     is_uniform = abs(start.loss - uniform[1].value) <= NEAR

@@ -6,6 +6,7 @@ import math
 from random import Random
 
 from pretune.run_trace import formats
+from pretune.run_trace.quiz.losses import starts_from_base
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at, excerpt
 from pretune.trace_schema import RunTrace, WatchedMoment, WatchedSentence
 
@@ -81,9 +82,11 @@ def _ends(sentence: WatchedSentence) -> tuple[WatchedMoment, WatchedMoment] | No
 
 
 def _before(trace: RunTrace) -> list[tuple[int, WatchedSentence]]:
-    """Sentences whose hidden word got about 1/V from the random weights."""
+    """Sentences whose hidden word got about 1/V from the random weights; none of a run from a base, which has none."""
     size = 0 if trace.tokenizer is None else trace.tokenizer.vocab_size
-    found = []
+    found: list[tuple[int, WatchedSentence]] = []
+    if starts_from_base(trace):
+        return found
     for index, sentence in _watched(trace):
         ends = _ends(sentence)
         if ends is not None and size and (ends[0].probability or 1) <= 3 / size and ends[0].rank and ends[0].rank > 10:
