@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from pretune.run_trace.predicted_rows import TestText
+from pretune.run_trace.predicted_rows import TestText, read_test_rows
 from pretune.run_trace.task_errors import EXAMPLES, MOST_POINTS, read_entities, read_label_sets, read_scores
 from pretune.scoring.regression import summarize_scores
 
-TEXTS = {row: TestText(text=f"text {row}", pair=f"pair {row}" if row % 2 else None) for row in range(5000)}
+TEXTS = {(row, 0): TestText(text=f"text {row}", pair=f"pair {row}" if row % 2 else None) for row in range(5000)}
 
 
 def test_labels_are_counted_one_by_one_and_the_worst_rows_come_first() -> None:
@@ -71,3 +74,17 @@ def test_entities_are_told_apart_by_the_kind_of_error() -> None:
     assert [(each.label, each.support, each.predicted) for each in found.types] == [("LOC", 4, 2), ("PER", 0, 2)]
     assert {each.row for each in found.examples[:2]} == {1, 2} and found.examples[-1].row == 0
     assert [(each.start, each.end, each.type) for each in found.examples[0].predicted] == [(0, 4, "PER")]
+
+
+def test_entities_of_a_text_that_was_cut_are_shown_on_their_own_part(tmp_path: Path) -> None:
+    """The parts have the same row, and offsets that count from the start of each part."""
+    (tmp_path / "prepare").mkdir()
+    parts = [{"row": 7, "text": "Oslo is cold."}, {"row": 7, "part": 1, "text": "So is Bergen."}]
+    (tmp_path / "prepare" / "test.jsonl").write_text("\n".join(map(json.dumps, parts)), encoding="utf-8")
+    lines = [
+        {"row": 7, "label": [[0, 4, 0]], "predicted": []},
+        {"row": 7, "part": 1, "label": [[6, 12, 0]], "predicted": []},
+    ]
+    found = read_entities(lines, ["LOC"], read_test_rows(tmp_path))
+    shown = [each.text[span.start : span.end] for each in found.examples for span in each.label]
+    assert shown == ["Oslo", "Bergen"]

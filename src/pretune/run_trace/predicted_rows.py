@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,18 +121,29 @@ class TestText:
     pair: str | None
 
 
-def read_test_rows(run: Path) -> dict[int, TestText]:
-    """The text of each test row, by its number."""
+RowKey = tuple[int, int]  # the number of a test row, and of its part if a long text was cut into several
+
+
+def key_of(line: Mapping[str, Any]) -> RowKey:
+    """Which test row, or part of one, a line is about. Raises KeyError or TypeError for a line without a row."""
+    row, part = line["row"], line.get("part", 0)
+    if not isinstance(row, int) or not isinstance(part, int):
+        raise TypeError(f"found {row!r} and {part!r} as the number of a row and of its part; expected whole numbers")
+    return row, part
+
+
+def read_test_rows(run: Path) -> dict[RowKey, TestText]:
+    """The text of each test row, or part of one."""
     for name in ("prepare/test.jsonl", "split/test.jsonl"):
         lines = read_lines(run / name)
         if lines:
             return {
-                line["row"]: TestText(
+                key_of(line): TestText(
                     text=str(line.get("text", "")),
                     pair=str(line["text_pair"]) if isinstance(line.get("text_pair"), str) else None,
                 )
                 for line in lines
-                if isinstance(line.get("row"), int)
+                if isinstance(line.get("row"), int) and isinstance(line.get("part", 0), int)
             }
     return {}
 

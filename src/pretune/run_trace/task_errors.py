@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pretune.run_trace.log_values import rounded, words
-from pretune.run_trace.predicted_rows import TestText
+from pretune.run_trace.predicted_rows import RowKey, TestText, key_of
 from pretune.scoring.entities import count_entities, count_errors
 from pretune.scoring.metrics import Counts, micro_f1_of, precision_recall_f1
 from pretune.scoring.row_statistics import pearson_rows, spearman_rows
@@ -42,7 +42,7 @@ Span = tuple[int, int, str]
 
 
 def read_label_sets(
-    lines: Sequence[Line], names: Sequence[str], thresholds: Sequence[float], texts: Mapping[int, TestText]
+    lines: Sequence[Line], names: Sequence[str], thresholds: Sequence[float], texts: Mapping[RowKey, TestText]
 ) -> LabelSetErrors:
     """Raises KeyError, IndexError, TypeError or ValueError for lines that are no predictions of sets of labels."""
     true, predicted = (np.zeros((len(lines), len(names)), dtype=np.bool_) for _ in range(2))
@@ -67,7 +67,7 @@ def read_label_sets(
                 slice=words(lines[index].get("slice")),
             )
             for index in _varied(order.tolist(), [(tuple(each["label"]), tuple(each["predicted"])) for each in lines])
-            if (text := texts.get(lines[index]["row"])) is not None
+            if (text := texts.get(key_of(lines[index]))) is not None
         ],
     )
 
@@ -110,7 +110,7 @@ def _varied(order: Sequence[int], kinds: Sequence[Any]) -> list[int]:
 # ---- numbers
 
 
-def read_scores(lines: Sequence[Line], texts: Mapping[int, TestText]) -> ScoreErrors:
+def read_scores(lines: Sequence[Line], texts: Mapping[RowKey, TestText]) -> ScoreErrors:
     """Raises KeyError, TypeError or ValueError for lines that are no predictions of numbers."""
     true, predicted = (np.array([float(line[key]) for line in lines]) for key in ("label", "predicted"))
     if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
@@ -136,7 +136,7 @@ def read_scores(lines: Sequence[Line], texts: Mapping[int, TestText]) -> ScoreEr
                 slice=words(lines[index].get("slice")),
             )
             for index in order.tolist()
-            if (text := texts.get(lines[index]["row"])) is not None
+            if (text := texts.get(key_of(lines[index]))) is not None
         ],
     )
 
@@ -144,7 +144,7 @@ def read_scores(lines: Sequence[Line], texts: Mapping[int, TestText]) -> ScoreEr
 # ---- entities
 
 
-def read_entities(lines: Sequence[Line], names: Sequence[str], texts: Mapping[int, TestText]) -> EntityErrors:
+def read_entities(lines: Sequence[Line], names: Sequence[str], texts: Mapping[RowKey, TestText]) -> EntityErrors:
     """Raises KeyError, IndexError, TypeError or ValueError for lines that are no predictions of entities."""
     true, predicted = ([_spans(line[key], names) for line in lines] for key in ("label", "predicted"))
     by_row = count_entities(true, predicted, names)
@@ -166,7 +166,7 @@ def read_entities(lines: Sequence[Line], names: Sequence[str], texts: Mapping[in
                 slice=words(lines[index].get("slice")),
             )
             for index in order.tolist()
-            if (text := texts.get(lines[index]["row"])) is not None
+            if (text := texts.get(key_of(lines[index]))) is not None
         ],
     )
 

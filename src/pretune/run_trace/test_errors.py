@@ -13,6 +13,7 @@ from pretune.run_trace.calibration import calibrate
 from pretune.run_trace.log_values import rounded, words
 from pretune.run_trace.predicted_rows import (
     PredictedRows,
+    RowKey,
     TestText,
     find_predictions,
     read_label_names,
@@ -102,7 +103,7 @@ def _slices(rows: PredictedRows) -> list[SliceError]:
     return found
 
 
-def _examples(rows: PredictedRows, texts: Mapping[int, TestText]) -> list[TestRow]:
+def _examples(rows: PredictedRows, texts: Mapping[RowKey, TestText]) -> list[TestRow]:
     """Mistakes first, the surest before the others; then right rows of each class. With many classes, the first example
     of each cell comes before the second of any."""
     confidence = rows.probabilities.max(axis=1)
@@ -110,7 +111,7 @@ def _examples(rows: PredictedRows, texts: Mapping[int, TestText]) -> list[TestRo
     ranked, seen = [], Counter[tuple[int, int]]()
     for index in order.tolist():
         cell = int(rows.label[index]), int(rows.predicted[index])
-        if seen[cell] < EXAMPLES_OF_CELL and rows.row[index] in texts:
+        if seen[cell] < EXAMPLES_OF_CELL and (int(rows.row[index]), 0) in texts:
             ranked.append((bool(rows.is_right[index]), seen[cell], index))
             seen[cell] += 1
     kept = sorted(ranked, key=lambda item: item[:2])[:EXAMPLES]
@@ -118,8 +119,8 @@ def _examples(rows: PredictedRows, texts: Mapping[int, TestText]) -> list[TestRo
     return [
         TestRow(
             row=int(rows.row[index]),
-            text=words(texts[int(rows.row[index])].text, EXAMPLE_CHARACTERS) or "",
-            text_pair=words(texts[int(rows.row[index])].pair, EXAMPLE_CHARACTERS),
+            text=words(texts[int(rows.row[index]), 0].text, EXAMPLE_CHARACTERS) or "",
+            text_pair=words(texts[int(rows.row[index]), 0].pair, EXAMPLE_CHARACTERS),
             label=int(rows.label[index]),
             predicted=int(rows.predicted[index]),
             probability=rounded(float(confidence[index])),
