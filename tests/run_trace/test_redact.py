@@ -10,6 +10,8 @@ from pretune.run_trace.codec import to_json
 from pretune.run_trace.redact import REDACTED, SPECIAL_TOKENS, count_excerpts, redact
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.trace_schema import (
+    ContinuedMoment,
+    ContinuedPrompt,
     Entity,
     EntityErrors,
     EntityRow,
@@ -60,6 +62,12 @@ def test_questions_that_need_a_text_are_left_out(traced: RunTrace) -> None:
     assert quiz is not None and traced.quiz is not None
     assert quiz.practice or quiz.test or quiz.quiz
     assert REDACTED not in json.dumps(to_json(quiz), ensure_ascii=False)
+
+
+def test_a_text_whose_field_is_described_is_replaced_too(traced: RunTrace) -> None:
+    moments = [ContinuedMoment(step=0, text="xyzzy rises."), ContinuedMoment(step=9, text="plugh rises.")]
+    redacted = redact(replace(traced, continued=[ContinuedPrompt(prompt="The xyzzy", moments=moments)]))
+    assert [moment.text for moment in redacted.continued[0].moments] == [REDACTED, REDACTED]
 
 
 def test_redacting_twice_changes_nothing(traced: RunTrace) -> None:

@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin
 from pretune.run_trace.codec import hints_of
 from pretune.trace_schema import UserText
 
+_MARK = get_args(UserText)[1]  # Annotated[UserText, "a description"] has it, too, but is not equal to UserText
+
 
 @dataclass(frozen=True)
 class Place:
@@ -19,8 +21,8 @@ class Place:
 
 
 def is_of_user(hint: Any) -> bool:
-    """Whether a type is UserText, or that or None."""
-    return hint == UserText or any(each == UserText for each in get_args(hint))
+    """Whether a type is UserText, with or without a description, or that or None."""
+    return any(_MARK in getattr(each, "__metadata__", ()) for each in (hint, *get_args(hint)))
 
 
 def texts_of(value: Any, hint: Any = None, place: Place | None = None) -> Iterator[tuple[str, bool, Place | None]]:
