@@ -561,7 +561,7 @@ class Strategies:
     """The strategies on the same held-out conversations, the verdicts by pairs, and one conclusion by rule."""
 
     budget: str
-    base: Annotated[str, "what the base is, and what its own pre-training has cost"]
+    base: Annotated[UserText, "what the base is, and what its own pre-training has cost"]
     held_out: list[HeldOutConversations]
     strategies: list[Strategy]
     reference_style: Annotated[ReplyStyle, "of the replies in the held-out conversations"] | None

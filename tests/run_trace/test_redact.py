@@ -21,6 +21,7 @@ from pretune.trace_schema import (
     RunTrace,
     ScoreErrors,
     ScoreRow,
+    Strategies,
     WordLabel,
 )
 
@@ -68,6 +69,14 @@ def test_a_text_whose_field_is_described_is_replaced_too(traced: RunTrace) -> No
     moments = [ContinuedMoment(step=0, text="xyzzy rises."), ContinuedMoment(step=9, text="plugh rises.")]
     redacted = redact(replace(traced, continued=[ContinuedPrompt(prompt="The xyzzy", moments=moments)]))
     assert [moment.text for moment in redacted.continued[0].moments] == [REDACTED, REDACTED]
+
+
+def test_the_name_of_a_base_is_replaced(traced: RunTrace) -> None:
+    strategies = Strategies(
+        budget="", base="The base is xyzzy.gguf.", held_out=[], strategies=[], reference_style=None, verdicts=[],
+        conclusion="", reason="", coverage="", answers=[], notice=None,
+    )  # fmt: skip
+    assert "xyzzy" not in str(to_json(redact(replace(traced, strategies=strategies))))
 
 
 def test_redacting_twice_changes_nothing(traced: RunTrace) -> None:

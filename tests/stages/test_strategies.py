@@ -16,6 +16,8 @@ from pretune.evaluation.strategies import AS_IS, FINETUNED
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel
 from pretune.run_trace.build import build_run_trace
+from pretune.run_trace.codec import to_json
+from pretune.run_trace.redact import redact
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
@@ -128,11 +130,13 @@ def test_other_conversations_are_measured_too(candidates: list[Candidate], prepa
     other = tmp_path / "clinic.jsonl"
     rows = [{"question": "The film?", "answer": f"The {word} was warm."} for word in WORDS]
     other.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    found = build_run_trace(run(candidates, prepared, tmp_path / "out", other=other)).strategies
+    trace = build_run_trace(run(candidates, prepared, tmp_path / "out", other=other))
+    found = trace.strategies
     assert found is not None
     assert [text.name for text in found.held_out] == ["held out", "clinic"]
     assert all(len(each.losses) == 2 for each in found.strategies)
     assert [verdict.slice for verdict in found.verdicts] == [None, "clinic"]
+    assert "clinic" not in str(to_json(redact(trace)))
 
 
 def write_rows(file: Path, rows: list[dict[str, Any]]) -> Path:

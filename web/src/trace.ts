@@ -529,7 +529,7 @@ export interface AnsweredQuestion {
 /** The strategies on the same held-out conversations, the verdicts by pairs, and one conclusion by rule. */
 export interface Strategies {
   budget: string;
-  /** what the base is, and what its own pre-training has cost */
+  /** text of the user */
   base: string;
   held_out: HeldOutConversations[];
   strategies: Strategy[];

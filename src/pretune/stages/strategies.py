@@ -47,6 +47,8 @@ from pretune.text.labels.checks import Concern, Lint
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _MEASURED = "measured"  # a file for each model
+# What the flow calls the held-out texts: their own names are those of files, which a redacted report must not have.
+_COUNTED = ("held-out conversations", "other held-out conversations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,8 +305,9 @@ class _Comparison:
         )
 
     def _finish(self, concluded: Conclusion) -> None:
+        counts = {name: len(text.conversations) for name, text in zip(_COUNTED, self.texts, strict=False)}
         self.folder.log_flow(
-            {"models": len(self.candidates), **{text.name: len(text.conversations) for text in self.texts}},
+            {"models": len(self.candidates), **counts},
             {"conclusion": 1},
             seconds=round(time.monotonic() - self.start, 3),
         )
