@@ -10,6 +10,7 @@ import pytest
 
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.quiz.make import TEMPLATES, make_quiz, questions_of
+from pretune.run_trace.quiz.tasks import MOST_LABELS
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
 from pretune.trace_schema import (
@@ -89,6 +90,15 @@ def test_labels_are_counted_against_their_own_thresholds(make_trace: MakeTrace) 
 def test_thresholds_that_change_nothing_are_not_asked_about(make_trace: MakeTrace) -> None:
     assert ask("Q-THRESHOLD", with_labels(make_trace(), [0.6, 0.3], [0.55, 0.45])) is None
     assert ask("Q-THRESHOLD", with_labels(make_trace(), [0.6, 0.3], [0.55, 0.3001])) is None
+
+
+def test_labels_that_the_prompt_does_not_list_are_below_their_thresholds(make_trace: MakeTrace) -> None:
+    others = [0.01] * 6
+    question = ask("Q-THRESHOLD", with_labels(make_trace(), [0.3] * MOST_LABELS + others, [0.2] * (MOST_LABELS + 6)))
+    assert question is not None and question.answer == MOST_LABELS
+    assert "All other labels are below their thresholds." in question.prompt
+    many = with_labels(make_trace(), [0.3] * (MOST_LABELS + 1) + others, [0.2] * (MOST_LABELS + 7))
+    assert ask("Q-THRESHOLD", many) is None
 
 
 def test_an_absolute_error_has_no_sign(make_trace: MakeTrace) -> None:

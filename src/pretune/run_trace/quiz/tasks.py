@@ -18,14 +18,15 @@ FEWEST_ENTITIES = 5
 
 
 def _with_thresholds(trace: RunTrace) -> list[tuple[int, PredictionTrace]]:
-    """Predictions whose labels would be others with a threshold of one half, and are clear."""
+    """Predictions whose labels would be others with a threshold of one half, are clear, and can all be listed."""
     found = []
     for index, each in enumerate(trace.predictions):
         pairs = list(zip(each.decision.probabilities, each.decision.thresholds, strict=False))
         if each.task != "multilabel" or not len(pairs) >= 2:
             continue
         is_clear = all(abs(p - level) >= DISTANCE for p, level in pairs)
-        if is_clear and sum(p >= level for p, level in pairs) != sum(p >= 0.5 for p, _ in pairs):
+        count = sum(p >= level for p, level in pairs)
+        if is_clear and count <= MOST_LABELS and count != sum(p >= 0.5 for p, _ in pairs):
             found.append((index, each))
     return found
 
