@@ -71,6 +71,22 @@ def test_attributions_that_did_not_converge_are_not_asked_about(make_trace: Make
     assert not is_asked("Q-IG", unconverged)
 
 
+def test_a_word_whose_masking_gives_a_third_label_is_not_asked_for(make_trace: MakeTrace) -> None:
+    trace = make_trace(classes=3)
+    (prediction,) = trace.predictions
+    assert prediction.decision.flip is not None
+    flip = dataclasses.replace(prediction.decision.flip, label="mood 2")
+    third = dataclasses.replace(prediction, decision=dataclasses.replace(prediction.decision, flip=flip))
+    assert is_asked("Q-FLIP", trace)
+    assert not is_asked("Q-FLIP", dataclasses.replace(trace, predictions=[third]))
+
+
+def test_a_word_of_a_pair_of_texts_is_not_asked_for(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    pair = dataclasses.replace(trace.predictions[0], text_pair="The stew was cold.")
+    assert not is_asked("Q-FLIP", dataclasses.replace(trace, predictions=[pair]))
+
+
 def test_a_loss_next_to_the_unigram_entropy_is_not_said_to_be_below(make_trace: MakeTrace) -> None:
     trace = make_trace()
     pretrain = trace.phases.pretrain

@@ -62,11 +62,14 @@ def _completeness(trace: RunTrace, rng: Random) -> Draft:
 
 
 def _flipping(trace: RunTrace) -> list[tuple[int, PredictionTrace, int]]:
-    """Predictions in which masking one word, and no other single word, clearly flips the label."""
+    """Predictions of one text in which masking one word, and no other single word, clearly flips the label to the
+    runner-up, which the score is about. Of three classes, the third may win instead."""
     found = []
     for i, p in enumerate(trace.predictions):
         flip, reasons = p.decision.flip, p.reasons
-        if trace.is_redacted or flip is None or reasons is None or len(flip.words) != 1 or len(set(reasons.words)) < 4:
+        if p.text_pair is not None or flip is None or reasons is None or flip.label != reasons.runner_up:
+            continue
+        if trace.is_redacted or len(flip.words) != 1 or len(set(reasons.words)) < 4:
             continue
         word, left = flip.words[0], [reasons.score - fall for fall in reasons.occlusion]
         others = [value for k, value in enumerate(left) if k != word]
