@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from pretune.run_trace import formats
-from pretune.run_trace.metrics import title_of, write_named
+from pretune.run_trace.metrics import title_of, write_named, write_score
 from pretune.run_trace.quiz.template import Claim, Draft, Template, at
-from pretune.run_trace.shown_trial import find_test
+from pretune.run_trace.shown_trial import find_test, trial_shown
 from pretune.trace_schema import Evaluation, Json, Phase, RunTrace
 
 FEWEST_EPOCHS = 3
@@ -29,10 +29,10 @@ def _rows(name: str) -> Json:
     return at("phases", name, "evaluations")
 
 
-def _table(rows: list[Evaluation], metric: str) -> str:
+def _table(rows: list[Evaluation], metric: str, field: str = "score") -> str:
     return "; ".join(
         f"epoch {row.epoch:g}: training loss {formats.nats(row.train_loss) if row.train_loss is not None else '-'}, "
-        f"validation loss {formats.nats(row.loss)}, {write_named(metric, row.score)}"
+        f"validation loss {formats.nats(row.loss)}, {write_named(metric, getattr(row, field))}"
         for row in rows
     )
 
@@ -40,16 +40,24 @@ def _table(rows: list[Evaluation], metric: str) -> str:
 # ---- the epoch that is kept
 
 
+def _rule(phase: Phase) -> tuple[str, str]:
+    """The metric by which the epoch is chosen, and the field of an evaluation that has it. Of strongly imbalanced
+    classes it is macro-F1, while the score is the accuracy."""
+    trial = trial_shown(phase)
+    metric = phase.metric if trial is None or trial.metric is None else trial.metric
+    return metric, "score" if metric == phase.metric else metric
+
+
 def _with_best(trace: RunTrace) -> list[tuple[str, Phase, int]]:
-    """Phases of several epochs of which one has the highest score and was kept, and which is not the last."""
+    """Phases of several epochs of which one was kept, is the best as a reader sees the scores, and is not the last."""
     found = []
     for name, phase in _phases(trace):
-        rows = phase.evaluations
-        if not FEWEST_EPOCHS <= len(rows) <= MOST_EPOCHS or sum(row.is_best for row in rows) != 1:
+        rows, (metric, field) = phase.evaluations, _rule(phase)
+        scores = [score for row in rows if isinstance(score := getattr(row, field, None), float)]
+        if not FEWEST_EPOCHS <= len(rows) == len(scores) <= MOST_EPOCHS or sum(row.is_best for row in rows) != 1:
             continue
-        scores = [row.score for row in rows]
-        best = scores.index(max(scores))
-        if rows[best].is_best and best < len(rows) - 1 and scores.count(max(scores)) == 1:
+        best, shown = scores.index(max(scores)), [write_score(metric, score) for score in scores]
+        if rows[best].is_best and best < len(rows) - 1 and shown.count(shown[best]) == 1:
             found.append((name, phase, best))
     return found
 
@@ -60,36 +68,37 @@ def _has_best(trace: RunTrace) -> bool:
 
 def _best(trace: RunTrace, rng: Random) -> Draft:
     name, phase, best = rng.choice(_with_best(trace))
-    rows = phase.evaluations
-    scores, metric = ["map", _rows(name), "score"], title_of(phase.metric)
+    rows, (metric, field) = phase.evaluations, _rule(phase)
+    scores, title = ["map", _rows(name), field], title_of(metric)
     losses = [row.loss for row in rows]
+    becomes = "the model that is delivered" if name == "finetune" else "the control, which is only compared"
     others = {
         len(rows) - 1: "takes the last epoch for the best",
-        losses.index(min(losses)): f"looks for the lowest loss where the rule asks for the highest {metric}",
+        losses.index(min(losses)): f"looks for the lowest loss where the rule asks for the highest {title}",
         0: "takes the first epoch, which has learned least",
     }
     others |= {index: "reads another row" for index in range(len(rows)) if index not in others}
     return Draft(
-        prompt=f"{_model(name)}: {_table(rows, phase.metric)}. The rule is to keep the epoch with the highest {metric} "
+        prompt=f"{_model(name)}: {_table(rows, metric, field)}. The rule is to keep the epoch with the highest {title} "
         "on validation. Which one is kept?",
-        right=_epoch(phase, best, scores, None),
+        right=_epoch(phase, best, scores),
         wrong=[_epoch(phase, i, scores, why) for i, why in others.items() if i != best][:3],
         hints=[
-            f"The {metric} is measured on validation texts, which training does not use.",
-            f"Look for the highest {metric}; the losses do not count here.",
+            f"The {title} is measured on validation texts, which training does not use.",
+            f"Look for the highest {title}; the losses do not count here.",
         ],
         solution=[
-            f"The highest is {write_named(phase.metric, rows[best].score)}, at epoch {rows[best].epoch:g}.",
-            "Its weights are the model that is delivered; those of other epochs are not used.",
+            f"The highest is {write_named(metric, getattr(rows[best], field))}, at epoch {rows[best].epoch:g}.",
+            f"Its weights are {becomes}; those of other epochs are not used.",
         ],
     )
 
 
-def _epoch(phase: Phase, index: int, scores: Json, misconception: str | None) -> Claim:
-    row = phase.evaluations[index]
+def _epoch(phase: Phase, index: int, scores: Json, misconception: str | None = None) -> Claim:
+    row, (metric, field) = phase.evaluations[index], _rule(phase)
     return Claim(
         text=f"Epoch {row.epoch:g}",
-        why=f"On validation it has {write_named(phase.metric, row.score)}"
+        why=f"On validation it has {write_named(metric, getattr(row, field))}"
         + (", the highest." if misconception is None else "."),
         holds=["eq", ["argmax", scores], index],
         misconception=misconception,
