@@ -21,6 +21,15 @@ def test_the_verdict_is_the_headline(full_run: Any) -> None:
     assert card.detail == expected
 
 
+def test_averaged_seeds_are_not_called_one_seed(full_run: Any) -> None:
+    """Seeds 0 and 1 were fine-tuned; with few validation rows, one model is made of them."""
+    (event,) = [event for event in full_run.events if event["event"] == "comparison"]
+    for row in event["rows"]:
+        row["seeds"] = row["seeds"][:1]
+    expected = "The weights of 2 seeds are averaged into one model, so variation between runs is not seen."
+    assert full_run.trace.run.detail.endswith(expected)
+
+
 @pytest.mark.parametrize(
     ("difference", "interval", "headline", "figure"),
     [

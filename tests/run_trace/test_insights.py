@@ -79,6 +79,27 @@ def test_the_next_step_depends_on_what_is_open(traced: RunTrace) -> None:
     assert command(again).startswith("pretune run --corpus TEXTS --labels LABELLED.csv")  # synthetic data
 
 
+def test_a_run_with_averaged_seeds_is_not_offered_again(traced: RunTrace) -> None:
+    """They are one model with one prediction file, whatever the number of the seeds."""
+    phase = traced.phases.finetune
+    assert phase is not None
+    trials = [replace(phase.trials[0], trial=seed, seed=seed) for seed in range(3)]
+    averaged = replace(traced, phases=replace(traced.phases, finetune=replace(phase, trials=trials)))
+    step = choose_next_step(averaged)
+    assert step is not None and "--seeds" not in step.command
+    search = [replace(trial, is_search=trial.seed != 0) for trial in trials]
+    searched = replace(traced, phases=replace(traced.phases, finetune=replace(phase, trials=search)))
+    assert "--seeds 3" in choose_next_step(searched).command  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("minutes", "longer"), [(2.4, 60), (29, 60), (119.8, 240), (121, 250)])
+def test_a_longer_run_is_longer(traced: RunTrace, minutes: float, longer: int) -> None:
+    stages = [replace(each, seconds=60 * minutes) if each.name == "pretrain" else each for each in traced.stages]
+    real = replace(traced, run=replace(traced.run, is_synthetic=False), comparison=None, stages=stages)
+    step = choose_next_step(real)
+    assert step is not None and f"--minutes {longer} " in step.command
+
+
 def test_every_command_is_one_that_can_be_typed(traced: RunTrace) -> None:
     """The command line accepts each, down to the names of its options."""
     from pretune.cli.verbs import VERBS, build_parser

@@ -8,7 +8,7 @@ from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
-from pretune.run_trace.shown_trial import find_test
+from pretune.run_trace.shown_trial import count_seeds, find_test
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
@@ -39,7 +39,7 @@ def write_headline(
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
-        return _of_verdict(verdict, comparison)
+        return _of_verdict(verdict, comparison, count_seeds(phases.finetune))
     if comparison is not None and find_delivered(comparison) is not None:
         return _of_delivered(comparison, running)
     if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
@@ -53,7 +53,7 @@ def write_headline(
     return _of_stages(stages, phases)
 
 
-def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
+def _of_verdict(verdict: Verdict, comparison: Comparison, num_seeds: int) -> Headline:
     unit = points_of(verdict.metric)
     figure = f"{signed_points(verdict.difference)} {unit}"
     lead, against = {
@@ -64,8 +64,8 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     models = {model.kind: model for model in comparison.models}
     pretrained = models.get("pretrained")
     n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
-    detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}. {_on_seeds(models)}"
-    detail = f"{detail.strip()} {_describe_delivered(comparison)}"
+    detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}."
+    detail = " ".join(filter(None, [detail, _on_seeds(models, num_seeds), _describe_delivered(comparison)]))
     return Headline(
         sentence=f"{lead}: {figure} {against} the same network from scratch.",
         figure=None if verdict.outcome == "no clear difference" else figure,
@@ -129,10 +129,13 @@ def points_interval(low: float, high: float) -> str:
     return f"{write_points(low)} to {write_points(high)}"
 
 
-def _on_seeds(models: dict[str, ComparedModel]) -> str:
+def _on_seeds(models: dict[str, ComparedModel], num_seeds: int) -> str:
+    """What the seeds say of the variation between runs; `num_seeds` were fine-tuned, and may be averaged."""
     seeds = [len(models[kind].seeds) for kind in ("pretrained", "scratch") if kind in models]
     if not seeds:
         return ""
+    if num_seeds > 1 and "pretrained" in models and len(models["pretrained"].seeds) <= 1:
+        return f"The weights of {num_seeds} seeds are averaged into one model, so variation between runs is not seen."
     if min(seeds) <= 1:
         return "With one seed, variation between runs is not seen."
     return f"Each side is the mean of {' and '.join(str(n) for n in dict.fromkeys(seeds))} seeds."

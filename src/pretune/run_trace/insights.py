@@ -5,6 +5,7 @@ Each number has an expression that computes it from the trace. A rule that measu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from pretune.run_trace.comparison import STACK, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
-from pretune.run_trace.shown_trial import find_test
+from pretune.run_trace.shown_trial import count_seeds, find_test
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
 
@@ -237,7 +238,8 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     verdict = find_verdict(trace.comparison, "scratch")
     models = trace.comparison.models if trace.comparison is not None else []
     seeds = [len(model.seeds) for model in models if model.kind in ("pretrained", "scratch")]
-    if verdict is not None and min(seeds, default=2) == 1:
+    is_one_seed = min(seeds, default=2) == 1 and count_seeds(trace.phases.finetune) <= 1
+    if verdict is not None and is_one_seed:
         return NextStep(
             sentence="One seed leaves open how much a repeat would vary.",
             command=f"pretune run {recipe} --seeds 3 --out {name}-seeds",
@@ -249,5 +251,11 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
         )
     return NextStep(
         sentence="Longer pre-training, or more text, shows whether the limit is reached.",
-        command=f"pretune run {recipe} --minutes 60 --out {name}-longer",
+        command=f"pretune run {recipe} --minutes {_longer_minutes(trace)} --out {name}-longer",
     )
+
+
+def _longer_minutes(trace: RunTrace) -> int:
+    """A budget of an hour, or of twice the time that pre-training took, in tens of minutes."""
+    seconds = next((stage.seconds for stage in trace.stages if stage.name == "pretrain"), None) or 0.0
+    return max(60, 10 * math.ceil(2 * seconds / 600))
