@@ -974,8 +974,8 @@ class EntityErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class TestErrors:
-    """The test rows as the delivered model (its chosen seed) predicts them. Of a task beyond one class for a text, one
-    of the last three fields has them, and the confusion matrix is empty."""
+    """The test rows as the network (its chosen seed) predicts them, without linear models that may be stacked on it. Of
+    a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty."""
 
     n: int
     seed: int | None

@@ -939,7 +939,7 @@ export interface EntityErrors {
   examples: EntityRow[];
 }
 
-/** The test rows as the delivered model (its chosen seed) predicts them. Of a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty. */
+/** The test rows as the network (its chosen seed) predicts them, without linear models that may be stacked on it. Of a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty. */
 export interface TestErrors {
   n: number;
   seed: number | null;

@@ -141,7 +141,7 @@ def _best(phase: Phase | None) -> int | None:
     return next((index for index, row in enumerate(rows) if row.is_best), None)
 
 
-# ---- one model alone
+# ---- the network alone, without linear models that may be stacked on it
 
 
 def _calibration(trace: RunTrace) -> Insight | None:
@@ -156,8 +156,8 @@ def _calibration(trace: RunTrace) -> Insight | None:
             "error_by_chance": (each.error_by_chance, ["at", f"{pointer}/error_by_chance"]),
         }
         sentence = (
-            f"Its probabilities are off by {100 * each.error:.1f} points on average, where chance alone would give up "
-            f"to {100 * each.error_by_chance:.1f}."
+            f"The network's probabilities are off by {100 * each.error:.1f} points on average, where chance alone "
+            f"would give up to {100 * each.error_by_chance:.1f}."
         )
         return _insight("calibration", sentence, numbers, [pointer])
     return None
@@ -203,7 +203,7 @@ def _confusion(trace: RunTrace) -> Insight | None:
         "wrong": (wrong, ["sub", ["sum", ["flatten", matrix]], right]),
     }
     sentence = (
-        f"The most frequent mistake takes “{found.labels[label]}” for “{found.labels[predicted]}”: "
+        f"The network's most frequent mistake takes “{found.labels[label]}” for “{found.labels[predicted]}”: "
         f"{formats.count(count)} of {formats.count(wrong)} wrong texts."
     )
     return _insight("confusion", sentence, numbers, [f"/errors/confusion/{label}/{predicted}"])

@@ -34,8 +34,8 @@ MOST_PROBABILITIES = 20_000  # rows above which the single probabilities are lef
 
 
 def read_errors(run: Path, phases: Phases) -> TestErrors | None:
-    """The errors of the delivered model on the test rows, and the calibration of its control; None if there are no
-    predictions."""
+    """The errors of the network on the test rows, without linear models stacked on it, and the calibration of its
+    control; None if there are no predictions."""
     if phases.finetune is not None and phases.finetune.metric != "accuracy":
         return _read_task_errors(run, phases.finetune)
     rows = read_seed(run, "pretrained", _chosen_seed(phases.finetune))

@@ -59,7 +59,7 @@ def _wrong_rows(trace: RunTrace, _rng: Random) -> Draft:
     cells = [formats.count(count) for k, row in enumerate(matrix) for j, count in enumerate(row) if j != k]
     total = ["sum", ["flatten", at("errors", "confusion")]]
     return Draft(
-        prompt=f"The test rows as the model labels them: {_described(trace)}. On how many rows is it wrong?",
+        prompt=f"The test rows as the network labels them: {_described(trace)}. On how many rows is it wrong?",
         number=["sub", total, _diagonal(len(matrix))],
         unit="rows",
         wrong_numbers=[
@@ -136,7 +136,7 @@ def _recall(trace: RunTrace, rng: Random) -> Draft:
     name, right, labelled, predicted = _names(trace)[k], matrix[k][k], sum(matrix[k]), sum(row[k] for row in matrix)
     cell, column = at("errors", "confusion", k, k), ["sum", ["map", at("errors", "confusion"), k]]
     return Draft(
-        prompt=f"{formats.count(labelled)} test rows have the label {name}. The model predicts {name} for "
+        prompt=f"{formats.count(labelled)} test rows have the label {name}. The network predicts {name} for "
         f"{formats.count(predicted)} rows, and "
         f"{formats.count(right)} of these have that label. What is the recall of {name}?",
         number=["div", ["mul", 100, cell], _row(k)],

@@ -17,8 +17,14 @@ MOST_COMPONENTS = 12  # that a prompt lists
 Found = list[tuple[int, PredictionTrace]]
 
 
-def _predictions(trace: RunTrace) -> Found:
-    return list(enumerate(trace.predictions))
+def predictions_of(trace: RunTrace) -> Found:
+    """The predictions to ask about, which is to ask about the network: without those in which linear models that are
+    stacked on it change the label, since the page shows the label that is delivered."""
+    return [
+        (index, each)
+        for index, each in enumerate(trace.predictions)
+        if each.stack is None or each.stack.label == each.decision.label
+    ]
 
 
 def _name(label: str) -> str:
@@ -37,7 +43,7 @@ def _runner_up(prediction: PredictionTrace) -> int:
 def _unsure(trace: RunTrace) -> Found:
     return [
         (i, p)
-        for i, p in _predictions(trace)
+        for i, p in predictions_of(trace)
         if len(p.head.logits) == 2 and 0.5 + DECIDED <= p.decision.probability <= SUREST
     ]
 
@@ -106,7 +112,7 @@ def _margins_of(index: int, prediction: PredictionTrace) -> Json:
 
 def _summable(trace: RunTrace) -> Found:
     found = []
-    for i, p in _predictions(trace):
+    for i, p in predictions_of(trace):
         if len(p.decision.probabilities) >= 2 and 3 <= len(p.contributions) <= MOST_COMPONENTS:
             margins = [round(margin, 2) for margin in _margins(p)]
             if abs(sum(margins)) >= SCORE and abs(sum(margins) - sum(_margins(p))) <= 0.02:
@@ -154,7 +160,7 @@ def _sum(trace: RunTrace, rng: Random) -> Draft:
 
 def _with_largest(trace: RunTrace) -> Found:
     found = []
-    for i, p in _predictions(trace):
+    for i, p in predictions_of(trace):
         if len(p.decision.probabilities) >= 2 and len(p.contributions) >= 4:
             ordered = sorted(_margins(p), reverse=True)
             if ordered[0] >= SCORE and ordered[0] - ordered[1] >= LEAD * ordered[0]:
@@ -188,7 +194,7 @@ def _largest(trace: RunTrace, rng: Random) -> Draft:
     ]
     text = f"In prediction {index + 1}" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
-        prompt=f"{text} the model decides for {first}. Which part of the network adds most to the logit of {first} "
+        prompt=f"{text} the network decides for {first}. Which part of the network adds most to the logit of {first} "
         "minus that of "
         f"{second}?",
         right=claims[0],

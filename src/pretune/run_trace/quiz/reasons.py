@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from pretune.run_trace import formats
-from pretune.run_trace.quiz.prediction import labels_of
+from pretune.run_trace.quiz.prediction import labels_of, predictions_of
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at, excerpt
 from pretune.trace_schema import PredictionTrace, RunTrace
 
@@ -15,7 +15,7 @@ SCORE = 0.3  # smallest difference of scores that counts
 def _complete(trace: RunTrace) -> list[tuple[int, PredictionTrace]]:
     return [
         (i, p)
-        for i, p in enumerate(trace.predictions)
+        for i, p in predictions_of(trace)
         if p.reasons is not None
         and p.reasons.is_converged
         and abs(p.reasons.score - p.reasons.masked_score) >= SCORE
@@ -56,7 +56,7 @@ def _completeness(trace: RunTrace, rng: Random) -> Draft:
         ],
         solution=[
             f"{reasons.masked_score:.2f} + {summed:.2f} = {reasons.masked_score + summed:.2f}.",
-            f"The model gives {reasons.score:.2f}; the rest is the error of the numeric integral.",
+            f"The network gives {reasons.score:.2f}; the rest is the error of the numeric integral.",
         ],
     )
 
@@ -65,7 +65,7 @@ def _flipping(trace: RunTrace) -> list[tuple[int, PredictionTrace, int]]:
     """Predictions of one text in which masking one word, and no other single word, clearly flips the label to the
     runner-up, which the score is about. Of three classes, the third may win instead."""
     found = []
-    for i, p in enumerate(trace.predictions):
+    for i, p in predictions_of(trace):
         flip, reasons = p.decision.flip, p.reasons
         if p.text_pair is not None or flip is None or reasons is None or flip.label != reasons.runner_up:
             continue
@@ -104,7 +104,7 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
         for k in shown
     ]
     return Draft(
-        prompt=f"{excerpt(prediction.text)} The model says {first}. Masking one word turns that into {second}. Which "
+        prompt=f"{excerpt(prediction.text)} The network says {first}. Masking one word turns that into {second}. Which "
         "word is it?",
         right=claims[0],
         wrong=claims[1:],
@@ -126,7 +126,7 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
 def _heads(trace: RunTrace) -> list[tuple[int, PredictionTrace, int, int]]:
     """Heads that put much weight on special tokens, in predictions where the words move the score."""
     found = []
-    for i, p in enumerate(trace.predictions):
+    for i, p in predictions_of(trace):
         if p.attention is None or p.reasons is None or abs(p.reasons.score - p.reasons.masked_score) < 1:
             continue
         for layer, fractions in enumerate(p.attention.special_fraction):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from pretune.run_trace import formats
+from pretune.run_trace.quiz.prediction import predictions_of
 from pretune.run_trace.quiz.template import Draft, Template, WrongNumber, at, excerpt
 from pretune.trace_schema import EntityErrors, PredictionTrace, RunTrace, ScoreErrors
 
@@ -20,7 +21,7 @@ FEWEST_ENTITIES = 5
 def _with_thresholds(trace: RunTrace) -> list[tuple[int, PredictionTrace]]:
     """Predictions whose labels would be others with a threshold of one half, are clear, and can all be listed."""
     found = []
-    for index, each in enumerate(trace.predictions):
+    for index, each in predictions_of(trace):
         pairs = list(zip(each.decision.probabilities, each.decision.thresholds, strict=False))
         if each.task != "multilabel" or not len(pairs) >= 2:
             continue
@@ -48,7 +49,7 @@ def _labels_predicted(trace: RunTrace, rng: Random) -> Draft:
     probabilities, thresholds = (at("predictions", index, "decision", name) for name in ("probabilities", "thresholds"))
     count = len(decision.labels)
     return Draft(
-        prompt=f"For the text {excerpt(prediction.text)} the model gives these probabilities: "
+        prompt=f"For the text {excerpt(prediction.text)} the network gives these probabilities: "
         f"{'; '.join(shown)}.{rest} How many labels does it predict?",
         number=["len", ["where", ["ge", probabilities, thresholds]]],
         unit="labels",
@@ -96,8 +97,8 @@ def _mean_error(trace: RunTrace, _rng: Random) -> Draft:
     mean = sum(abs(p - t) for t, p in pairs) / ASKED_ROWS
     listed = "; ".join(f"true {true:g}, predicted {predicted:g}" for true, predicted in pairs)
     return Draft(
-        prompt=f"Three test texts: {listed}. What is the mean absolute error of these predictions, in the units of the "
-        "file?",
+        prompt=f"Three test texts as the network predicts them: {listed}. What is the mean absolute error of these "
+        "predictions, in the units of the file?",
         number=["div", ["sum", ["abs", ["list", *differences]]], ASKED_ROWS],
         tolerance=0.02 * mean,
         wrong_numbers=[
@@ -142,7 +143,7 @@ def _hits(trace: RunTrace, _rng: Random) -> Draft:
     near = ["add", at("errors", "entities", "wrong_type"), at("errors", "entities", "wrong_borders")]
     all_predicted = ["sum", ["map", types, "predicted"]]
     return Draft(
-        prompt=f"The test texts have {formats.count(support)} entities, and the model predicts "
+        prompt=f"The test texts have {formats.count(support)} entities, and the network predicts "
         f"{formats.count(predicted)}: {formats.count(found.right)} have the type and both borders of a labelled "
         f"entity; {formats.count(found.wrong_type)} labelled ones are found with the right borders and another type, "
         f"and {formats.count(found.wrong_borders)} with the right type and other borders. What is the precision?",
