@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from random import Random
 
+import pytest
+
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.quiz.flow import MOST_STEPS, TEMPLATES
 from pretune.run_trace.quiz.template import finish
@@ -29,6 +31,20 @@ def test_the_smallest_of_many_steps_are_given_as_one_sum(make_trace: Callable[..
     assert question.solution == ["10,000 - 27 - 828 - 1,975 - 585 - 18 = 6,567 documents."]
     assert question.solution[0].count(" - ") == MOST_STEPS
     assert question.answer == left == 6_567
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_asked"),
+    [("[BOS]", "[EOS]", True), ("<s>", "</s>", True), ("<|begin|>", ".", False), ("The", ".", False)],
+)
+def test_tokens_are_asked_for_only_if_a_text_stands_between_two_special_ones(
+    make_trace: Callable[..., RunTrace], first: str, last: str, is_asked: bool
+) -> None:
+    trace = make_trace()
+    assert trace.example is not None
+    tokens = [first, *trace.example.tokens[1:-1], last]
+    changed = dataclasses.replace(trace, example=dataclasses.replace(trace.example, tokens=tokens))
+    assert next(each for each in TEMPLATES if each.id == "Q-TOKENS").requires(changed) == is_asked
 
 
 def test_few_steps_are_named_one_by_one(make_trace: Callable[..., RunTrace]) -> None:

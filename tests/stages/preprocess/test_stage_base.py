@@ -88,6 +88,11 @@ def test_documents_end_although_the_tokenizer_adds_no_end(collected: Path, endle
     tokenizer, shard = load_tokenizer(endless_model), TokenShard(out, "train")
     texts = [row["text"] for row in iter_corpus(out) if row["split"] == "train"]
     assert [shard.doc(n).tolist() for n in range(len(shard))] == [[*ids, 0] for ids in tokenizer.encode_batch(texts)]
+    report = read_tokenizer(read_events(out))
+    every = [row["text"] for row in iter_corpus(out)]
+    num_tokens = sum(map(len, tokenizer.encode_batch(every)))  # without the ends, which stand for no text
+    assert report is not None
+    assert report.characters_per_token == pytest.approx(sum(map(len, every)) / num_tokens, abs=1e-4)
     corpus = Corpus(
         out,
         row_settings(PretrainConfig(objective="causal", row_tokens=64, tokens_per_step=256), Budget(epochs=1.0), "cpu"),

@@ -41,6 +41,7 @@ def test_a_text_that_has_an_end_gets_no_other_one_as_a_document(tokenizer: Token
     texts = ["the hotel", "the waiter was rude"]
     assert tokenizer.end_id == tokenizer.eos_id
     assert tokenizer.encode_documents(texts) == tokenizer.encode_batch(texts)
+    assert tokenizer.num_special_of_document == 2
 
 
 def test_a_document_ends_with_the_token_that_the_settings_name(endless_model: Path, tmp_path: Path) -> None:
@@ -56,6 +57,7 @@ def test_a_document_ends_with_the_token_that_the_settings_name(endless_model: Pa
     shutil.copyfile(endless_model / "tokenizer.json", tmp_path / "tokenizer.json")
     unnamed = load_tokenizer(tmp_path)
     assert unnamed.end_id == -1 and unnamed.encode_documents([text]) == [ids]
+    assert (tokenizer.num_special_of_document, unnamed.num_special_of_document) == (1, 0)
 
 
 def test_its_own_cutting_and_padding_is_off(tokenizer: Tokenizer) -> None:

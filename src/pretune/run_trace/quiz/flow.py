@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from random import Random
 
@@ -11,7 +12,8 @@ from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber,
 from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens
-SPECIAL = 2  # tokens at the beginning and the end of every text
+SPECIAL = 2  # tokens at the beginning and the end of every text; some tokenizers of bases add one or none
+_MARK = re.compile(r"\[[^\]]+\]|<[^>]+>")  # how special tokens are written: [BOS], <s>, <|endoftext|>
 MOST_STEPS = 5  # that a reader subtracts; the smallest of more are given as one sum
 EXACT = 1_000_000  # below which a count is exact in the six digits that the document keeps
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
@@ -24,8 +26,10 @@ def _has_short_example(trace: RunTrace) -> bool:
     example = trace.example
     if trace.is_redacted or example is None or example.clean_text is None or not example.ids or not example.tokens:
         return False
+    ends = example.tokens[0], example.tokens[-1]
     counts = {len(example.ids), len(example.clean_text.split()), len(example.ids) - SPECIAL}
-    return len(counts) == 3 and len(example.ids) <= TOKENS_SHOWN
+    has_marks = all(_MARK.fullmatch(end) and end not in example.clean_text for end in ends)
+    return has_marks and len(counts) == 3 and len(example.ids) <= TOKENS_SHOWN
 
 
 def _tokens(trace: RunTrace, _rng: Random) -> Draft:

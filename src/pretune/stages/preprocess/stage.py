@@ -301,8 +301,8 @@ class _Preprocessing:
         return (document["text"] for document in iter_corpus(self.path))
 
     def _report(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], facts: dict[str, Any]) -> None:
-        num_documents = sum(len(shard) for shard in shards.values())
-        num_tokens = sum(shard.num_tokens for shard in shards.values()) - 2 * num_documents
+        num_special = tokenizer.num_special_of_document * sum(len(shard) for shard in shards.values())
+        num_tokens = sum(shard.num_tokens for shard in shards.values()) - num_special
         words = self.steps.num_words.total()
         is_unknown = np.zeros(tokenizer.vocab_size, dtype=np.int64)
         if tokenizer.unk_id is not None:

@@ -154,6 +154,13 @@ class Tokenizer:
         end = [self.end_id] if self.eos_id == NONE != self.end_id else []
         return [encoding.ids + end for encoding in self.backend.encode_batch_fast(list(texts))]
 
+    @cached_property
+    def num_special_of_document(self) -> int:
+        """How many tokens of a document stand for no text: two of pretune's own, of a foreign tokenizer as many as it
+        adds, and the end."""
+        plain = self.backend.encode("a", add_special_tokens=False).ids
+        return len(self.encode_documents(["a"])[0]) - len(plain)
+
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Ids of many pairs of texts: [BOS] first [EOS] second [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(pairs))]
