@@ -46,6 +46,32 @@ def test_negative_results_are_said(traced: RunTrace) -> None:
     assert unclear[0].sentence.startswith("Pre-training made no clear difference: +1.0 points")
 
 
+def linear(trace: RunTrace) -> str:
+    insight = next((found for rule in RULES if (found := rule(trace)) is not None and found.rule == "linear"), None)
+    return "" if insight is None else insight.sentence
+
+
+def test_a_tie_with_a_linear_baseline_is_not_called_equality(traced: RunTrace) -> None:
+    assert linear(compared(traced, verdict("tfidf", "no clear difference", 0.01))) == (
+        "There is no clear difference between the pre-trained model and TF-IDF with logistic regression, which only "
+        "counts words: +1.0 points (95 % interval −1.0 to 3.0)."
+    )
+
+
+def test_a_linear_baseline_of_pairs_is_named_too(traced: RunTrace) -> None:
+    """Its kind is not one of those of single texts, and the metric of pairs is accuracy, too."""
+    assert traced.comparison is not None
+    name = "TF-IDF of both texts and their overlap"
+    models = [replace(traced.comparison.models[0], kind=kind, name=name) for kind in ("pair_tfidf", "mean")]
+    pairs = compared(traced, verdict("pair_tfidf", "worse", -0.05))
+    assert pairs.comparison is not None
+    pairs = replace(pairs, comparison=replace(pairs.comparison, models=models))
+    assert linear(pairs).startswith(f"{name} does better than the pre-trained model: −5.0 points")
+    constant = compared(traced, verdict("mean", "no clear difference", 0.01))
+    assert constant.comparison is not None
+    assert linear(replace(constant, comparison=replace(constant.comparison, models=models))) == ""
+
+
 def test_a_slice_without_help_is_named_next_to_one_with_help(traced: RunTrace) -> None:
     found = find_insights(
         compared(

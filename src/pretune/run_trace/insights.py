@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import STACK, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
@@ -91,21 +92,24 @@ def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
     return _insight("no help", f"On slice “{verdict.slice}” {lead}: {_figures(verdict)}.", numbers, [pointer])
 
 
+_WORD_COUNTS = {"tfidf": "TF-IDF with logistic regression", "nbsvm": "NB-SVM"}
+
+
 def _linear(trace: RunTrace) -> Insight | None:
-    """A linear baseline that is no worse than our model."""
-    named = [("tfidf", "TF-IDF with logistic regression"), ("nbsvm", "NB-SVM")]
-    others = [] if trace.comparison is None or trace.comparison.metric == "accuracy" else trace.comparison.models
-    ours = ("majority", "scratch", "pretrained", STACK)
-    named += [(model.kind, model.name) for model in others if model.kind not in ours]
-    for kind, name in dict(named).items():
+    """A linear baseline that our model is not clearly better than."""
+    models = trace.comparison.models if trace.comparison is not None else []
+    named = _WORD_COUNTS | {model.kind: model.name for model in models if model.kind not in NOT_LINEAR}
+    for kind, name in named.items():
         verdict = find_verdict(trace.comparison, kind)
         if verdict is None or verdict.outcome == "better":
             continue
         numbers, pointer = _of_verdict(trace, verdict)
-        lead = "does better than" if verdict.outcome == "worse" else "does about as well as"
-        which = ", which only counts words," if kind in ("tfidf", "nbsvm") else ""
+        which = ", which only counts words" if kind in _WORD_COUNTS else ""
         model = "model as delivered" if verdict.between[0] == STACK else "pre-trained model"
-        sentence = f"{name[:1].upper()}{name[1:]}{which} {lead} the {model}: {_figures(verdict)}."
+        lead = f"{name[:1].upper()}{name[1:]}{which}{',' if which else ''} does better than the {model}"
+        if verdict.outcome != "worse":
+            lead = f"There is no clear difference between the {model} and {name}{which}"
+        sentence = f"{lead}: {_figures(verdict)}."
         return _insight("linear", sentence, numbers, [pointer])
     return None
 
