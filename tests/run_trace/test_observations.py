@@ -213,3 +213,15 @@ def test_a_trial_of_one_evaluation_reports_that_it_was_kept() -> None:
 def test_a_plateau_of_pre_training_is_one_of_its_loss() -> None:
     rows = [row(0, 9.0), row(10, 5.0), row(20, 5.1), row(30, 5.05)]
     assert "validation loss not lower for 2 evaluations" in in_short(observed("pretrain", rows)[3])
+
+
+def test_a_plateau_below_zero_keeps_its_sign() -> None:
+    """A correlation may be negative, and the number has to follow from the trace."""
+    rows = []
+    for index, pearson in enumerate((-0.3, -0.2, -0.25, -0.24)):
+        given = row(10 * index, 1.0) | {"pearson": pearson, "pearson_interval": [pearson - 0.1, pearson + 0.1]}
+        rows.append({name: value for name, value in given.items() if not name.startswith("accuracy")})
+    (plateau,) = (each for each in observed("finetune", rows)[3] if each.rule == "plateau")
+    assert plateau.numbers["best"] == pytest.approx(-0.2)
+    scores = {"phases": {"finetune": {"evaluations": [{"score": given["pearson"]} for given in rows]}}}
+    assert evaluate(plateau.derivations["best"], scores) == pytest.approx(-0.2)

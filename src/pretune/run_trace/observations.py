@@ -211,7 +211,7 @@ def _plateau(moment: Moment) -> Observation | None:
     place = ["argmin" if moment.is_pretraining else "argmax", so_far]
     numbers = {
         "waited": (waited, ["sub", moment.index, place]),
-        "best": (abs(scores[best]), ["index", so_far, place]),
+        "best": (-scores[best] if moment.is_pretraining else scores[best], ["index", so_far, place]),
     }
     return _found("plateau", sentence, numbers, moment.at(moment.index, best))
 
