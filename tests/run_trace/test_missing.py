@@ -30,8 +30,18 @@ def test_a_run_at_work_has_not_come_so_far(traced: RunTrace) -> None:
 
 def test_a_run_without_test_rows_says_how_to_get_some(traced: RunTrace) -> None:
     stages = [stage for stage in traced.stages if stage.name != "compare"]
-    bare = replace(traced, stages=stages, comparison=None, errors=None)
+    assert traced.phases.finetune is not None
+    phases = replace(traced.phases, finetune=replace(traced.phases.finetune, test=[]))
+    bare = replace(traced, stages=stages, phases=phases, comparison=None, errors=None)
     assert "give --test-labels or --test-fraction" in sections(bare)["help"]
+    assert "give --test-labels or --test-fraction" in sections(bare)["errors"]
+
+
+def test_stages_that_were_tested_but_not_compared_have_test_rows(traced: RunTrace) -> None:
+    stages = [stage for stage in traced.stages if stage.name != "compare"]
+    bare = replace(traced, stages=stages, comparison=None, errors=None)
+    assert sections(bare)["help"] == "The stage compare has not run, so nothing was compared on the test rows."
+    assert "has no test rows" not in sections(bare)["errors"]
 
 
 def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> None:

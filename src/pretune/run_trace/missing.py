@@ -52,7 +52,8 @@ def _again(trace: RunTrace) -> str | None:
 
 
 def _describe(section: str, trace: RunTrace) -> Missing:
-    """Why a section is empty: a stage folder alone, no labels, no test rows, not finished, or not yet written."""
+    """Why a section is empty: a stage folder alone, no labels, no test rows, not compared, not finished, or not yet
+    written."""
     known = {stage.name: stage.status for stage in trace.stages}
     if not trace.run.command and len(known) == 1:
         stage = next(iter(known))
@@ -65,8 +66,13 @@ def _describe(section: str, trace: RunTrace) -> Missing:
     if trace.run.status != "finished":
         sentence = f"The run has not come so far: {_NEEDED[section]}."
         return Missing(section=section, sentence=sentence, command=_again(trace))
-    if section in ("help", "errors") and known.get("compare") != "finished":
+    finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
+    is_tested = finetune is not None and bool(finetune.test)
+    if section in ("help", "errors") and not is_compared and not is_tested:
         sentence = "The run has no test rows, so nothing was compared on them; give --test-labels or --test-fraction."
+        return Missing(section=section, sentence=sentence, command=_again(trace))
+    if section == "help" and not is_compared:
+        sentence = "The stage compare has not run, so nothing was compared on the test rows."
         return Missing(section=section, sentence=sentence, command=_again(trace))
     return Missing(section=section, sentence=f"It is not there: {_NEEDED[section]}.", command=_again(trace))
 
