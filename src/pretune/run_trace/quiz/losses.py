@@ -128,10 +128,10 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
         for index in range(start, start + 4)
     ]
     listed = ", ".join(f"step {formats.count(r.step)}: {formats.nats(r.loss)}" for r in rows[start : start + 4])
+    context = "the words before a token" if _phase(trace).objective == "causal" else "the words around a mask"
     return Draft(
         prompt=f"Predicting from token frequencies alone has a loss of {level} nats, the unigram entropy. The "
-        f"validation loss was: {listed}. Which is the first evaluation that shows that the model uses the words around "
-        "a mask?",
+        f"validation loss was: {listed}. Which is the first evaluation that shows that the model uses {context}?",
         right=claims[crossing - start],
         wrong=[claim for index, claim in enumerate(claims, start) if index != crossing],
         hints=[
