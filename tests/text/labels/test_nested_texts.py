@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.labels.nested_texts import SHORTEST_PART, split_with_wholes
+from pretune.text.labels.nested_texts import SHORTEST_PART, split_with_test, split_with_wholes
 from pretune.text.splits import Split
 
 SENTENCES = [f"w{number} x{number} y{number} z{number} and v{number}" for number in range(30)]
@@ -56,6 +56,27 @@ def test_a_class_of_short_texts_that_others_contain_keeps_its_rows() -> None:
     splits: list[Split] = ["validation" if place % 7 == 0 else "train" for place in range(len(texts))]
     assert split_up(texts, splits, strata) == splits
     assert split_up(texts, splits) != splits
+
+
+def test_parts_of_test_texts_belong_to_the_test() -> None:
+    texts, splits = [*PARTS, "z1 and", "something else entirely"], list[Split](["train"] * 32)
+    splits[1] = "validation"
+    strata = ["a", "b"] * 16
+    found = split_with_test(texts, splits, strata, [SENTENCES[0].upper(), SENTENCES[1], "no part in this", "nor here"])
+    assert found == ["test", *splits[1:]]
+
+
+def test_test_texts_that_rarely_contain_others_take_none() -> None:
+    texts, splits = list(PARTS), list[Split](["train"] * 30)
+    others = [f"nothing in common {number}" for number in range(9)]
+    assert split_with_test(texts, splits, [""] * 30, [SENTENCES[0], *others]) == splits
+    assert split_with_test(texts, splits, [""] * 30, []) == splits
+    assert split_with_test([], [], [], SENTENCES) == []
+
+
+def test_test_texts_take_no_class_of_short_texts() -> None:
+    texts, splits = [*PARTS, "something else entirely"], list[Split](["train"] * 31)
+    assert split_with_test(texts, splits, ["affirm"] * 30 + ["other"], SENTENCES) == splits
 
 
 @given(

@@ -51,6 +51,19 @@ def test_training_rows_that_equal_a_test_row_after_cleaning_are_left_out(tmp_pat
     assert len(split.by_split["test"]) == 20
 
 
+def test_training_rows_that_are_part_of_a_test_row_are_left_out(tmp_path: Path) -> None:
+    """Phrases of test sentences stayed in training, as with the phrases of SST-2 and whole sentences as the test."""
+    rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
+    test = [{"text": f"He wrote a text of number {n} again", "label": n % 2} for n in range(20)]
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES, write(tmp_path / "test.jsonl", test))
+    assert {row.row for row in split.by_split["train"]}.isdisjoint(range(20))
+    number = 100 - len(split.by_split["train"]) - len(split.by_split["validation"])
+    assert 10 < number < 20  # those for validation stay
+    assert split.lint.dropped.count("part_of_test") == number
+    (sentence,) = (concern.sentence for concern in split.lint.concerns if concern.rule == "part_of_test")
+    assert f"{number} rows left out of training because their texts are part of longer ones in" in sentence
+
+
 @pytest.mark.parametrize(
     "of", [lambda label: label, lambda label: [label, "every"]], ids=["classification", "multilabel"]
 )

@@ -264,6 +264,18 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
     return kept
 
 
+def note_parts(rows: Sequence[LabeledRow], test_path: str, lint: Lint) -> None:
+    """Count rows that are left out because the test file contains their texts within longer ones."""
+    for row in rows:
+        lint.dropped.add("part_of_test", "a training row whose text is part of a text in the test file", row.text)
+    lint.warn(
+        "part_of_test",
+        len(rows),
+        f"{_rows(len(rows))} left out of training because their texts are part of longer ones in {test_path}, word for "
+        "word. Otherwise the model would know most of what it is tested on.",
+    )
+
+
 def check_labels_left(path: str, before: Iterable[str], after: Collection[str], test_path: str) -> None:
     """Refuse a label that has no row any more `after` rows with texts of the test file left the training rows."""
     lost = [label for label in before if label not in after]

@@ -1,7 +1,7 @@
 """Texts that are part of others, word for word, such as the phrases of SST-2: which they are, and how they are split.
 
-A model that was trained on a part of a held-out text has been told most of the answer, so a validation row that has
-parts among the training rows says little.
+A model that was trained on a part of a held-out text has been told most of the answer, so a validation or test row that
+has parts among the training rows says little.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ def split_with_wholes(texts: Sequence[str], splits: Sequence[Split], strata: Seq
     """
     words = [words_of(text) for text in texts]
     known = _Parts(words)
-    sample = words[:: max(1, len(words) // _SAMPLE)]
-    if sum(any(known.inside(each)) for each in sample) < _MANY * len(sample) or not words:
+    if not _contain_parts(words, known):
         return list(splits)
     parts = {part for whole in known.texts for part in known.inside(whole)}
     split_of = dict(zip(words, splits, strict=True))
@@ -56,6 +55,24 @@ def split_with_wholes(texts: Sequence[str], splits: Sequence[Split], strata: Seq
     for whole in sorted(held_out, key=lambda each: _RANK[split_of[each]]):  # those of the test last
         moved |= dict.fromkeys(known.inside(whole), split_of[whole])
     found = [moved.get(own, split) for own, split in zip(words, splits, strict=True)]
+    return found if _keeps_classes(strata, splits, found) else list(splits)
+
+
+def split_with_test(
+    texts: Sequence[str], splits: Sequence[Split], strata: Sequence[str], test_texts: Sequence[str]
+) -> list[Split]:
+    """The same splits, but that a training text of three words or more belongs to the test if a test text contains it.
+
+    Nothing changes if fewer than one test text in five contains another text, or if a class would lose half of its
+    training rows, as in `split_with_wholes`. Texts for validation stay: nothing is learned from them.
+    """
+    words, wholes = [words_of(text) for text in texts], [words_of(text) for text in test_texts]
+    known = _Parts(words)
+    if not _contain_parts(wholes, known):
+        return list(splits)
+    parts = {part for whole in wholes for part in known.inside(whole)}
+    pairs = zip(words, splits, strict=True)
+    found: list[Split] = ["test" if split == "train" and own in parts else split for own, split in pairs]
     return found if _keeps_classes(strata, splits, found) else list(splits)
 
 
@@ -76,6 +93,12 @@ class _Parts:
                 part = whole[start : start + length]
                 if length < len(whole) and part in self.texts:
                     yield part
+
+
+def _contain_parts(wholes: Sequence[Words], known: _Parts) -> bool:
+    """Whether many of the texts contain one of the others."""
+    sample = wholes[:: max(1, len(wholes) // _SAMPLE)]
+    return bool(sample) and sum(any(known.inside(each)) for each in sample) >= _MANY * len(sample)
 
 
 def _keeps_classes(strata: Sequence[str], before: Sequence[Split], after: Sequence[Split]) -> bool:

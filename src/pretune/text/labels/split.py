@@ -19,7 +19,7 @@ from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
-from pretune.text.labels.nested_texts import split_with_wholes
+from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
@@ -126,6 +126,7 @@ def split_labels(
         split_of_row = {row.row: split for row, split in zip(usable, splits, strict=True)}
         known, usable = rules.labels(usable), checks.drop_shared(usable, test, test_file.path, lint)
         checks.check_labels_left(str(labels), known, rules.labels(usable), test_file.path)
+        usable = _drop_parts(usable, [split_of_row[row.row] for row in usable], test, rules, test_file.path, lint)
         splits = [split_of_row[row.row] for row in usable]
     rules.check_splits(str(labels), usable, splits, lint)
     by_split = {s: [row for row, split in zip(usable, splits, strict=True) if split == s] for s in SPLITS}
@@ -165,6 +166,25 @@ def _split(
     has_pairs = any(row.text_pair is not None for row in rows)
     whole = splits if has_pairs else split_with_wholes(texts, splits, strata)
     return whole, _count_changes(plain, splits), _count_changes(splits, whole)
+
+
+def _drop_parts(
+    rows: list[LabeledRow],
+    splits: Sequence[Split],
+    test: Sequence[LabeledRow],
+    rules: LabelRules,
+    test_path: str,
+    lint: Lint,
+) -> list[LabeledRow]:
+    """The rows without training rows that are part of a test row, word for word, if that is common."""
+    if any(row.text_pair is not None for row in rows):
+        return rows
+    found = split_with_test([row.key for row in rows], splits, rules.strata(rows), [row.key for row in test])
+    kept = [row for row, split in zip(rows, found, strict=True) if split != "test"]
+    if rules.labels(kept) != rules.labels(rows):
+        return rows
+    checks.note_parts([row for row, split in zip(rows, found, strict=True) if split == "test"], test_path, lint)
+    return kept
 
 
 def _count_changes(before: Sequence[Split], now: Sequence[Split]) -> int:
