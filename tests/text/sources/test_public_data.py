@@ -105,6 +105,31 @@ def test_a_local_copy_is_verified(public: DataSet, tmp_path: Path) -> None:
     files, about = obtain(public, tmp_path / "root", Findings(), agree=None, say=print)
     assert [Path(file.path).name for file in files] == ["mine.txt"]
     assert "a local copy in" in about
+    assert "a test split may be among them" in about
+
+
+@pytest.mark.parametrize("parent", ["SST-2", "."])
+@pytest.mark.parametrize("root_name", ["root", "[r]oot"])
+def test_the_test_of_an_unpacked_copy_is_not_read(tmp_path: Path, parent: str, root_name: str) -> None:
+    """All files of the folder were read, while the log said that only the training split was."""
+    folder = tmp_path / root_name / "sst2" / parent
+    (folder / "original").mkdir(parents=True)
+    (folder / "original" / "all.txt").write_text("All of it.\n", encoding="utf-8")
+    for name in ("train", "dev", "test"):
+        (folder / f"{name}.tsv").write_text(f"sentence\tlabel\na {name} sentence\t1\n", encoding="utf-8")
+    files, about = obtain(REGISTRY["sst2"], tmp_path / root_name, Findings(), agree=None, say=print)
+    assert [Path(file.path).name for file in files] == ["train.tsv"]
+    assert "phrases of its training split, from a local copy in" in about
+
+
+@pytest.mark.parametrize("root_name", ["root", "[r]oot"])
+def test_many_files_of_an_unpacked_copy(tmp_path: Path, root_name: str) -> None:
+    folder = tmp_path / root_name / "imdb" / "aclImdb"
+    for name in ("train/pos", "train/unsup", "test/pos"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.txt").write_text("A review.\n", encoding="utf-8")
+    files, _ = obtain(REGISTRY["imdb"], tmp_path / root_name, Findings(), agree=None, say=print)
+    assert [str(Path(file.path).relative_to(folder)) for file in files] == ["train/pos/1.txt", "train/unsup/1.txt"]
 
 
 def test_an_unknown_sha256_is_written_down_and_compared_from_then_on(public: DataSet, tmp_path: Path) -> None:

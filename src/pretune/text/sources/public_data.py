@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_json
 from pretune.runtime.download import download
 from pretune.runtime.manifest import hash_file
-from pretune.text.reading_report import Findings
+from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.files import TextFile, find_files
 
 PREFIX = "public:"
@@ -163,16 +164,17 @@ def obtain(
 ) -> tuple[list[TextFile], str]:
     """The files of a data set, and a sentence on where they come from.
 
-    A local copy in `root/NAME` is used: the original file is verified, anything else is read unverified. If there is no
-    copy, `agree` is asked with a description of the download, which then goes to that folder. Raises UsageError if it
-    is refused, and InputDataError if the file has another sha256.
+    A local copy in `root/NAME` is used: the original file is verified, anything else is read unverified, without the
+    test split if the files are named as in the original. If there is no copy, `agree` is asked with a description of
+    the download, which then goes to that folder. Raises UsageError if it is refused, and InputDataError if the file has
+    another sha256.
     """
     folder = (root or default_data_root()) / data_set.name
     file = folder / data_set.file_name
     if not file.is_file():
         others = [entry for entry in folder.iterdir() if _is_content(entry)] if folder.is_dir() else []
         if others:
-            return find_files([folder], findings), _about(data_set, f"a local copy in {folder}, not verified")
+            return _files_of_copy(data_set, folder, findings)
         _download(data_set, file, agree, say)
     origin = f"{file.name}, {_verify(data_set, file)}"
     original = TextFile(
@@ -189,9 +191,29 @@ def _is_content(entry: Path) -> bool:
     return not entry.name.startswith(".") and entry.name != LOCK_NAME and not entry.name.endswith(".part")
 
 
+def _files_of_copy(data_set: DataSet, folder: Path, findings: Findings) -> tuple[list[TextFile], str]:
+    """The files of an unpacked copy that are read of the original, or all of them if none has such a name."""
+    name = data_set.file_name
+    members = data_set.members or (f"{name}.*", f"*/{name}")
+    # The copy may lack the folder that the archive consists of.
+    for patterns in (members, [member.partition("/")[2] for member in members]):
+        parents = [glob.escape(str(folder)) if glob.has_magic(pattern) else str(folder) for pattern in patterns]
+        places = [f"{parent}/{pattern}" for parent, pattern in zip(parents, patterns, strict=True) if pattern]
+        if found := [place for place in places if Path(place).exists() or glob.glob(place)]:
+            return find_files(found, findings), _about(data_set, f"a local copy in {folder}, not verified")
+    sentence = (
+        f"All texts of a local copy in {folder}, not verified; a test split may be among them, since no file is named "
+        f"as in the original ({join_names(members)})."
+    )
+    return find_files([folder], findings), f"{data_set.title}: {sentence} {_licence(data_set)}"
+
+
 def _about(data_set: DataSet, origin: str) -> str:
-    licence = f"Licence: {data_set.licence}. Please cite: {data_set.citation}."
-    return f"{data_set.title}: {data_set.selection}, from {origin}. {licence}"
+    return f"{data_set.title}: {data_set.selection}, from {origin}. {_licence(data_set)}"
+
+
+def _licence(data_set: DataSet) -> str:
+    return f"Licence: {data_set.licence}. Please cite: {data_set.citation}."
 
 
 def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> None:
