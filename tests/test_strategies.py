@@ -21,6 +21,7 @@ from pretune.stages.prepare_chat import prepare_chat
 from pretune.strategies import _Strategies, run_strategies
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.collect.protected_texts import protected_texts
+from pretune.text.reading_report import Findings
 
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
 
@@ -200,7 +201,7 @@ def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
         "pretune.stages.preprocess.stage.preprocess", lambda *_args, protect, **_more: protected.extend(protect)
     )
     run._pretrain_further(0)
-    texts = set(protected_texts(protected))
+    texts = set(protected_texts(protected, Findings()))
     held_out = [m.content for m in read_chat_lines(prepared, "test").conversations[0].messages]
     assert {"Where is it?", "Here.", "Who is it?", "Me.", *held_out} <= texts
     assert trained not in texts

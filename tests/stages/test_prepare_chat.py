@@ -20,6 +20,7 @@ from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.tokens import has_chat_tokens, read_template
 from pretune.text.collect.protected_texts import protected_texts
+from pretune.text.reading_report import Findings
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.splits import SPLITS
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -193,7 +194,7 @@ def test_held_out_messages_can_be_kept_out_of_a_corpus(
         for conversation in read_chat_lines(tmp_path / "out", split).conversations
         for message in conversation.messages
     ]
-    assert sorted(protected_texts([tmp_path / "out" / "held-out.jsonl"])) == sorted(held_out)
+    assert sorted(protected_texts([tmp_path / "out" / "held-out.jsonl"], Findings())) == sorted(held_out)
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,18 @@ def test_protected_files_are_part_of_the_identity(collected: Path, tmp_path: Pat
         preprocess(collected, out)
     with pytest.raises(InputDataError, match=r"nowhere.txt does not exist"):
         preprocess(collected, tmp_path / "other", protect=[tmp_path / "nowhere.txt"])
+
+
+def test_the_log_says_what_is_protected(collected: Path, tmp_path: Path) -> None:
+    """Columns, rows and files that were not read, and so not protected, were not mentioned."""
+    folder = tmp_path / "protect"
+    folder.mkdir()
+    rows = "A man runs,A person moves,1\n" * 100 + "One cell\n"
+    (folder / "pairs.csv").write_text(f"sentence1,sentence2,label\n{rows}", encoding="utf-8")
+    (folder / "notes.tex").write_text("Not read.\n", encoding="utf-8")
+    preprocess(collected, tmp_path / "out", protect=[folder])
+    said = [event["sentence"] for event in read_events(tmp_path / "out") if "Protected: " in event.get("sentence", "")]
+    assert "Protected: 200 texts in 1 file." in said
+    assert any("the text is in columns 'sentence1', 'sentence2' (others: label)" in each for each in said)
+    assert any("file without a known ending" in each and "notes.tex" in each for each in said)
+    assert any("Left out, a row with too few or too many cells: 1" in each for each in said)

@@ -15,6 +15,7 @@ from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.conversations import Conversation, Message
 from pretune.text.chat.template import ChatRow
 from pretune.text.collect.protected_texts import protected_texts
+from pretune.text.reading_report import Findings
 
 TALK = Conversation((Message("user", "Why\u2028so?"), Message("assistant", "So.")))
 
@@ -40,7 +41,7 @@ def test_held_out_messages_are_texts_to_protect_but_not_those_of_the_system(tmp_
     assert [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").split("\n") if line] == [
         "Why\u2028so?", "So.", "And?\nThen?",
     ]  # fmt: skip
-    assert len(protected_texts([path])) == 3
+    assert len(protected_texts([path], Findings())) == 3
 
 
 @pytest.mark.parametrize("content", ["{", '{"text": "Why?"}', '{"messages": [], "supervised": 3}'])

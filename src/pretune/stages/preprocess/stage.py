@@ -34,6 +34,7 @@ from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_dat
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
+from pretune.text.collect.report_sentences import Remark, remarks
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.capitals import are_in_lower_case, describe_lower_case
 from pretune.text.labels.split import LabelledSplit, open_split
@@ -226,7 +227,19 @@ class _Preprocessing:
             held_out = [text for row in rows.held_out for text in row.texts]
             self._are_labels_in_lower_case = are_in_lower_case([text for row in rows.all for text in row.texts])
             self._check_base(rows)
-        self.steps.protect(held_out, protected_texts(self.protected))
+        findings = Findings()
+        protected = protected_texts(self.protected, findings)
+        if self.protected:
+            self._log_protected(len(protected), findings)
+        self.steps.protect(held_out, protected)
+
+    def _log_protected(self, num_texts: int, findings: Findings) -> None:
+        """Log how the files in `protect` were read: a text that was not read is not protected."""
+        files = "1 file" if findings.num_files == 1 else f"{findings.num_files:,} files"
+        found = [Remark(sentence=f"{num_texts:,} texts in {files}.")]
+        found += [Remark(sentence=detection.sentence) for detection in findings.detections]
+        for remark in [*found, *remarks(findings, num_texts)]:
+            self.folder.log.write(remark.event, **{**remark.fields, "sentence": f"Protected: {remark.sentence}"})
 
     def _check_base(self, rows: LabelledSplit) -> None:
         """Refuse a base that has learned test rows under another split, as `prepare` would after pre-training."""

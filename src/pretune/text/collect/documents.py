@@ -29,6 +29,7 @@ from pretune.text.sources.detect import (
     FORMAT_OF_ENDING,
     FileFormat,
     TextUnit,
+    all_text_columns,
     cell_of,
     choose_format,
     detect_text_column,
@@ -59,6 +60,7 @@ class Reading:
     """How to read files, as far as the user has set it; the rest is detected and reported."""
 
     text_column: str | None = None
+    every_text_column: bool = False  # of a table, unless its text column is given
     text_unit: UnitChoice = "auto"
     encoding: str | None = None
     format: FileFormat | Literal["auto"] = "auto"
@@ -240,11 +242,20 @@ def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
     sample = list(islice(records, SAMPLE_ROWS))
     if not sample:
         raise InputDataError(f"{name} has no rows; expected a table with a text column.")
-    column = detect_text_column(sample, name, opened.reading.text_column or opened.file.text_column)
-    others = [field for field in sample[0].fields if field != column]
-    what = f"the text is in column {column!r}" + (f" (others: {join_names(others)})" if others else "")
-    _record(opened, text_column=column, what=what)
-    yield from column_documents(opened, chain(sample, records), column)
+    given = opened.reading.text_column or opened.file.text_column
+    columns = [detect_text_column(sample, name, given)]
+    if opened.reading.every_text_column and given is None:
+        columns = all_text_columns(sample, columns[0])
+    others = [field for field in sample[0].fields if field not in columns]
+    what = f"the text is in column{'s' * (len(columns) > 1)} {join_names(map(repr, columns), 20)}"
+    _record(opened, text_column=", ".join(columns), what=what + (f" (others: {join_names(others)})" if others else ""))
+    records = chain(sample, records)
+    if len(columns) == 1:
+        yield from column_documents(opened, records, columns[0])
+    else:
+        for record in records:
+            for column in columns:
+                yield from column_documents(opened, [record], column)
 
 
 def column_documents(opened: Opened, records: Iterable[Record], column: str) -> Iterator[Document]:

@@ -10,7 +10,7 @@ from pretune.errors import InputDataError
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.hard_wrap import is_wrapped
 from pretune.text.readers.json_rows import sniff_json
-from pretune.text.readers.records import LABEL_NAMES, TEXT_NAMES, Record, cell_text
+from pretune.text.readers.records import LABEL_NAMES, OTHER_NAMES, TEXT_NAMES, Record, cell_text
 from pretune.text.readers.tables import TABLE_ENDINGS
 from pretune.text.reading_report import join_names
 
@@ -83,6 +83,20 @@ def find_text_column(sample: Sequence[Record], label: str | None = None) -> str 
     inner = [name for name in _inner_columns(sample) if name not in (*every, label)]
     tries = ((columns, False), (inner, False), (columns, True))
     return next((found for names, last in tries if (found := _column_with_text(sample, names, last))), None)
+
+
+def all_text_columns(sample: Sequence[Record], column: str) -> list[str]:
+    """The text column and every other one with two words a cell or more, except labels, names and the like."""
+    every = list(dict.fromkeys(name for record in sample for name in record.fields))
+    every += [name for name in _inner_columns(sample) if name not in every]
+    label = label_column_by_name(sample)
+    found = []
+    for name in every:
+        words, filled = _count_words(sample, name)
+        is_other = name == label or name.rpartition(".")[2].strip().casefold() in OTHER_NAMES
+        if name == column or (words >= 2 * max(1, filled) and not is_other):
+            found.append(name)
+    return found
 
 
 def label_column_by_name(sample: Sequence[Record]) -> str | None:
