@@ -73,7 +73,12 @@ def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
 
 
 def test_differences_name_new_and_lost_settings() -> None:
-    assert describe_differences({"a": False}, {"a": None}) == []  # of an older version
+    assert describe_differences({"a": False}, {"a": None}) == []  # it was off before it could be decided by default
+    decided = describe_differences({"a": None}, {"a": False})  # perhaps to switch it on
+    assert decided == ["a (was None, now False)"]
+    assert describe_differences({}, {"a": False, "b": None}) == describe_differences({"a": False}, {}) == []
+    assert describe_differences({}, {"a": 0}) == ["a (was None, now 0)"]
+    assert describe_differences({"a": False}, {"a": None}, exactly=True) == ["a (was False, now None)"]
     found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
     assert found == ["b (was 2, now None)", "c (was None, now 3)"]
 

@@ -71,6 +71,15 @@ def test_what_went_in_and_came_out_is_logged_with_the_end(tmp_path: Path) -> Non
     folder.close()
 
 
+def test_an_unfinished_folder_is_not_resumed_with_a_setting_decided_otherwise(tmp_path: Path) -> None:
+    """Its parts were reused, although a tokenizer of another kind had made them."""
+    open_stage(tmp_path / "c", "preprocess", config={"lowercase": False}, inputs={}).close()
+    with pytest.raises(StageDiffersError, match=r"lowercase \(was False, now None\)"):
+        open_stage(tmp_path / "c", "preprocess", config={"lowercase": None}, inputs={})
+    open_stage(tmp_path / "c", "preprocess", config={"lowercase": False}, inputs={}).finish()
+    assert open_stage(tmp_path / "c", "preprocess", config={"lowercase": None}, inputs={}).is_finished
+
+
 def test_an_interrupted_folder_is_resumed_with_what_it_noted(tmp_path: Path) -> None:
     folder = open_it(tmp_path / "c")
     folder.note(plan=[1, 2])

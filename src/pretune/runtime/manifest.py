@@ -109,17 +109,22 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
     return manifest
 
 
-def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def describe_differences(before: dict[str, Any], now: dict[str, Any], *, exactly: bool = False) -> list[str]:
     """The settings that differ between two configs, each as `name (was X, now Y)`.
 
-    False and None do not differ: a setting that was off before it could be decided by default keeps what it did.
+    Unless they are compared `exactly`, a setting that was off keeps what it did where it is now decided by default
+    (None). The reverse differs: what was decided by default may have been to switch it on.
     """
 
-    def plain(value: Any) -> Any:
-        return None if value is False else value
+    def is_kept(name: str) -> bool:
+        was, is_now = before.get(name), now.get(name)
+        if exactly or was == is_now:
+            return was == is_now
+        if name in before and name in now:
+            return was is False and is_now is None
+        return not (was or is_now) and {type(was), type(is_now)} == {bool, type(None)}  # one version lacks the setting
 
-    names = sorted({*before, *now})
-    differing = [name for name in names if plain(before.get(name)) != plain(now.get(name))]
+    differing = [name for name in sorted({*before, *now}) if not is_kept(name)]
     return [f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in differing]
 
 

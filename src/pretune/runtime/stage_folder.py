@@ -205,7 +205,8 @@ def _refuse_difference(
         raise FolderInTheWayError(f"{path} belongs to the {found.stage} stage, not {stage}; choose another --out.")
     if found.status != "finished":
         config = {**config, **{name: found.config[name] for name in late if name in found.config}}
-    differing = describe_differences(found.config, config) + [
+    # The parts of an unfinished folder are reused without a look at what they were made with.
+    differing = describe_differences(found.config, config, exactly=found.status != "finished") + [
         f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
     ]
     if found.status != "finished" and found.version != VERSION:

@@ -233,6 +233,9 @@ def test_the_tokenizer_converts_to_lower_case_if_only_the_labelled_texts_are(
     assert load_tokenizer(tmp_path / "out").is_lowercase == is_lowercase
     told = [event for event in events(tmp_path / "out", "notice") if "--no-lowercase" in event["sentence"]]
     assert len(told) == (is_lowercase and config.lowercase is None)
+    if config.lowercase is None:  # --no-lowercase was ignored on a finished folder
+        with pytest.raises(FolderInTheWayError, match=r"lowercase \(was None, now False\)"):
+            preprocess(collected, tmp_path / "out", PreprocessConfig(lowercase=False), split=tmp_path / "split")
 
 
 def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
