@@ -26,6 +26,7 @@ from pretune.runtime.manifest import Manifest, sealed
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
+from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.splits import SPLITS, assign_splits
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.long_texts import Reading
@@ -338,3 +339,44 @@ def test_a_base_that_finetune_would_refuse_is_refused_already(
         load_model_folder(base)
     assert str(early.value) == str(late.value)
     assert "only as a pickle (pytorch_model.bin)" in str(early.value)
+
+
+def make_base(path: Path, model: Path, *, longest: int = 512, **summary: Any) -> Path:
+    folder = open_stage(path, "pretrain", config={}, inputs={})
+    shutil.copytree(model, path / "checkpoint")
+    fields = json.loads((path / "checkpoint" / "config.json").read_text(encoding="utf-8"))
+    (path / "checkpoint" / "config.json").write_text(json.dumps({**fields, "max_position_embeddings": longest}))
+    folder.finish(**summary)
+    return path
+
+
+def test_a_folder_is_not_taken_for_that_of_another_base(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
+    """With the same tokenizer it was returned, with the row length and the checks of the first base."""
+    model, out = run_folder / "pretrain" / "checkpoint", tmp_path / "prepare"
+    first = run(labels_file, out, make_base(tmp_path / "a", model))
+    assert run(labels_file, out, make_base(tmp_path / "same", model)) == first
+    others = {
+        "shorter": make_base(tmp_path / "b", model, longest=32),
+        "example": make_base(tmp_path / "c", model, example={"text": "Another."}),
+        "split": make_base(tmp_path / "d", model, split="0123"),
+        "synthetic": make_base(tmp_path / "e", model, synthetic=True),
+        "learned": make_base(tmp_path / "f", model),
+    }
+    save_seen(others["learned"], PRETRAINING, draw_texts(1, seed=9))
+    for base in others.values():
+        with pytest.raises(FolderInTheWayError, match="differs in: input base"):
+            run(labels_file, out, base)
+
+
+def test_a_finished_folder_of_an_older_version_stays_valid(
+    tmp_path: Path, labels_file: Path, tokenizer_folder: Path
+) -> None:
+    """It records only the tokenizer of its base."""
+    out = tmp_path / "prepare"
+    run(labels_file, out, tokenizer_folder)
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["inputs"]["base"]
+    (out / "manifest.json").write_text(json.dumps(sealed(manifest)))
+    assert "base" not in run(labels_file, out, tokenizer_folder).inputs
+    again = prepare(labels_file, out, base=tokenizer_folder, redo=True)
+    assert "base" in again.inputs

@@ -6,6 +6,7 @@ read here, without torch; `pretune.model.folder` loads the weights.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
 from pretune.model.weights import has_weights, weights_file
-from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
+from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest, read_manifest_if_any
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
@@ -52,6 +53,12 @@ class BaseFolder:
         return hash_json({name: hash_file(self.path / name) for name in (*names, _CONFIG_NAME, TOKENIZER_NAME)})
 
     @property
+    def facts_hash(self) -> str:
+        """A hash of what rows are prepared by, besides the tokenizer; further training does not change it."""
+        seen = None if self.seen is None else hashlib.sha256(self.seen.hashes.tobytes()).hexdigest()
+        return hash_json([self.max_seq_len, self.is_synthetic, self.example, sorted(self.splits), seen])
+
+    @property
     def trained_tokens(self) -> int:
         """The tokens that it and all its bases were trained on, as far as they are known."""
         total = 0
@@ -85,6 +92,18 @@ def read_base_folder(base: Path | str) -> BaseFolder:
         seen=load_seen(folder, PRETRAINING),
         summary=summary,
     )
+
+
+def inputs_of_base(base: BaseFolder, out: Path, *, redo: bool) -> dict[str, str]:
+    """The inputs that a folder of prepared rows has from their base.
+
+    A finished folder of an older version records only the tokenizer; without `redo`, it stays valid.
+    """
+    inputs = {"tokenizer": base.tokenizer_hash, "base": base.facts_hash}
+    before = None if redo else read_manifest_if_any(out)
+    if before is not None and before.status == "finished" and "base" not in before.inputs:
+        del inputs["base"]
+    return inputs
 
 
 def splits_of(summary: dict[str, Any]) -> frozenset[str]:

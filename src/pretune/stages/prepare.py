@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import InputDataError, UsageError
-from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
+from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, inputs_of_base, read_base_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -74,7 +74,7 @@ def prepare(
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
     source = read_base_folder(base)
-    inputs, settings = {"tokenizer": source.tokenizer_hash}, to_dict(config)
+    inputs, settings = inputs_of_base(source, Path(out), redo=redo), to_dict(config)
     if (labels / MANIFEST_NAME).is_file():
         if test_labels is not None or split != SplitConfig():
             raise UsageError(

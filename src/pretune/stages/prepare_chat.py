@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, UsageError
-from pretune.model.base_folder import BaseFolder, read_base_folder
+from pretune.model.base_folder import BaseFolder, inputs_of_base, read_base_folder
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -57,7 +57,8 @@ def prepare_chat(
     files = {"labels": conversations} | (
         {} if test_conversations is None else {"test_labels": Path(test_conversations)}
     )
-    inputs = {"tokenizer": source.tokenizer_hash} | {name: fingerprint_labels(path) for name, path in files.items()}
+    inputs = inputs_of_base(source, Path(out), redo=redo)
+    inputs |= {name: fingerprint_labels(path) for name, path in files.items()}
     settings = to_dict(config) | to_dict(split)
     folder = open_stage(Path(out), "prepare", config=settings, inputs=inputs, redo=redo)
     if folder.is_finished:
