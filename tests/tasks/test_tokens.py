@@ -25,6 +25,7 @@ from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
 from pretune.stages.compare import compare
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
+from pretune.stages.split import split
 from pretune.tasks.prediction import EntitiesPrediction
 from pretune.tasks.registry import task_named
 from pretune.tasks.tokens import EntityOutputs, PredictedSpan, Tokens
@@ -181,6 +182,12 @@ def test_long_rows_are_trained_on_in_parts(run_folder: Path, tmp_path: Path) -> 
     compare(tmp_path / "finetune", None, tmp_path / "prepare", tmp_path / "compare")
     [event] = [event for event in read_events(tmp_path / "compare") if event["event"] == "comparison"]
     assert event["rows"][0]["n"] == len(read_lines(tmp_path / "prepare" / "test.jsonl"))
+    trained = {line["row"] for line in read_lines(tmp_path / "prepare" / "train.jsonl")}
+    assert evaluate(tmp_path / "finetune", tmp_path / "rows.jsonl")["seen"]["training"] == len(trained)  # was 0
+    split(tmp_path / "rows.jsonl", tmp_path / "split", half)
+    prepare(tmp_path / "split", tmp_path / "again", PrepareConfig(max_seq_len=48), base=base)
+    [flow] = [event for event in read_events(tmp_path / "again") if event["event"] == "flow"]
+    assert flow["shape_in"] == [{"name": "labelled rows", "value": 30}]  # was the number of the parts
 
 
 def test_training_and_prediction_label_the_same_words_alike(folder: Path) -> None:

@@ -34,6 +34,7 @@ from pretune.text.labels.split import (
     split_lines,
 )
 from pretune.text.labels.word_windows import cut_long_rows
+from pretune.text.seen_texts import TRAINING, save_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.long_texts import LONG_FRACTION, Reading
@@ -112,6 +113,7 @@ class _Preparation:
         self.start = time.monotonic()
         self.folder, self.config, self.base, self.rows = folder, config, base, rows
         self.split = split  # the fingerprint of the folder of the rows; None if they were split here
+        self.num_read = rows.num_read  # before long rows are cut
         self.max_seq_len = _choose_length(config.max_seq_len, base.max_seq_len)
         self.lint = Lint()  # findings that depend on how this model reads the rows
         task = task_named(rows.rules.name)
@@ -172,6 +174,9 @@ class _Preparation:
             f"{num_parts - len(rows.all) + num_cut:,} rows, which are read one by one."
         )
         self.lint.warn("cut_into_parts", num_cut, sentence)
+        whole = {row.text for row in rows.by_split["train"]} - {part.text for part in cut["train"][0]}
+        if whole:  # fine-tuning reads only the parts, but has to record the texts
+            save_seen(self.folder.path, TRAINING, sorted(whole))
         return replace(rows, by_split={side: parts for side, (parts, _) in cut.items()})
 
     # -- encoding and writing ------------------------------------------------------------------------------------
@@ -258,7 +263,7 @@ class _Preparation:
         total = sum(num_rows.values())
         shape_out = {f"{split} rows": count for split, count in num_rows.items()}
         self.folder.log_flow(
-            rows.num_read,
+            self.num_read,
             {
                 **shape_out,
                 rows.rules.counted_as: len(rows.names),

@@ -1,9 +1,9 @@
 """Hashes of the texts that a model has learned from, which stages pass on so that evaluations can report overlap.
 
 A stage folder has `seen-pretraining.npy` for the documents of the pre-training text and `seen-training.npy` for the
-labelled training rows. If a model learned from other texts as well, of which nothing is recorded, the name of its file
-ends in `-in-part.npy`. Only whole texts are recognised, after cleaning and ignoring case and white space; a text inside
-a longer document is not.
+labelled training rows; a folder of prepared rows has the latter for long texts that were cut into several rows. If a
+model learned from other texts as well, of which nothing is recorded, the name of its file ends in `-in-part.npy`. Only
+whole texts are recognised, after cleaning and ignoring case and white space; a text inside a longer document is not.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
 from pretune.stages.finetune.rows import texts_of
 from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
-from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, load_seen, save_seen
+from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, join_seen, load_seen, save_seen
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
@@ -364,11 +364,11 @@ class _Finetuning:
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        rows, before = [texts_of(row) for row in self.data.rows["train"]], None
+        rows, known = [texts_of(row) for row in self.data.rows["train"]], load_seen(self.prepared, TRAINING)
         texts = [join_pair(*row) if len(row) == 2 else row[0] for row in rows]
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
-            before = load_seen(self.loaded.path, TRAINING)
-        save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
+            known = join_seen(load_seen(self.loaded.path, TRAINING), known)
+        save_seen(self.folder.path, TRAINING, texts, None if known is None else known.hashes)
