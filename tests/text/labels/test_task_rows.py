@@ -78,6 +78,17 @@ def test_missing_lists_are_not_empty_ones(tmp_path: Path) -> None:
     assert read_task_rows(path).labels == [("x",), (), None, ("y", "x")]
 
 
+@pytest.mark.parametrize("word", ["NaN", "None", " nan"])
+@pytest.mark.parametrize("cell", ["a|b", "\"['a', 'b']\""])
+def test_missing_labels_of_a_csv_are_not_empty_ones(tmp_path: Path, word: str, cell: str) -> None:
+    """They were read as rows to which no label applies."""
+    path = tmp_path / "rows.csv"
+    lines = ["text,label", *[f"Some words,{cell}"] * 4, f"Other words,{word}", "No words,"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = read_task_rows(path, task="multilabel", label_separator="|" if cell == "a|b" else None)
+    assert rows.labels == [("a", "b")] * 4 + [None, ()]
+
+
 def test_pairs_with_scores(tmp_path: Path) -> None:
     rows = [{"premise": "A man.", "hypothesis": "Somebody.", "score": n / 7, "slice": "s"} for n in range(30)]
     found = read_task_rows(write_rows(tmp_path / "rows.jsonl", [*rows, {"premise": "A man.", "score": 1.0}]))

@@ -81,7 +81,7 @@ def read_task_rows(
         has_pairs=preferred.text_pair is not None,
     )
     texts = [name for name in (found.text_column, found.text_pair_column) if name is not None]
-    if found.form in ("cell", "joined", "list"):
+    if found.form == "cell":  # cells with several labels are read with a difference between missing and none
         texts.append(found.label_column)
     blank_missing_words(records, texts, how["format"], findings)
     labelled = _read_labels(records, found, str(path), tag_names, findings)
