@@ -38,7 +38,7 @@ def evaluate(
         labels,
         task=task.name,  # a preferred column of second texts makes pairs
         columns=Columns(text=text_column, label=label_column),
-        label_separator=known.get("label_separator"),
+        preferred_separator=known.get("label_separator"),
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),

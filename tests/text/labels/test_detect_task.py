@@ -70,6 +70,18 @@ def test_a_given_separator_wins_and_must_occur() -> None:
         detect(labelled(["a;b", "c;d"] * 4), separator="|")
 
 
+def test_the_separator_of_another_file_need_not_occur() -> None:
+    """A test file with one label in every row was refused for an option that nobody had given."""
+
+    def read(labels: list[Any]) -> DetectedTask:
+        return detect_task("test.csv", labelled(labels * 4), task="multilabel", preferred_separator=";")
+
+    found = read(["a", "b"])
+    assert (found.form, found.label_separator) == ("joined", ";")
+    assert read(["a;b", "c"]).label_separator == ";"
+    assert read([["a"], ["b"]]).form == "list"
+
+
 def test_a_column_of_flags_for_each_label() -> None:
     cells = [{"id": n, "comment": TEXTS[n % 3], "cold": n % 2, "old": n % 3 // 2, "red": n % 5 // 4} for n in range(15)]
     found = detect(rows(*cells))

@@ -89,7 +89,8 @@ class _Table:
     path: str
     records: Sequence[Record]
     given: Columns
-    separator: str | None
+    separator: str | None  # the user's
+    preferred_separator: str | None  # of the file that a model was trained on
     has_pairs: bool  # whether rows have a second text in any case
     is_open: bool  # whether the task is to be detected
 
@@ -114,11 +115,14 @@ def detect_task(
     task: TaskWord = "auto",
     given: Columns | None = None,
     label_separator: str | None = None,
+    preferred_separator: str | None = None,
     has_pairs: bool = False,
 ) -> DetectedTask:
     """The task of a file's rows, by the user's word or, with `auto`, by their content.
 
     With `has_pairs`, a second text is read for classification and regression, too; a given column of it does the same.
+    A `preferred_separator` is that of the file that a model was trained on: other files need not have several labels.
+
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
     """
     given = given or Columns()
@@ -127,6 +131,7 @@ def detect_task(
         records=records,
         given=given,
         separator=label_separator,
+        preferred_separator=preferred_separator,
         has_pairs=has_pairs or given.text_pair is not None,
         is_open=task == "auto",
     )
@@ -314,7 +319,7 @@ def _as_lists(table: _Table, text: str, label: str) -> DetectedTask | None:
 
 def _as_joined(table: _Table, text: str, label: str) -> DetectedTask | None:
     counts = table.labels(label)
-    sign = table.separator or find_separator(counts)
+    sign = table.separator or table.preferred_separator or find_separator(counts)
     if sign is None:
         return None
     number = count_with_sign(counts, sign)

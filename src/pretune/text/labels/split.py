@@ -105,7 +105,7 @@ def split_labels(
             test_labels,
             task=train_file.task.task,  # few rows do not show whether numbers are classes
             columns=columns,
-            label_separator=train_file.task.label_separator,
+            preferred_separator=train_file.task.label_separator,
             preferred=train_file.task.columns,
             tag_names=tag_names,
         )

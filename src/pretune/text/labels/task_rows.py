@@ -54,6 +54,7 @@ def read_task_rows(
     task: TaskWord = "auto",
     columns: Columns | None = None,
     label_separator: str | None = None,
+    preferred_separator: str | None = None,
     tag_names: Mapping[str, str] | None = None,
     preferred: Columns | None = None,
 ) -> TaskRows:
@@ -61,7 +62,8 @@ def read_task_rows(
 
     `columns` are the user's; those that are not given are taken from `preferred` (of the file that a model was trained
     on), if the file has them, and are found by name and content otherwise. For classification and regression, a second
-    text is read if `columns` or `preferred` have one. `tag_names` are names of numbered tags.
+    text is read if `columns` or `preferred` have one. `preferred_separator` is that of the training file; it need not
+    occur in this one. `tag_names` are names of numbered tags.
 
     Raises InputDataError if the file cannot be read, has no rows, lacks a column, or has labels that are not of the
     task; the message has the line, or the names of the columns.
@@ -78,6 +80,7 @@ def read_task_rows(
         task=task,
         given=_prefer(records, columns, preferred),
         label_separator=label_separator,
+        preferred_separator=preferred_separator,
         has_pairs=preferred.text_pair is not None,
     )
     texts = [name for name in (found.text_column, found.text_pair_column) if name is not None]
