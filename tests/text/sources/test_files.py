@@ -126,3 +126,19 @@ def test_json_in_a_folder_is_read_where_it_has_rows(tmp_path: Path) -> None:
         "rows.json",
     ]
     assert findings.ignored_files.count("JSON without rows") == 2
+
+
+def test_a_pattern_that_matches_folders_reads_them_as_well(tmp_path: Path) -> None:
+    """Without a word, `'data/*'` read only the files beside the folders."""
+    write(tmp_path, "data/a.txt", "data/b.tex", "data/more/c.txt", "data/more/d.tex", "data/more/deep/e.md")
+    (tmp_path / "data" / "empty").mkdir()
+    findings = Findings()
+    found = find_files([str(tmp_path / "data" / "*")], findings)
+    assert [Path(file.path).name for file in found] == ["a.txt", "b.tex", "c.txt", "e.md"]
+    assert [rule.name for rule in findings.ignored_files.rules.values()] == ["file without a known ending"]
+    findings = Findings()
+    found = find_files([str(tmp_path / "data" / "**")], findings)
+    assert [Path(file.path).name for file in found] == ["a.txt", "b.tex", "c.txt", "d.tex", "e.md"]
+    assert not findings.ignored_files.total
+    with pytest.raises(InputDataError, match="empty contains no text"):
+        find_files([str(tmp_path / "data" / "em*")], Findings())

@@ -94,19 +94,26 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     if not plain:
         return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
     counts = Counter((Path(match).parent, ending_of(match)) for match in plain)
-    return [
+    files = [
         TextFile(path=match, name=match, is_named=False, files_in_folder=counts[Path(match).parent, ending_of(match)])
         for match in plain
     ]
+    # A pattern with ** matches the content of its folders itself, whatever the endings.
+    entered = {parent for match in matches for parent in Path(match).parents}
+    for folder in (Path(folder) for folder in folders if Path(folder) not in entered):
+        files += _files_of_folder(folder, findings, is_named=False)
+    return files
 
 
-def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
+def _files_of_folder(folder: Path, findings: Findings, *, is_named: bool = True) -> list[TextFile]:
+    """The files of a folder. Raises InputDataError if it has no text, unless it is one of many matches of a pattern."""
     found: list[Path] = []
     others: list[Path] = []  # without a known ending
     skipped: list[tuple[str, Path]] = []
-    for parent, folders, names in os.walk(folder, onerror=lambda error: _note_unreadable(error, folder, findings)):
+    named = folder if is_named else None
+    for parent, folders, names in os.walk(folder, onerror=lambda error: _note_unreadable(error, named, findings)):
         if _is_written_by_pretune(Path(parent), folders, names):
-            if Path(parent) == folder:
+            if Path(parent) == named:
                 raise InputDataError(
                     f"{folder} is a folder that pretune wrote; expected raw text. Give a stage's folder to the next "
                     "stage, as in: pretune preprocess COLLECTED --out DIR."
@@ -128,7 +135,7 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
         others = [path for path in others if path not in set(found)]
     for reason, path in [*skipped, *((NO_ENDING, path) for path in others)]:
         findings.ignored_files.add(reason, reason, str(path))
-    if not found:
+    if not found and is_named:
         names = [path.name for path in (*others, *(path for _, path in skipped))]
         contents = f" (it contains {join_names(names, 3)})" if names else ""
         raise InputDataError(
@@ -206,9 +213,9 @@ def _is_in_maildir(path: Path) -> bool:
     return path.parent.name in _MAIL_FOLDERS and (path.parent.parent / "tmp").is_dir()
 
 
-def _note_unreadable(error: OSError, folder: Path, findings: Findings) -> None:
-    place = Path(os.fsdecode(error.filename)) if error.filename else folder
-    if place == folder:
+def _note_unreadable(error: OSError, named: Path | None, findings: Findings) -> None:
+    place = Path(os.fsdecode(error.filename))
+    if place == named:
         raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
     findings.could_not_read(str(place), f"{place} cannot be read ({error.strerror}); check its permissions.")
 
