@@ -27,3 +27,15 @@ def test_broken_pages() -> None:
     assert visible_text(["<p>a<p>b</div></b><i>c"]) == "a\nbc" or visible_text(["<p>a<p>b</div></b><i>c"]) == "a\nb\nc"
     assert visible_text([""]) == ""
     assert visible_text(["<svg/>after"]) == "after"
+
+
+@pytest.mark.parametrize("section", ["<![foo[..]]>", "<![foo>", "<![ x]]>", "<![[>", "<![if !IE]>", "<![CDATA[x]]>"])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_marked_sections_are_comments(section: str, size: int) -> None:
+    """One that the standard library does not know ended the whole stage as a bug."""
+    page = f"<p>before{section}after</p>"
+    assert visible_text(page[i : i + size] for i in range(0, len(page), size)) == "beforeafter"
+
+
+def test_a_marked_section_that_never_ends() -> None:
+    assert visible_text(["<p>before</p><![foo[.."]).startswith("before")

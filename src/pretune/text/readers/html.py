@@ -80,6 +80,13 @@ class _VisibleText(HTMLParser):
             self.handle_data(self.rawdata)
             self.rawdata = ""
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Read `<![` with an unknown word as a comment up to the next `>`, as browsers do, rather than as an error."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._hidden_by and self._hidden_by[-1] == "head" and tag in _BODY_ENDS_HEAD:
             self._hidden_by.pop()  # an unclosed head
