@@ -51,6 +51,24 @@ def test_a_test_file_may_have_other_columns(tmp_path: Path) -> None:
     assert len(split(write(tmp_path / "pairs.jsonl", PAIRS), test).by_split["test"]) == 1  # the second repeats it
 
 
+def write_talks(path: Path, column: str, begin: str) -> Path:
+    raw = [{"role": "user", "content": "Raw?"}, {"role": "assistant", "content": "No."}]
+    turns = [[{"role": "user", "content": f"{begin} {n}?"}, {"role": "assistant", "content": "So."}] for n in range(40)]
+    path.write_text("".join(json.dumps({"messages": raw, column: each}) + "\n" for each in turns), encoding="utf-8")
+    return path
+
+
+def test_a_named_column_is_that_of_the_test_file_as_well(tmp_path: Path) -> None:
+    """Of a column of messages, the name was dropped for the test file."""
+    train = write_talks(tmp_path / "train.jsonl", "edited", "A question")
+    test = write_talks(tmp_path / "test.jsonl", "edited", "Another")
+    found = split_conversations(train, test, question_column="edited", keeps_lines=False)
+    assert len({record.key for record in found.by_split["test"]}) == 40
+    other = write_talks(tmp_path / "other.jsonl", "other", "Another")
+    with pytest.raises(InputDataError, match=r"other\.jsonl has no column 'edited', which --text-column names"):
+        split_conversations(train, other, question_column="edited", keeps_lines=False)
+
+
 def test_too_few(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="1 usable conversation, which leaves none"):
         split(write(tmp_path / "pairs.jsonl", PAIRS[:1]))

@@ -64,7 +64,7 @@ def split_conversations(
     lint = Lint()
     files = [read_chat_file(path, question_column, reply_column)]
     if test_path is not None:
-        files.append(_read_test(test_path, files[0]))
+        files.append(_read_test(test_path, files[0], question_column, reply_column))
     for file in files:
         report_findings(file.path, file.findings, lint)
     usable = keep_usable(files[0], lint, keeps_lines=keeps_lines)
@@ -88,15 +88,13 @@ def split_conversations(
     return ChatSplit(by_split=by_split, files=files, opening=opening, opening_fraction=fraction, lint=lint)
 
 
-def _read_test(path: Path, train: ChatFile) -> ChatFile:
-    """The test file, by the columns of the training file, if it has them."""
+def _read_test(path: Path, train: ChatFile, question_column: str | None, reply_column: str | None) -> ChatFile:
+    """The test file, by the columns of the training file, if it has them, or else by those that the user names."""
     columns = train.columns
-    if columns.question is None:
-        return read_chat_file(path)
     try:
-        return read_chat_file(path, columns.question, columns.reply)
+        return read_chat_file(path, columns.messages or columns.question, columns.reply)
     except InputDataError:
-        return read_chat_file(path)
+        return read_chat_file(path, question_column, reply_column)
 
 
 def _check_sizes(path: str, by_split: dict[Split, list[ChatRecord]], lint: Lint) -> None:
