@@ -1,6 +1,7 @@
 import gzip
 import io
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_rows_of_files_and_of_packed_bytes(tmp_path: Path) -> None:
 def test_many_row_groups_are_read_in_order() -> None:
     data = table({"text": [f"row {n}" for n in range(10_000)]}, row_group_size=777)
     assert [line for _, line in rows(ByteStream(iter([data]), "a"))] == list(range(1, 10_001))
+
+
+def test_decimals_are_numbers() -> None:
+    """They were text in quotes, and no task took them as numbers."""
+    data = table({"score": [Decimal("2.50"), None], "count": [Decimal(3), Decimal(4)], "list": [[Decimal("0.5")], []]})
+    records = list(iter_parquet(ByteStream(iter([data]), "a"), Findings()))
+    assert records[0].values == {"score": 2.5, "count": 3, "list": [0.5]}
+    assert [record.fields["score"] for record in records] == ["2.5", ""]
 
 
 @pytest.mark.parametrize("data", [b"PAR1", table({"text": ["x"] * 99})[:-20], b"PAR1" + bytes(200) + b"PAR1"])

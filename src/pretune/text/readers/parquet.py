@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from pretune.errors import InputDataError
@@ -35,13 +36,26 @@ def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
             number = 0
             for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME):
                 findings.bytes_read += batch.nbytes
+                decimals = [field.name for field in batch.schema if "decimal" in str(field.type)]
                 for row in batch.to_pylist():
+                    row.update({column: _without_decimals(row[column]) for column in decimals})
                     number += 1
                     yield Record({column: cell_text(cell) for column, cell in row.items()}, number, row)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         raise InputDataError(
             f"{stream.name} cannot be read as parquet ({shorten(str(error), 120)}); get it again."
         ) from error
+
+
+def _without_decimals(cell: Any) -> Any:
+    """The cell with decimals as the numbers of every other format; those without decimal places are whole."""
+    if isinstance(cell, Decimal):
+        return float(cell) if int(cell.as_tuple().exponent) < 0 else int(cell)
+    if isinstance(cell, list):
+        return [_without_decimals(item) for item in cell]
+    if isinstance(cell, dict):
+        return {key: _without_decimals(item) for key, item in cell.items()}
+    return cell
 
 
 def _source(stream: ByteStream, pyarrow: Any) -> Any:
