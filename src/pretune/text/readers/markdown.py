@@ -27,6 +27,7 @@ _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*){0
 _CELL_END = re.compile(r"[ \t]*(?<!\\)\|[ \t]*")
 
 _CODE = re.compile(r"(?<!`)(`{1,9})(?!`)(.{1,500}?)(?<!`)\1(?!`)")
+_CODE_OR_COMMENT = re.compile(f"{_CODE.pattern}|<!--")
 _LINK = re.compile(
     r"!?\[([^\[\]\n]{0,2000})\](?:\([^()\n]{0,2000}(?:\([^()\n]{0,300}\)[^()\n]{0,300})?\)|\[[^\[\]\n]{0,300}\])"
 )
@@ -95,14 +96,20 @@ def _without_comments(line: str, *, is_comment: bool) -> tuple[str, bool]:
         _, end, line = line.partition("-->")
         if not end:
             return "", True
+    if "<!--" not in line:
+        return line, False
     pieces = []
-    while "<!--" in line:
-        before, _, rest = line.partition("<!--")
-        pieces.append(before)
-        _, end, line = rest.partition("-->")
-        if not end:
+    start = place = 0
+    while found := _CODE_OR_COMMENT.search(line, place):
+        place = found.end()
+        if found[0] != "<!--":  # a code span, in which no comment begins
+            continue
+        pieces.append(line[start : found.start()])
+        end_of_comment = line.find("-->", place)
+        if end_of_comment < 0:
             return "".join(pieces), True
-    return "".join([*pieces, line]), False
+        start = place = end_of_comment + len("-->")
+    return "".join([*pieces, line[start:]]), False
 
 
 def _plain_line(line: str) -> str:
