@@ -16,6 +16,7 @@ class PretuneError(Exception):
     """The base class of all errors that pretune raises on purpose; `str(error)` is the message shown to the user."""
 
     exit_code = EXIT_BUG
+    stage: str | None = None  # of a run, in which it was raised
 
 
 class UsageError(PretuneError):

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretune.errors import FolderInTheWayError, InputDataError, ModelError, StageDiffersError, UsageError
+from pretune.errors import (
+    FolderInTheWayError,
+    InputDataError,
+    ModelError,
+    PretuneError,
+    StageDiffersError,
+    UsageError,
+)
 from pretune.estimate_run import describe, estimate_run
 from pretune.model.base_folder import read_base_folder
 from pretune.recipe import (
@@ -193,13 +200,20 @@ def _check_labels(recipe: Recipe) -> None:
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:
-    """Run one step. `redo` affects only a folder that differs; finished, unchanged work is kept."""
+    """Run one step. `redo` affects only a folder that differs; finished, unchanged work is kept.
+
+    Errors get the name of the step, by which the command line knows what its options are called there.
+    """
     try:
-        return step.do(False)
-    except StageDiffersError:
-        if not redo:
-            raise
-        return step.do(True)
+        try:
+            return step.do(False)
+        except StageDiffersError:
+            if not redo:
+                raise
+            return step.do(True)
+    except PretuneError as error:
+        error.stage = step.name
+        raise
 
 
 def _has_test_rows(folder: Path) -> bool:

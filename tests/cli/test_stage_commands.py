@@ -162,3 +162,31 @@ def test_verify_reports_files_that_changed(
     [fault] = found["folders"][0]["faults"]
     assert fault.keys() == {"file", "found", "expected", "advice"}
     assert run_command_line(["verify", str(tmp_path / "nothing")]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", "1,2\n3,4\n", "give the number of the text column, as in --corpus-text-column 1."),
+        ("b.csv", "x,y\n1,2\n3,4\n", "name it with --corpus-text-column."),
+        ("c.xml", "<?xml version='1.0'?><a>", "read it as plain text with --corpus-format txt."),
+    ],
+)
+def test_errors_about_the_corpus_name_the_options_of_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, sentence: str
+) -> None:
+    """They named --text-column, which in `run` is for labelled examples, and was then ignored."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert run_command_line(["run", "--corpus", str(tmp_path / name), "--out", str(tmp_path / "run"), "--quiet"]) == 3
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_options_of_labelled_examples_need_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--corpus", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert run_command_line([*words, "--text-column", "2"]) == 2
+    expected = "--text-column is for labelled examples, and no --labels are given; that of the corpus is"
+    assert f"{expected} --corpus-text-column." in " ".join(capsys.readouterr().err.split())
+    assert run_command_line([*words, "--label-column", "2"]) == 2
+    assert "--label-column is for labelled examples, and no --labels are given; leave it out." in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -154,6 +154,11 @@ def run_options() -> dict[str, list[Option]]:
     return grouped
 
 
+def run_flag(stage: str, name: str) -> str | None:
+    """The option of `run` for a setting of a stage, if it has another name than the setting."""
+    return _RUN_FLAGS.get(stage, {}).get(name)
+
+
 def as_typed_for_run(stage: str, sentence: str) -> str:
     """A sentence about the settings of a stage, with the option names of `run`."""
     for name, flag in _RUN_FLAGS.get(stage, {}).items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretune.cli.arguments import CHAT, as_typed_for_run, stage_folder
+from pretune.cli.arguments import CHAT, as_typed_for_run, run_flag, stage_folder
 from pretune.cli.chat_arguments import STRATEGIES
 from pretune.cli.chat_commands import chat, compare_strategies
 from pretune.cli.model_commands import (
@@ -28,7 +28,7 @@ from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
 from pretune.cli.render import describe_next
-from pretune.errors import EXIT_DONE, UsageError
+from pretune.errors import EXIT_DONE, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_run
@@ -52,7 +52,7 @@ def run(arguments: Arguments) -> int:
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with _live_page(recipe, arguments) as page:
-        with live_progress(sys.stderr, arguments.quiet):
+        with live_progress(sys.stderr, arguments.quiet), _options_of_run():
             folder = pipeline.run(
                 recipe, redo=arguments.redo, say=log, agree=_agreement(arguments), report=arguments.report
             )
@@ -90,7 +90,28 @@ def _recipe_of(arguments: Arguments) -> Recipe:
             recipe = override(recipe, {stage: settings})
         except UsageError as error:
             raise UsageError(as_typed_for_run(stage, str(error))) from error
+    if not recipe.has_labels and (of_labels := typed_values(arguments).get("split")):
+        _refuse_label_options(of_labels)
     return recipe
+
+
+def _refuse_label_options(settings: Mapping[str, Any]) -> None:
+    """Refuse an option about labelled examples, which a run without any would ignore."""
+    name = next(iter(settings))
+    option, of_corpus = f"--{name.replace('_', '-')}", run_flag("collect", name) or run_flag("preprocess", name)
+    meant = "leave it out" if of_corpus is None else f"that of the corpus is {of_corpus}"
+    raise UsageError(f"{option} is for labelled examples, and no --labels are given; {meant}.")
+
+
+@contextmanager
+def _options_of_run() -> Iterator[None]:
+    """Give the options in the errors of a stage the names that they have in `run`."""
+    try:
+        yield
+    except InputDataError as error:
+        if error.stage is not None:
+            error.args = (as_typed_for_run(error.stage, str(error)),)
+        raise
 
 
 # --- the stages alone -------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ class TextStream:
             self._encoding = late
             self.findings.warnings.append(
                 f"{self.name} is ASCII for its first {self.bytes_read:,} bytes and probably {late.name.upper()} from "
-                "there on; if that is wrong, give its encoding with --encoding."
+                "there on; if that is wrong, give its encoding with --encoding (in `run`: --corpus-encoding)."
             )
 
     def _decode_utf8(self, raw: Iterator[bytes]) -> Iterator[str]:
