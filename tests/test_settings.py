@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import UsageError
-from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig
+from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig, SplitConfig
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,10 @@ def test_the_ends_of_the_ranges_are_fine() -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         FinetuneConfig(**settings)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "tokens"])
+def test_a_second_text_needs_a_task_that_reads_it(task: Any) -> None:
+    with pytest.raises(UsageError, match=f"--text-pair-column is given, but --task {task} reads a single text a row"):
+        SplitConfig(task=task, text_pair_column="second")
+    SplitConfig(task="regression", text_pair_column="second")

@@ -108,8 +108,10 @@ def _folder_of(recipe: Recipe) -> Path:
 def _check(recipe: Recipe, folder: Path) -> None:
     """Raise now what a later stage would raise after hours."""
     from pretune.compute.device import refuse_without_compiler, use_threads
+    from pretune.stages.prepare import refuse_notice
 
     check_inputs(recipe)
+    refuse_notice(recipe.prepare)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)
     if recipe.base is not None and stage_status(folder / "pretrain") == "missing":

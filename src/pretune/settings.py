@@ -216,6 +216,11 @@ class SplitConfig:
     def __post_init__(self) -> None:
         if self.task != "chat" and self.response_column is not None:
             raise UsageError("--response-column is for conversations; give --task chat with it.")
+        if self.task in ("multilabel", "tokens") and self.text_pair_column is not None:
+            raise UsageError(
+                f"--text-pair-column is given, but --task {self.task} reads a single text a row; leave it out, or give "
+                "--task pairs."
+            )
         of_labels = ("text_pair_column", "label_column", "label_separator", "label_names")
         given = [f"--{name.replace('_', '-')}" for name in of_labels if getattr(self, name)]
         if self.task == "chat" and given:

@@ -300,6 +300,12 @@ def test_a_refusal_leaves_no_folder(tmp_path: Path, tokenizer_folder: Path) -> N
     assert not (tmp_path / "prepare").exists()
 
 
+def test_a_notice_is_for_conversations(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+    with pytest.raises(UsageError, match="--notice is for conversations"):
+        prepare(labels_file, tmp_path / "prepare", PrepareConfig(notice="Beware."), base=tokenizer_folder)
+    assert not (tmp_path / "prepare").exists()
+
+
 def test_missing_inputs_are_named(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
     with pytest.raises(InputDataError, match="does not exist"):
         run(tmp_path / "none.csv", tmp_path / "prepare", tokenizer_folder)

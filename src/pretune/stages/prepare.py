@@ -73,6 +73,7 @@ def prepare(
     was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
     there is no folder.
     """
+    refuse_notice(config)
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
     source = read_base_folder(base)
     inputs, settings = inputs_of_base(source, Path(out), redo=redo), to_dict(config)
@@ -102,6 +103,14 @@ def prepare(
             log_split(folder.log, rows)
         _Preparation(folder, config, source, rows, inputs.get("split")).run()
     return folder.manifest
+
+
+def refuse_notice(config: PrepareConfig) -> None:
+    """Raise UsageError for a notice, which only a chat shows."""
+    if config.notice is not None:
+        raise UsageError(
+            "--notice is for conversations, and labelled rows have no replies to show it with; leave it out."
+        )
 
 
 class _Preparation:

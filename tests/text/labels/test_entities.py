@@ -64,6 +64,14 @@ def test_numbered_tags_with_names() -> None:
         read_tagged(tagged((["a"], [2])), "tokens", "tags", "f", names)
 
 
+def test_names_of_tags_that_do_not_occur() -> None:
+    numbered, named = tagged((["a", "b"], [0, 1])), tagged((["a", "b"], ["O", "B-per"]))
+    names = {"0": "O", "1": "B-PER", "2": "I-PER"}
+    assert read_tagged(numbered, "tokens", "tags", "f", names).unused_names == ()
+    assert read_tagged(named, "tokens", "tags", "f", {"B-per": "B-PER", "B-pre": "B-PER"}).unused_names == ("B-pre",)
+    assert read_tagged(named, "tokens", "tags", "f").unused_names == ()
+
+
 def test_texts_with_spans() -> None:
     cells = [[[0, 3, "PER"]], [], None, [{"start": 3, "end": 9, "label": "LOC"}]]
     records = rows(*({"text": "Ada in Rome", "spans": cell} for cell in cells))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
@@ -85,6 +85,16 @@ def test_a_file_whose_second_class_leaves_with_the_test_texts_is_refused(tmp_pat
     paths = write(tmp_path / "rows.jsonl", rows + shared), write(tmp_path / "test.jsonl", test + relabelled)
     with pytest.raises(InputDataError, match="every text with the label 'b' is also in"):
         split_labels(paths[0], RULES, paths[1])
+
+
+def test_a_name_for_a_tag_that_does_not_occur_is_refused(tmp_path: Path) -> None:
+    """A misspelt tag had no effect, and nothing said so."""
+    rows = [{"tokens": ["Ada", f"ran{n}"], "tags": ["B-per", "O"]} for n in range(40)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    assert split_labels(path, RULES, label_names=["B-per=B-PER"]).labels == ["PER"]
+    assert split_labels(path, RULES, label_names=["per=person"]).names == ["person"]
+    with pytest.raises(UsageError, match=r"renames 'B-pre', which is neither a tag nor a type .*; its types are per\."):
+        split_labels(path, RULES, label_names=["B-pre=B-PER"])
 
 
 def test_a_text_that_is_empty_after_cleaning_is_missing(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class EntityRows:
     spans: list[tuple[Span, ...] | None] = field(default_factory=list)
     scheme: Scheme | None = None  # of tags
     warnings: list[str] = field(default_factory=list)
+    unused_names: tuple[str, ...] = ()  # tags that are given a name, but do not occur
 
 
 def read_tagged(
@@ -54,13 +55,22 @@ def read_tagged(
             f"{path}: {error}; expected one scheme in the whole file: IOB1, IOB2, IOBES or BILOU, with O for the words "
             "outside entities."
         ) from error
-    found = EntityRows(scheme=scheme)
+    found = EntityRows(scheme=scheme, unused_names=_unused_names(records, tags_column, tag_names or {}))
     for words, tags in rows:
         text, offsets = join_words(words)
         found.texts.append(text)
         found.spans.append(None if tags is None else spans_of_tags(tags, offsets))
     _count_repairs(records, [tags for _, tags in rows], path, found)
     return found
+
+
+def _unused_names(records: Sequence[Record], tags_column: str, names: Mapping[str, str]) -> tuple[str, ...]:
+    """The tags among `names` that do not occur, except for numbers, of which a data set lists all that it may have."""
+    if not names:
+        return ()
+    tags = {str(tag).strip() for record in records for tag in as_list(cell_of(record, tags_column)[1]) or ()}
+    are_numbers = any(tag.isdigit() for tag in tags)
+    return tuple(name for name in names if name not in tags and not (are_numbers and name.isdigit()))
 
 
 def _words_and_tags(

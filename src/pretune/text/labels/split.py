@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
@@ -21,7 +21,7 @@ from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
 from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
-from pretune.text.reading_report import shorten
+from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
 
 LABELS_NAME = "labels.json"
@@ -136,6 +136,7 @@ def split_labels(
         by_split["test"] = test
     classes = rules.labels(usable)
     if train_file.scheme is not None:  # the names of numbered tags are used up; what is left renames types of entities
+        _refuse_unused_names(files, classes)
         label_names = [item for item in label_names if item.partition("=")[0].strip() in classes]
     names = checks.name_classes(classes, label_names)
     found = LabelledSplit(
@@ -185,6 +186,16 @@ def _drop_parts(
         return rows
     checks.note_parts([row for row, split in zip(rows, found, strict=True) if split == "test"], test_path, lint)
     return kept
+
+
+def _refuse_unused_names(files: Sequence[TaskRows], classes: Sequence[str]) -> None:
+    """Refuse a name for a tag that no file has, and that is no type of entity either: it is misspelt."""
+    for name in files[0].unused_names:
+        if name not in classes and all(name in file.unused_names for file in files):
+            raise UsageError(
+                f"--label-names renames {name!r}, which is neither a tag nor a type of entity in {files[0].path}; its "
+                f"types are {join_names(classes)}."
+            )
 
 
 def _count_changes(before: Sequence[Split], now: Sequence[Split]) -> int:

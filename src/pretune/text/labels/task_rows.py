@@ -43,6 +43,7 @@ class TaskRows:
     scheme: Scheme | None  # of tags
     detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
     findings: Findings = field(default_factory=Findings)
+    unused_names: tuple[str, ...] = ()  # tags that are given a name, but do not occur
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -97,6 +98,7 @@ def read_task_rows(
         slices=_slices(records, found),
         lines=[record.line for record in records],
         scheme=labelled.scheme,
+        unused_names=labelled.unused_names,
         detected=_detected(records, str(path), found, how, labelled.scheme),
         findings=findings,
     )
@@ -123,6 +125,7 @@ class _Labelled:
     labels: list[Label | None]
     texts: list[str] | None = None  # if they are made of words
     scheme: Scheme | None = None
+    unused_names: tuple[str, ...] = ()
 
 
 def _read_labels(
@@ -156,7 +159,7 @@ def _read_entities(
     if num_vanished:
         entities = "1 entity" if num_vanished == 1 else f"{num_vanished:,} entities"
         findings.warnings.append(f"{path}: {entities} left out, since cleaning leaves nothing of their text.")
-    return _Labelled(labels=moved, texts=found.texts, scheme=found.scheme)
+    return _Labelled(labels=moved, texts=found.texts, scheme=found.scheme, unused_names=found.unused_names)
 
 
 def _read_several(records: Sequence[Record], task: DetectedTask, path: str, findings: Findings) -> list[Label | None]:
