@@ -276,6 +276,14 @@ def test_the_targets_are_the_tags_of_words_at_their_first_tokens(tokenizer: Toke
     assert found.take(np.array([1])).words.tolist() == [[0, 1], [2, 6]]  # type: ignore[union-attr]
 
 
+def test_targets_need_no_special_tokens_around_a_text(endless_model: Path) -> None:
+    tokenizer, texts = load_tokenizer(endless_model), ["the", "the hotel", "the hotel was cold"]
+    found = Tokens().targets([{"text": text, "label": []} for text in texts], 1, {}, tokenizer, 64)
+    firsts = [[n for n, i in enumerate(tokenizer.encode(text)) if not n or tokenizer.starts_word[i]] for text in texts]
+    assert found.positions is not None
+    assert found.positions.tolist() == [place for places in firsts for place in places]
+
+
 def test_words_that_are_cut_out_have_no_target(tokenizer: Tokenizer) -> None:
     text = " ".join(f"word{number}" for number in range(40))
     found = Tokens().targets([{"text": text, "label": []}], 1, {"words": "blanks"}, tokenizer, 32)

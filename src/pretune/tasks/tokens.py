@@ -269,7 +269,7 @@ def _read_places(lines: Sequence[Line], decision: Decision, tokenizer: Tokenizer
         kept = np.full(len(encoded.ids), -1)
         read = cut_middle(list(range(len(encoded.ids))), max_seq_len)
         kept[read] = np.arange(len(read))
-        places = kept[first_tokens(text, encoded, words)]
+        places = kept[first_tokens(text, encoded, words, tokenizer.num_around)]
         found.append((places[places >= 0], [word for word, place in zip(words, places, strict=True) if place >= 0]))
     return found
 

@@ -95,3 +95,32 @@ def test_an_entity_longer_than_a_row_is_cut(tokenizer: Tokenizer) -> None:
     parts, _ = cut_long_rows(tokenizer, [row_of(text, text)], "blanks", LIMIT)
     assert len(parts) > 1
     assert all(row.label == (Span(0, len(row.text), "X"),) for row in parts)
+
+
+def test_words_are_found_without_special_tokens_around_a_text(endless_model: Path) -> None:
+    tokenizer = load_tokenizer(endless_model)
+    assert tokenizer.num_around == (0, 0)
+    long = "the waiter was rude and the hotel was cold " * 12
+    texts = ["the", "the hotel", "the hotel was cold", long.strip()]
+    read = read_words(tokenizer, texts, "blanks", 24)
+    assert read.rows[:3] == [tokenizer.encode(text) for text in texts[:3]]
+    assert len(read.rows) > 6 and all(len(row) <= 24 for row in read.rows)
+    words = [text[start:end] for text, own in zip(texts, read.words, strict=True) for start, end in own]
+    tokens = [
+        tokenizer.decode([row[place]]).strip()
+        for row, places in zip(read.rows, read.positions, strict=True)
+        for place in places.tolist()
+    ]
+    assert len(tokens) == len(words)
+    assert all(token and word.startswith(token) for word, token in zip(words, tokens, strict=True))
+    parts, _ = cut_long_rows(tokenizer, [row_of(texts[-1])], "blanks", 24)
+    assert " ".join(row.text for row in parts) == texts[-1]
+    assert all(len(tokenizer.encode(row.text)) <= 24 for row in parts)
+
+
+def test_a_word_longer_than_a_row_is_cut_without_special_tokens(endless_model: Path) -> None:
+    tokenizer = load_tokenizer(endless_model)
+    read = read_words(tokenizer, ["the hotel " + "waiter" * 30], "blanks", 16)
+    assert sum(map(len, read.positions)) == 3
+    assert all(len(row) <= 16 for row in read.rows)
+    assert all(0 <= place < len(row) for row, places in zip(read.rows, read.positions, strict=True) for place in places)

@@ -20,7 +20,6 @@ from pretune.text.labels.words import WordRule, find_words
 from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer
 
 IntArray = npt.NDArray[np.int64]
-_NUM_SPECIAL = 2  # [BOS] and [EOS]
 CONTEXT_FRACTION = 0.125  # of a row, on each side, for words that another window labels
 
 
@@ -52,22 +51,24 @@ def read_words(
 ) -> ReadRows:
     """All words of clean texts, in windows of at most `max_seq_len` tokens if a text is longer."""
     found = ReadRows(rows=[], positions=[], words=[])
+    around = tokenizer.num_around
+    after = around[1]
     for text, encoded in zip(texts, tokenizer.encode_batch_with_offsets(texts), strict=True):
         words = find_words(text, rule)
         found.words.append(words)
         if len(encoded.ids) <= max_seq_len:
             found.rows.append(encoded.ids)
-            found.positions.append(first_tokens(text, encoded, words))
+            found.positions.append(first_tokens(text, encoded, words, around))
             continue
-        windows = cut_windows(text, encoded, words, max_seq_len, context)
+        windows = cut_windows(text, encoded, words, max_seq_len, around, context)
         contents = [text[window.start : window.end] for window in windows]
         encodings = tokenizer.encode_batch_with_offsets(contents)
         for window, content, part in zip(windows, contents, encodings, strict=True):
             own = [(start - window.start, end - window.start) for start, end in words[window.first : window.last]]
             # Too long only if it has a stretch without blanks that is nearly as long as a row.
-            is_cut = len(part.ids) > max_seq_len
-            found.rows.append([*part.ids[: max_seq_len - 1], part.ids[-1]] if is_cut else part.ids)
-            found.positions.append(np.minimum(first_tokens(content, part, own), max_seq_len - 2))
+            ids, is_cut = part.ids, len(part.ids) > max_seq_len
+            found.rows.append([*ids[: max_seq_len - after], *ids[len(ids) - after :]] if is_cut else ids)
+            found.positions.append(np.minimum(first_tokens(content, part, own, around), max_seq_len - 1 - after))
     return found
 
 
@@ -84,7 +85,7 @@ def cut_long_rows(
             continue
         num_cut += 1
         words = find_words(row.text, rule)
-        windows = cut_windows(row.text, encoded, words, max_seq_len, spans=row.label)
+        windows = cut_windows(row.text, encoded, words, max_seq_len, tokenizer.num_around, spans=row.label)
         found += [_part_of(row, part, window) for part, window in enumerate(windows)]
     return found, num_cut
 
@@ -101,15 +102,21 @@ def _part_of(row: LabeledRow, part: int, window: Window) -> LabeledRow:
     return replace(cut, part=part)
 
 
-def first_tokens(text: str, encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntArray:
-    """The place of the first token of each word among the ids: sometimes the blank before it, if that is a token."""
-    ends = np.array([end for _, end in encoded.offsets[1:-1]], dtype=np.int64)
+def first_tokens(
+    text: str, encoded: EncodedText, words: Sequence[tuple[int, int]], around: tuple[int, int]
+) -> IntArray:
+    """The place of the first token of each word among the ids: sometimes the blank before it, if that is a token.
+
+    `around` are the numbers of special tokens before and after the text.
+    """
+    before, after = around
+    ends = np.array([end for _, end in encoded.offsets[before : len(encoded.offsets) - after]], dtype=np.int64)
     starts = np.array([start for start, _ in words], dtype=np.int64)
     if not len(ends):
         return starts
     places = np.searchsorted(np.maximum.accumulate(ends), starts, side="right")
     follows = np.array([start > 0 and text[start - 1].isspace() for start, _ in words], dtype=np.bool_)
-    return 1 + places - (follows & (ends[places - 1] == starts))
+    return before + places - (follows & (ends[places - 1] == starts))
 
 
 def cut_windows(
@@ -117,18 +124,19 @@ def cut_windows(
     encoded: EncodedText,
     words: Sequence[tuple[int, int]],
     max_seq_len: int,
+    around: tuple[int, int],
     context: float = 0.0,
     spans: Sequence[Span] = (),
 ) -> list[Window]:
     """Windows of about equal length for a text of more than `max_seq_len` tokens.
 
     Each has at most `context` of a row on each side for words that its neighbours label. No window begins inside one of
-    the `spans` if it can begin elsewhere.
+    the `spans` if it can begin elsewhere. `around` are the numbers of special tokens before and after a text.
     """
-    room = max_seq_len - _NUM_SPECIAL
+    room = max_seq_len - sum(around)
     aside = int(room * context)
-    tokens = (first_tokens(text, encoded, words) - 1).tolist()  # of [BOS] and the words before
-    total = len(encoded.ids) - _NUM_SPECIAL
+    tokens = (first_tokens(text, encoded, words, around) - around[0]).tolist()  # of the words before
+    total = len(encoded.ids) - sum(around)
     covered = {place for span in spans for place in range(span.start + 1, span.end)}
     places = [w for w, (start, _) in enumerate(words) if w and text[start - 1].isspace() and start not in covered]
     edges = _edges(tokens, total, places, room - 2 * aside)

@@ -104,6 +104,11 @@ class Tokenizer:
         return self.foreign is None
 
     @property
+    def num_around(self) -> tuple[int, int]:
+        """The numbers of special tokens that a text has before and after it."""
+        return int(self.bos_id != NONE), int(self.eos_id != NONE)
+
+    @property
     def special_ids(self) -> dict[str, int]:
         """Ids of the special tokens by role: pad, bos, eos, mask, and unk, as far as there are any."""
         ids = {"pad": self.pad_id, "bos": self.bos_id, "eos": self.eos_id, "mask": self.mask_id}

@@ -37,12 +37,13 @@ class WindowRule:
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_seq_len: int) -> WindowRule:
         """The rule for the rows of a tokenizer; `max_seq_len` counts the special tokens of a window."""
+        before, after = tokenizer.num_around
         return cls(
             max_seq_len=max_seq_len,
             is_sentence_end=tokenizer.is_sentence_end,
             starts_word=tokenizer.starts_word,
-            before=int(tokenizer.bos_id >= 0),
-            after=int(tokenizer.eos_id >= 0),
+            before=before,
+            after=after,
         )
 
     def spans(self, ids: Ids) -> list[Span]:
