@@ -74,3 +74,15 @@ def test_only_the_given_rows_are_trained(make_model: MakeModel, tied: bool) -> N
             assert not torch.equal(after[name][50], tensor[50])
         else:
             assert torch.equal(after[name], tensor)
+
+
+def test_a_model_may_be_moved_after_its_rows_were_chosen(make_model: MakeModel) -> None:
+    """A GPU keeps the hooks of a parameter; here only the gradient is elsewhere."""
+    model = make_model(tied=True)
+    model.requires_grad_(False)
+    train_only_rows(model, (49,))
+    hooks = model.lm_head.weight._backward_hooks
+    assert hooks is not None
+    [keep] = hooks.values()
+    gradient = torch.ones(50, 8)
+    assert keep(gradient.to("meta")).device.type == "meta"

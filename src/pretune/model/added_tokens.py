@@ -6,7 +6,7 @@ probability (Hewitt 2021, nlp.stanford.edu/~johnhew/vocab-expansion.html), and t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import torch
@@ -62,10 +62,21 @@ def train_only_rows(model: LanguageModel, token_ids: Collection[int]) -> None:
     """
     if not token_ids:
         return
-    keep = torch.zeros(model.config.vocab_size, 1, device=model.lm_head.weight.device)
-    keep[sorted(token_ids)] = 1.0
     tables = {id(each): each for each in (model.transformer.embed_tokens.weight, model.lm_head.weight)}
     for weight in tables.values():
         if not weight.requires_grad:
             weight.requires_grad_(True)
-            weight.register_hook(lambda gradient: gradient * keep)
+            weight.register_hook(_keep_rows(token_ids, model.config.vocab_size))
+
+
+def _keep_rows(token_ids: Collection[int], vocab_size: int) -> Callable[[Tensor], Tensor]:
+    """A function that sets the other rows of a gradient (V, D) to zero."""
+    is_kept = torch.zeros(vocab_size, 1)
+    is_kept[sorted(token_ids)] = 1.0
+
+    def keep(gradient: Tensor) -> Tensor:
+        nonlocal is_kept
+        is_kept = is_kept.to(gradient.device)  # the model may be moved to a GPU later; a copy only the first time
+        return gradient * is_kept
+
+    return keep
