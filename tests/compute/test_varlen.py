@@ -53,6 +53,11 @@ def test_a_document_that_continues_after_another_needs_a_mask() -> None:
     assert find_spans(torch.tensor([[0, 1, 1], [0, 0, 1]]), None) is not None
 
 
+@pytest.mark.parametrize("is_causal", [None, torch.zeros(0, dtype=torch.bool)])
+def test_a_batch_without_rows_needs_no_spans(is_causal: Tensor | None) -> None:
+    assert find_spans(torch.zeros(0, 7, dtype=torch.long), is_causal) is None
+
+
 def test_batches_of_one_kind_have_spans_of_one_shape() -> None:
     sizes = set()
     for longest in range(20, 31):

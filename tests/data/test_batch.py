@@ -150,3 +150,11 @@ def test_every_process_gets_whole_texts() -> None:
     moved = windowed_batch().to("meta")
     assert moved.windows is not None
     assert moved.windows.device.type == "meta"
+
+
+def test_the_empty_part_of_a_process_moves_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, non_blocking=False: tensor)
+    for batch in (make_batch(), windowed_batch()):
+        there = batch.part(3, 4).to("cuda")
+        assert (len(there.input_ids), len(there.labels), there.weight) == (0, 0, 0.0)

@@ -44,9 +44,11 @@ class Spans(NamedTuple):
 
 def find_spans(document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None) -> Spans | None:
     """The spans of a batch that is on the CPU; None if a document continues in its row after another one, which only a
-    mask can express."""
+    mask can express, or if there are no rows."""
     ids = document_ids.numpy()
     rows, length = ids.shape
+    if not rows:  # the slice of a process for which a batch has no text
+        return None
     begins = np.ones(ids.shape, dtype=np.bool_)
     begins[:, 1:] = ids[:, 1:] != ids[:, :-1]
     places = np.flatnonzero(begins)
