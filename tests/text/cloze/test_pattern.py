@@ -98,6 +98,31 @@ def test_the_offsets_are_those_of_the_whole_sentence(
     assert [encoded.ids[place] for place in kept] == encoder.encode(text)
 
 
+@pytest.fixture(scope="module")
+def without_frame(endless_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A tokenizer that puts nothing around a text and has a mask token."""
+    backend = load_tokenizer(endless_model).backend
+    backend.add_special_tokens(["<mask>"])
+    folder = tmp_path_factory.mktemp("without-frame")
+    backend.save(str(folder / "tokenizer.json"))
+    return load_tokenizer(folder)
+
+
+@given(words=WORDS, written=st.sampled_from(["{text} It was [MASK].", "{text} [MASK]", "It was [MASK]. {text}"]))
+def test_a_tokenizer_may_put_nothing_around_a_text(without_frame: Tokenizer, words: list[str], written: str) -> None:
+    tokenizer, pattern, text = without_frame, read_pattern(written), " ".join(words)
+    encoder = PatternEncoder(tokenizer, pattern, 24)
+    ids = encoder.encode(text)
+    assert tokenizer.num_around == (0, 0) and len(ids) <= 24
+    assert ids.count(tokenizer.mask_id) == 1 and -1 not in ids
+    assert (len(ids) < 24) <= (not encoder.was_cut(text))
+    sentence, encoded, kept = encoder.encode_with_offsets(text)
+    assert [encoded.ids[place] for place in kept] == ids
+    assert len(encoded.ids) == len(encoded.offsets)
+    if pattern.parts[0] == "{text}":  # a text elsewhere has no blank before its first word here
+        assert encoded.ids == tokenizer.encode_for_fill(sentence).ids
+
+
 def test_special_tokens_typed_in_a_text_are_plain_text(tokenizer: Tokenizer) -> None:
     ids = PatternEncoder(tokenizer, read_pattern("{text} It was [MASK]."), 100).encode("a [MASK] film [EOS]")
     assert ids.count(tokenizer.mask_id) == 1

@@ -103,7 +103,7 @@ def suggest_label_words(names: Sequence[str], tokenizer: Tokenizer) -> LabelWord
 
 def single_token(word: str, tokenizer: Tokenizer) -> int | None:
     """The id of a word that is one token of the vocabulary and stands for text; None otherwise."""
-    ids = tokenizer.encode(word)[1:-1]
+    ids = tokenizer.inside(tokenizer.encode(word))
     return ids[0] if len(ids) == 1 and ids[0] not in tokenizer.special_ids.values() else None
 
 
@@ -111,7 +111,7 @@ def _checked_id(word: str, name: str, tokenizer: Tokenizer) -> int:
     token_id = single_token(word, tokenizer)
     if token_id is not None:
         return token_id
-    ids = tokenizer.encode(word)[1:-1]
+    ids = tokenizer.inside(tokenizer.encode(word))
     pieces = " + ".join(repr(surface.strip()) for surface in tokenizer.surfaces(ids))
     found = f"is {len(ids)} tokens ({pieces})" if len(ids) > 1 else "is not in the vocabulary"
     close = _similar_word(word, name, tokenizer)

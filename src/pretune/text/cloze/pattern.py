@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pretune.errors import UsageError
 from pretune.text.tokenizer.rows import share_out
+from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import MASK, EncodedText, Tokenizer, cut_middle
 
 TEXT, TEXT_PAIR = "{text}", "{text_pair}"
@@ -75,8 +76,9 @@ class PatternEncoder:
 
     def __init__(self, tokenizer: Tokenizer, pattern: Pattern, max_seq_len: int) -> None:
         self.tokenizer, self.pattern, self.max_seq_len = tokenizer, pattern, max_seq_len
+        self._first, self._last = ([] if token == NONE else [token] for token in (tokenizer.bos_id, tokenizer.eos_id))
         self._ids = {place: _ids_between(tokenizer, pattern.parts, place) for place in range(len(pattern.parts))}
-        self._room = max_seq_len - 2 - sum(map(len, self._ids.values()))  # two for [BOS] and [EOS]
+        self._room = max_seq_len - sum(tokenizer.num_around) - sum(map(len, self._ids.values()))
         if self._room < LEAST_TEXT_TOKENS * (1 + pattern.has_pair):
             raise UsageError(
                 f"The pattern {pattern.written!r:.120} leaves {max(0, self._room)} of {max_seq_len} tokens for the "
@@ -84,7 +86,7 @@ class PatternEncoder:
             )
 
     def encode(self, text: str, text_pair: str | None = None) -> list[int]:
-        """The ids of one row, with [BOS], one [MASK] and [EOS]; the texts must be clean."""
+        """The ids of one row of clean texts: one [MASK], between the special tokens that the tokenizer adds."""
         return self.encode_batch([text], None if text_pair is None else [text_pair])[0]
 
     def encode_batch(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> list[list[int]]:
@@ -100,20 +102,21 @@ class PatternEncoder:
 
     def encode_with_offsets(self, text: str, text_pair: str | None = None) -> tuple[str, EncodedText, list[int]]:
         """The whole sentence, its ids with the span of each in it, and the places of the ids that are not cut out."""
-        values, spans, ids = {TEXT: text, TEXT_PAIR: text_pair or ""}, [(0, 0)], [self.tokenizer.bos_id]
+        values, inside = {TEXT: text, TEXT_PAIR: text_pair or ""}, self.tokenizer.inside
+        ids, spans = list(self._first), [(0, 0)] * len(self._first)
         lengths: dict[str, int] = {}
         start = 0
         for place, part in enumerate(self.pattern.parts):
             if part in values:
                 encoded = self.tokenizer.encode_with_offsets(values[part])
-                own, own_spans = encoded.ids[1:-1], encoded.offsets[1:-1]
+                own, own_spans = inside(encoded.ids), inside(encoded.offsets)
                 lengths[part] = len(own)
             else:
                 own, own_spans = self._ids[place], self._spans_between(place)
             ids += own
             spans += [(start + first, start + last) for first, last in own_spans]
             start += len(values.get(part, part))
-        encoded = EncodedText(ids=[*ids, self.tokenizer.eos_id], offsets=[*spans, (0, 0)])
+        encoded = EncodedText(ids=ids + self._last, offsets=spans + [(0, 0)] * len(self._last))
         return self.pattern.fill_in(text, text_pair), encoded, self._kept_places(lengths)
 
     def _spans_between(self, place: int) -> list[tuple[int, int]]:
@@ -123,8 +126,8 @@ class PatternEncoder:
             return [(0, len(MASK))]
         prefix = "" if place == 0 else MASK
         encoded = self.tokenizer.encode_for_fill(prefix + part.rstrip())
-        shift, skipped = len(prefix), 1 + bool(prefix)
-        return [(max(0, first - shift), last - shift) for first, last in encoded.offsets[skipped:-1]]
+        shift, spans = len(prefix), self.tokenizer.inside(encoded.offsets)
+        return [(max(0, first - shift), last - shift) for first, last in spans[bool(prefix) :]]
 
     def _kept_places(self, lengths: Mapping[str, int]) -> list[int]:
         room = dict(
@@ -134,22 +137,23 @@ class PatternEncoder:
                 strict=True,
             )
         )
-        kept, start = [0], 1
+        start = len(self._first)
+        kept = list(range(start))
         for place, part in enumerate(self.pattern.parts):
             count = lengths[part] if part in lengths else len(self._ids[place])
             own = list(range(start, start + count))
             kept += cut_middle(own, room[part]) if part in lengths else own
             start += count
-        return [*kept, start]
+        return [*kept, *range(start, start + len(self._last))]
 
     def _encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
-        return [ids[1:-1] for ids in self.tokenizer.encode_batch(texts)]
+        return [self.tokenizer.inside(ids) for ids in self.tokenizer.encode_batch(texts)]
 
     def _put_together(self, first: list[int], second: list[int]) -> list[int]:
         room = share_out(self._room, len(first), len(second))
         texts = {TEXT: cut_middle(first, room[0]), TEXT_PAIR: cut_middle(second, room[1])}
         inside = (texts.get(part, self._ids[place]) for place, part in enumerate(self.pattern.parts))
-        return [self.tokenizer.bos_id, *(token for ids in inside for token in ids), self.tokenizer.eos_id]
+        return [*self._first, *(token for ids in inside for token in ids), *self._last]
 
 
 def _ids_between(tokenizer: Tokenizer, parts: Sequence[str], place: int) -> list[int]:
@@ -161,5 +165,5 @@ def _ids_between(tokenizer: Tokenizer, parts: Sequence[str], place: int) -> list
         return [tokenizer.mask_id]
     is_first = place == 0
     # After another part no blank is added before it; the mask token stands for that part.
-    ids = tokenizer.encode_for_fill(part.rstrip() if is_first else MASK + part.rstrip()).ids
-    return ids[1:-1] if is_first else ids[2:-1]
+    ids = tokenizer.inside(tokenizer.encode_for_fill(part.rstrip() if is_first else MASK + part.rstrip()).ids)
+    return ids if is_first else ids[1:]

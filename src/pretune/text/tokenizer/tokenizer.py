@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from pretune.runtime.atomic import write_json, write_text
 from pretune.text.tokenizer.special_tokens import NONE, SpecialTokens, find_special_tokens, keep_as_text
 
 TokenizerKind = Literal["bpe", "wordpiece", "words"]
+T = TypeVar("T")
 
 PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
@@ -107,6 +108,11 @@ class Tokenizer:
     def num_around(self) -> tuple[int, int]:
         """The numbers of special tokens that a text has before and after it."""
         return int(self.bos_id != NONE), int(self.eos_id != NONE)
+
+    def inside(self, row: Sequence[T]) -> list[T]:
+        """The ids of a text, or their spans, without those of the special tokens before and after it."""
+        before, after = self.num_around
+        return list(row[before : len(row) - after])
 
     @property
     def special_ids(self) -> dict[str, int]:
