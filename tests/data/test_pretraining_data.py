@@ -29,7 +29,12 @@ def make_corpus(
     write_shard: Any, draw_documents: Any, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
 ) -> MakeCorpus:
     def make(
-        count: int = 200, longest: int = 60, validation: int = 80, rank_slice: RankSlice = ALONE, **settings: Any
+        count: int = 200,
+        longest: int = 60,
+        validation: int = 80,
+        rank_slice: RankSlice = ALONE,
+        special: SpecialIds = special,
+        **settings: Any,
     ) -> Corpus:
         write_shard(draw_documents(count, longest), "train")
         folder = write_shard(draw_documents(validation, longest, seed=1), "validation")
@@ -63,6 +68,14 @@ def test_training_and_validation_hide_tokens_by_the_same_weights(make_corpus: Ma
     ):
         assert len(own.labels) == len(other.labels)
         assert own.positions.tolist() != other.positions.tolist()
+
+
+def test_the_id_of_padding_may_come_after_all_others(make_corpus: MakeCorpus, special: SpecialIds) -> None:
+    special = replace(special, pad=60, later=(60,))
+    corpus = make_corpus(mask_weights="frequency", special=special)
+    batches = [*corpus.batches(1, 9), *corpus.long_batches(1), *corpus.masked_validation]
+    assert any(60 in batch.input_ids for batch in batches)
+    assert all(60 not in batch.labels for batch in batches)
 
 
 def test_long_rows_have_about_as_many_tokens(make_corpus: MakeCorpus) -> None:

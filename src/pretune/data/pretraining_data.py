@@ -65,7 +65,8 @@ class Corpus:
         train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
         self.train, self.settings, self.rank_slice = train, settings, rank_slice
         self.num_documents, self.tokens_per_epoch = len(train), train.num_tokens
-        self.counts = _count_tokens(train.tokens, 1 + int(validation.tokens.max(initial=0)))
+        # As many as there are ids in rows: of padding, too, which may come after all others.
+        self.counts = _count_tokens(train.tokens, 1 + max(int(validation.tokens.max(initial=0)), special.pad))
         self.log_weights = frequency_weights(self.counts) if settings.mask_weights == "frequency" else None
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
