@@ -190,6 +190,21 @@ def test_a_hybrid_step_of_one_row_is_refused(make_corpus: MakeCorpus) -> None:
         make_corpus(objective="hybrid", tokens_per_step=16)
 
 
+def test_a_text_of_too_few_long_rows_for_a_hybrid_step_has_short_ones_only(make_corpus: MakeCorpus) -> None:
+    settings = {"count": 2, "longest": 100, "long_row_tokens": 96, "tokens_per_step": 4096}
+    assert make_corpus(objective="masked", **settings).long is not None
+    corpus = make_corpus(objective="hybrid", **settings)
+    assert len(corpus.short.table) >= 8
+    assert corpus.long is None
+
+
+def test_a_hybrid_step_of_one_long_row_is_refused_with_a_size_that_works(make_corpus: MakeCorpus) -> None:
+    settings: dict[str, Any] = {"objective": "hybrid", "row_tokens": 24, "long_row_tokens": 40}
+    with pytest.raises(UsageError, match=r"one row of 40, .* give --tokens-per-step 96 or more"):
+        make_corpus(tokens_per_step=64, **settings)
+    assert make_corpus(tokens_per_step=96, **settings).long is not None
+
+
 def test_processes_without_a_causal_row_are_refused(make_corpus: MakeCorpus) -> None:
     def make(tokens_per_step: int) -> Corpus:
         return make_corpus(

@@ -84,7 +84,9 @@ class Corpus:
         if settings.long_row_tokens > settings.row_tokens and np.mean(train.lengths > settings.row_tokens) > 0.1:
             length = min(settings.long_row_tokens, -(-longest // settings.row_tokens) * settings.row_tokens)
             long_table = build_rows(train.offsets, length, ends)
-            self.long = self._rows(long_table, special, max(1, rows_per_step * settings.row_tokens // length))
+            most = min(len(table) * settings.row_tokens // length, len(long_table))  # however large a step is
+            if most >= 2 or settings.objective != "hybrid":  # which needs a row of each kind in a step
+                self.long = self._rows(long_table, special, max(1, rows_per_step * settings.row_tokens // length))
         self._refuse_idle_processes()
         self.special = special
         self.masked_validation, self.causal_validation = self._validation(validation, is_sentence_end)
@@ -108,9 +110,10 @@ class Corpus:
         at_once = max(1, s.micro_batch_tokens // table.row_tokens)
         if s.objective == "hybrid":
             if rows_per_step < 2:
+                needed = -(-2 * table.row_tokens // s.row_tokens) * s.row_tokens
                 raise UsageError(
                     f"A step of {s.tokens_per_step:,} tokens is one row of {table.row_tokens}, which cannot be both "
-                    f"masked and causal; give --tokens-per-step {2 * table.row_tokens} or more, or shorter rows."
+                    f"masked and causal; give --tokens-per-step {needed} or more, or shorter rows."
                 )
             return HybridRows(
                 tokens,
