@@ -73,7 +73,7 @@ def test_rows_are_padded_to_the_longest_or_the_next_multiple(
 
 def test_evaluation_reads_all_rows_in_a_known_order(data: LabeledShard, special: SpecialIds) -> None:
     rows = make_rows(data, special, mask_augment=0.5)
-    batches = rows.in_order()
+    batches = [rows.batch(chosen) for chosen in rows.in_order()]
     assert torch.cat([batch.labels for batch in batches]).tolist() == [n % 3 for n in rows.order()]
     assert not any((batch.input_ids == special.mask).any() for batch in batches)
     assert sorted(rows.order().tolist()) == list(range(NUM_ROWS))
@@ -129,8 +129,8 @@ def test_a_subset_of_rows_is_spread_evenly(write_shard: Any, draw_documents: Any
     data = load_labeled(folder, "some", Targets.of_rows(np.arange(90)), 30)
     assert data.targets.values.tolist() == list(range(0, 90, 3))
     assert [data.text(i).tolist() for i in range(30)] == documents[::3]
-    batch = make_rows(data, special, batch_size=30).in_order()
-    assert sorted(batch[0].labels.tolist()) == data.targets.values.tolist()
+    rows = make_rows(data, special, batch_size=30)
+    assert sorted(rows.batch(rows.in_order()[0]).labels.tolist()) == data.targets.values.tolist()
     assert len(load_labeled(folder, "some", Targets.of_rows(np.arange(90)), 500)) == 90
 
 
@@ -141,7 +141,7 @@ def rule(is_sentence_end: Any) -> WindowRule:
 
 def test_evaluation_reads_all_windows_of_every_text(data: LabeledShard, special: SpecialIds, rule: WindowRule) -> None:
     rows = make_rows(data, special, window_rule=rule)
-    batches = rows.in_order()
+    batches = [rows.batch(chosen) for chosen in rows.in_order()]
     assert torch.cat([batch.labels for batch in batches]).tolist() == [n % 3 for n in rows.order()]
     assert sorted(rows.order().tolist()) == list(range(NUM_ROWS))
     assert max(batch.input_ids.shape[1] for batch in batches) <= 16

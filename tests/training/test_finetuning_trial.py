@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,25 @@ def test_outputs_are_in_the_order_of_the_rows(make_trial: Callable[..., Finetuni
         with torch.no_grad():
             [logits] = trial.objective.logits(trial.validation.batch(np.array([row])))
         np.testing.assert_allclose(found[row], logits.double(), atol=1e-6)
+
+
+def test_an_evaluation_holds_one_batch_at_a_time(
+    make_trial: Callable[..., FinetuningTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, alive, most = make_trial("a").validation, weakref.WeakSet[torch.Tensor](), 0
+    make = LabelledBatches.batch
+
+    def batch(self: LabelledBatches, chosen: Any) -> Any:
+        nonlocal most
+        made = make(self, chosen)
+        alive.add(made.input_ids)
+        most = max(most, len(alive))
+        return made
+
+    monkeypatch.setattr(LabelledBatches, "batch", batch)
+    found = predict_outputs(make_trial("b").objective, rows, "cpu")
+    assert len(found) == 40 and len(rows.in_order()) == 3
+    assert 0 < most <= 2  # there may be two lanes
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])

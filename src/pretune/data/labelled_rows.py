@@ -127,8 +127,8 @@ class LabelledBatches:
         places = generator(self.seed, "batches", epoch).permutation(len(batches))
         return [batches[place] for place in places]
 
-    def in_order(self) -> list[Batch]:
-        """All rows once, in the order of `order()`, with nothing hidden: for evaluation.
+    def in_order(self) -> list[IntArray]:
+        """The rows of every batch of an evaluation: all once, in the order of `order()`.
 
         A batch has at most `batch_size` windows, unless a single text has more.
         """
@@ -141,7 +141,7 @@ class LabelledBatches:
                 room = self.batch_size
             chosen[-1].append(row)
             room -= count
-        return [self.batch(np.array(rows, dtype=np.int64)) for rows in chosen]
+        return [np.array(rows, dtype=np.int64) for rows in chosen]
 
     def order(self) -> IntArray:
         """The indices of the rows, those with the shortest windows first."""

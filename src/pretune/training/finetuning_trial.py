@@ -309,11 +309,11 @@ def predict_outputs(objective: TaskObjective, rows: LabelledBatches, device: str
     Several processes divide the rows among themselves, and all of them return all outputs.
     """
 
-    def logits_of(batch: Batch) -> Tensor:
-        return objective.logits(batch.to(device)).float()
+    def logits_of(chosen: npt.NDArray[np.int64]) -> Tensor:
+        return objective.logits(rows.batch(chosen).to(device)).float()  # made here: all at once take much memory
 
-    batches = rows.in_order()
-    counts = torch.tensor([len(batch.labels) for batch in batches], dtype=torch.long)
+    batches, of_row = rows.in_order(), rows.targets.counts
+    counts = torch.tensor([of_row[chosen].sum() for chosen in batches], dtype=torch.long)
     of_batch = torch.arange(len(batches)).repeat_interleave(counts)
     logits = torch.zeros(len(of_batch), objective.model.classifier.out_features, dtype=torch.float64)
     own = lanes_for(device).map(logits_of, batches[ranks.rank :: ranks.size])
