@@ -304,7 +304,8 @@ class FinetuningTrial:
 
 @torch.no_grad()
 def predict_outputs(objective: TaskObjective, rows: LabelledBatches, device: str, ranks: Ranks = ALONE) -> FloatArray:
-    """The outputs (M, K) for the targets of the rows, in their order; computed in fp32, returned in double precision.
+    """The outputs (M, K) for the targets of the rows, in their order and in double precision; computed in the precision
+    of the objective, which is bf16 while a trial trains in it.
 
     Several processes divide the rows among themselves, and all of them return all outputs.
     """
