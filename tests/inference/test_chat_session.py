@@ -267,3 +267,14 @@ def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:
 def test_messages_in_no_order_are_refused(chatty: TextGenerator, messages: list[Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         answer(chatty, messages, GREEDY)
+
+
+def test_earlier_messages_are_cleaned_like_the_last_one(chatty: TextGenerator) -> None:
+    def prompt(space: str) -> list[int]:
+        scripted = Scripted(chatty, ["Good."])
+        contents = [text.replace(" ", space) for text in ("Be brief.", "The food?", "It was cold.", "The film?")]
+        roles = ("system", "user", "assistant", "user")
+        answer(scripted, [Message(role, text) for role, text in zip(roles, contents, strict=True)], GREEDY)  # type: ignore[arg-type]
+        return scripted.prompts[0]
+
+    assert prompt("  \n") == prompt(" ")

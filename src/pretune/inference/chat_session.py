@@ -160,11 +160,12 @@ class ChatSession:
         )
 
     def _encode(self, turns: Sequence[Message]) -> list[int]:
-        system = [] if self.system is None else [Message("system", self._clean(self.system))]
+        system = [] if self.system is None else [Message("system", self.system)]
         tokenizer = self.generator.tokenizer
+        messages = [Message(each.role, self._clean(each.content)) for each in [*system, *turns]]  # as in training
         if self.has_template:
-            return encode_prompt([*system, *turns], tokenizer)
-        return encode_transcript([*system, *turns], tokenizer)[0]
+            return encode_prompt(messages, tokenizer)
+        return encode_transcript(messages, tokenizer)[0]
 
     def _clean(self, text: str) -> str:
         return clean_message(text, keeps_lines=not self.generator.tokenizer.is_own)
