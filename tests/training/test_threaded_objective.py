@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import torch
 from pretune.compute.cpu_threads import Lanes
 from pretune.compute.device import choose_compute
 from pretune.data.batch import Attention, Batch
+from pretune.model.folder import load_model_folder
+from pretune.model.transformer import SequenceClassifier
 from pretune.tasks.registry import task_named
 from pretune.training.loop import evaluate
 from pretune.training.objective import TaskObjective, TokenObjective
@@ -104,3 +107,19 @@ def test_without_gradients_nothing_is_recorded(make_classifier: Any) -> None:
     with torch.no_grad():
         assert not threaded(batches[0]).loss.requires_grad
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("squeezebert", {"embedding_size": 32}), ("longformer", {"attention_window": 8})]
+)
+def test_weights_that_no_prediction_depends_on_need_no_gradient(
+    public_model: Callable[..., Path], kind: str, options: dict[str, Any]
+) -> None:
+    loaded = load_model_folder(public_model(kind, **options))
+    model = SequenceClassifier(loaded.config, 3, loaded.model.transformer)
+    batch = draw_labeled(4)
+    batch = replace(batch, input_ids=batch.input_ids % 40)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
+    ThreadedObjective(objective, model, LANES)(batch).loss.backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without and all("pooler." in name or "_global." in name for name in without)

@@ -23,6 +23,9 @@ from pretune.errors import ModelError
 from pretune.model.config import ForeignConfig
 
 UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no prediction of ours depends on
+# Those of them that are weights: a training that waits for the gradient of each would fail. Longformer has projections
+# for global attention, which no position of a text has here.
+_WITHOUT_GRADIENT = ("pooler.", "query_global.", "key_global.", "value_global.")
 _FINAL_NORMS = ("final_norm", "norm", "final_layer_norm", "layer_norm_f")  # of pre-norm encoders, by attribute
 
 
@@ -35,6 +38,9 @@ class ForeignEncoder(nn.Module):
         self.config = config
         self.encoder: Any = build_encoder(config) if encoder is None else encoder
         self.encoder.eval()
+        for name, parameter in self.encoder.named_parameters():
+            if any(part in name for part in _WITHOUT_GRADIENT):
+                parameter.requires_grad_(False)
         accepted = inspect.signature(self.encoder.forward).parameters
         self._takes_mask = "attention_mask" in accepted
         self._takes_segments = "token_type_ids" in accepted and config.has_segments
