@@ -240,3 +240,27 @@ def test_labels_of_fasttext_are_not_part_of_the_text(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "rows.txt") == ["A cold soup.", "A room."]
     (tmp_path / "table.txt").write_text("text\tlabel\nA film\tgood\nA hotel\tbad\n", encoding="utf-8")
     assert read_texts(tmp_path / "table.txt") == ["A film", "A hotel"]
+
+
+def test_the_columns_of_a_table_are_no_texts(classifier: Classifier) -> None:
+    texts = ["A film.", "A hotel."]
+    expected = predict(classifier, texts)
+    assert predict(classifier, {"review": texts}) == expected
+    columns = {"text_column": "review", "label_column": "stars"}
+    trained = replace(classifier, labelling=replace(classifier.labelling, columns=columns))
+    assert predict(trained, {"id": [1, 2], "review": texts}) == expected
+    with pytest.raises(InputDataError, match=r"a table with the columns id, note; expected a list of texts, or one of"):
+        predict(trained, {"id": [1, 2], "note": texts})
+
+
+@pytest.mark.parametrize("item", [7, Path("rows.csv"), ("a", "b", "c"), ("a film", 1)])
+def test_what_is_neither_a_text_nor_a_pair_is_refused(classifier: Classifier, item: object) -> None:
+    with pytest.raises(InputDataError, match=r"^Text 2 is .*; expected a string"):
+        predict(classifier, ["A film.", item])
+
+
+def test_a_path_is_no_list_of_texts(classifier: Classifier) -> None:
+    with pytest.raises(InputDataError, match=r"'rows.csv' is a path; .* for a file, call predict_file"):
+        predict(classifier, Path("rows.csv"))
+    with pytest.raises(InputDataError, match="The data is 7; expected a list of texts"):
+        predict(classifier, 7)

@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
 from pretune.tasks.prediction import Prediction
-from pretune.text.labels.label_text import is_missing
+from pretune.text.labels.python_columns import is_table, names_of, values_of
+from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
@@ -55,26 +56,33 @@ class PredictedFile:
     seconds: float
 
 
-def predict(
-    model: Path | str | Classifier, texts: Sequence[str | float | tuple[str, str] | None], *, stack: bool = True
-) -> list[Prediction]:
+def predict(model: Path | str | Classifier, texts: Any, *, stack: bool = True) -> list[Prediction]:
     """The prediction for each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    A model that was trained on pairs takes pairs of texts. `model` is a run, a stage folder or a checkpoint folder;
-    without `stack`, linear models that are stacked on it are not used. Raises ModelNotFoundError, CorruptModelError or
-    ModelError, and InputDataError for a single string.
+    `texts` is a list or column of texts, or of pairs of texts for a model that was trained on pairs, or a table with
+    such a column: its only one, or the one that the model was trained on. `model` is a run, a stage folder or a
+    checkpoint folder; without `stack`, linear models that are stacked on it are not used. Raises ModelNotFoundError,
+    CorruptModelError or ModelError, and InputDataError for anything else than texts.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
-    return _as_classifier(model, stack=stack).predict([_given(text) for text in texts])
+    if isinstance(texts, Path):
+        raise InputDataError(f"{str(texts)!r:.80} is a path; expected a list of texts: for a file, call predict_file.")
+    classifier = _as_classifier(model, stack=stack)
+    return classifier.predict(as_texts_or_pairs(_items_of(texts, classifier.columns)))
 
 
-def _given(text: Any) -> Text:
-    """A text or a pair of texts, with "" for a missing one."""
-    if isinstance(text, tuple | list):
-        first, second = ("" if is_missing(each) else str(each) for each in text)
-        return first, second
-    return "" if is_missing(text) else str(text)
+def _items_of(data: Any, columns: Mapping[str, str]) -> list[Any]:
+    """The items of a list or column, or of a table in memory; `columns` are those that the model was trained on."""
+    if not is_table(data):
+        return values_of(data)
+    names = names_of(data)
+    if len(names) != 1 and columns.get("text_column") not in names:
+        raise InputDataError(
+            f"The data is a table with the columns {join_names(map(str, names), 20)}; expected a list of texts, or one "
+            "of the columns: data[NAME]."
+        )
+    return examples_of(data, preferred=columns)
 
 
 def predict_file(
