@@ -34,6 +34,7 @@ from pretune.recipe import Recipe, override, settings_of
 from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.report import run_lines
 from pretune.reporting.sections.prediction import render_prediction
+from pretune.reporting.sections.predictions import Predicted, render_predictions
 from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.log_values import of_stage
@@ -43,7 +44,7 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
-from pretune.terminal import Cell, Column, clean, page_for, table, to_text
+from pretune.terminal import clean, page_for, to_text
 from pretune.text.labels.python_data import (
     Text,
     Written,
@@ -150,20 +151,14 @@ class Predictions(Sequence[Prediction]):
 
     def __str__(self) -> str:
         page = page_for(sys.stdout)
-        columns = [Column("text", wraps=True), Column("label"), Column("probability", "right")]
-        columns += [Column("expected")] if self.expected is not None else []
-        rows = [
-            [clean(p.text, 200), clean(p.label or "-"), "-" if p.probability is None else f"{p.probability:.3f}"]
-            for p in self._predictions[:ROWS_SHOWN]
-        ]
-        for row, expected in zip(rows, self.expected or (), strict=False):
-            row.append(clean(expected or "-"))
-        text = to_text(table(columns, [[Cell(cell) for cell in row] for row in rows], page, indent=0), page)
+        text = to_text(render_predictions(self._rows(), self.expected, page), page)
         return (text + "\n".join(self._notes())).rstrip()
 
     def _repr_html_(self) -> str:
-        rows = [(p.text, p.label, p.probability) for p in self._predictions[:ROWS_SHOWN]]
-        return html_of_predictions(rows, self.expected, self._notes())
+        return html_of_predictions(self._rows(), self.expected, self._notes())
+
+    def _rows(self) -> list[Predicted]:
+        return [(each.texts, each.label, each.probability) for each in self._predictions[:ROWS_SHOWN]]
 
     def _notes(self) -> list[str]:
         """What stands below the table: what it leaves out, and how many labels are as expected."""

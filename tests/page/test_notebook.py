@@ -35,11 +35,19 @@ def test_a_training_shows_its_rows() -> None:
 
 
 def test_predictions_stand_beside_what_was_expected() -> None:
-    html = html_of_predictions([(ATTACK, "bad", 0.75), ("", None, None)], ["good", None], ["accuracy 0.000 (n = 1)"])
+    html = html_of_predictions(
+        [((ATTACK,), "bad", 0.75), (("",), None, None)], ["good", None], ["accuracy 0.000 (n = 1)"]
+    )
     assert cells(html) == ["&lt;img src=x onerror=&quot;alert(1)&quot;&gt;", "bad", "0.75", "good", "", "-", "-", "-"]
     assert "<p>accuracy 0.000 (n = 1)</p>" in html
 
 
+def test_predictions_for_pairs_show_both_texts() -> None:
+    html = html_of_predictions([(("a", ATTACK), "b", 0.5)], None, [])
+    assert cells(html) == ["a", "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;", "b", "0.5"]
+    assert "text_pair" in html
+
+
 def test_a_figure_stands_right_and_a_word_left() -> None:
-    html = html_of_predictions([("a", "b", 0.5)], None, [])
+    html = html_of_predictions([(("a",), "b", 0.5)], None, [])
     assert re.findall(r'<td style="text-align:(\w+)"', html) == ["left", "left", "right"]

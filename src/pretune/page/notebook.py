@@ -45,11 +45,17 @@ def html_of_training(rows: Sequence[dict[str, float | None]]) -> str:
 
 
 def html_of_predictions(
-    rows: Sequence[tuple[str, str | None, float | None]], expected: Sequence[str | None] | None, notes: Iterable[str]
+    rows: Sequence[tuple[tuple[str, ...], str | None, float | None]],
+    expected: Sequence[str | None] | None,
+    notes: Iterable[str],
 ) -> str:
-    """Text, label and probability of some predictions, beside the expected labels if they are known."""
-    names = ["text", "label", "probability", *(["expected"] if expected is not None else [])]
-    cells: list[list[Cell]] = [[text[:MOST_CHARACTERS], label, probability] for text, label, probability in rows]
+    """The text or the pair of texts, label and probability of some predictions, beside the expected labels if they are
+    known."""
+    titles = ["text", "text_pair"][: len(rows[0][0])] if rows else ["text"]
+    names = [*titles, "label", "probability", *(["expected"] if expected is not None else [])]
+    cells: list[list[Cell]] = [
+        [*(text[:MOST_CHARACTERS] for text in texts), label, probability] for texts, label, probability in rows
+    ]
     for row, label in zip(cells, expected or (), strict=False):
         row.append(label)
     return _fragment([html_table(names, cells), *(f"<p>{escaped(note)}</p>" for note in notes)])
