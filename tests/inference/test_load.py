@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import find_model_folder, load_classifier, load_filler
+from pretune.inference.predict import predict, predict_file
 from pretune.model.folder import load_model_folder, save_model_folder
-from pretune.model.transformer import LanguageModel
+from pretune.model.transformer import LanguageModel, SequenceClassifier
 
 
 @pytest.mark.parametrize("inner", ["", "finetune", "finetune/checkpoint"])
@@ -25,6 +27,22 @@ def test_classifier_of_a_run_a_stage_and_a_checkpoint(run_folder: Path, inner: s
 @pytest.mark.parametrize("inner", ["", "pretrain", "pretrain/checkpoint"])
 def test_filler_of_a_run_a_stage_and_a_checkpoint(run_folder: Path, inner: str) -> None:
     assert load_filler(str(run_folder / inner)).path == run_folder / "pretrain" / "checkpoint"
+
+
+def test_predictions_and_evaluations_use_the_device_at_hand(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[object] = []
+    move = SequenceClassifier.to
+    monkeypatch.setattr(SequenceClassifier, "to", lambda model, device: moves.append(device) or move(model, "cpu"))
+    monkeypatch.setattr("pretune.inference.load.device_at_hand", lambda: "cuda")
+    load_classifier(run_folder)
+    assert moves == []  # a trace needs it on the CPU
+    predict(run_folder, ["A film."])
+    (tmp_path / "rows.csv").write_text("text,label\nA film.,positive\nA hotel.,negative\n")
+    predict_file(run_folder, tmp_path / "rows.csv", tmp_path / "out.csv", text_column="text")
+    evaluate(run_folder, tmp_path / "rows.csv")
+    assert moves == ["cuda"] * 3
 
 
 def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:

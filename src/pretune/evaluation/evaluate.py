@@ -31,7 +31,7 @@ def evaluate(
     and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
     know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
-    classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack)
+    classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
     task, names = classifier.task, classifier.label_names
     known = classifier.columns
     rows = read_task_rows(

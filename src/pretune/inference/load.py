@@ -37,16 +37,20 @@ _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 ModelStage = Literal["finetune", "pretrain"]
 
 
-def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
+def load_classifier(path: Path | str, *, stack: bool = True, on_gpu: bool = False) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
 
-    Without `stack`, linear models that are stacked on it are not used.
+    Without `stack`, linear models that are stacked on it are not used. With `on_gpu`, it is on a GPU if there is one:
+    for predictions, which is all that such a classifier can make; traces are made on a CPU.
 
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
     """
     keep_freed_memory()
-    return classifier_of(load_model_folder(find_model_folder(path, "finetune")), stack=stack)
+    classifier = classifier_of(load_model_folder(find_model_folder(path, "finetune")), stack=stack)
+    if on_gpu:
+        classifier.model.to(device_at_hand())
+    return classifier
 
 
 def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:

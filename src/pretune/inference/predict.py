@@ -312,7 +312,7 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
 
 
 def _as_classifier(model: Path | str | Classifier, *, stack: bool) -> Classifier:
-    return model if isinstance(model, Classifier) else load_classifier(model, stack=stack)
+    return model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
 
 
 def looks_like_file(text: str) -> bool:
