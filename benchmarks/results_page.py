@@ -98,7 +98,9 @@ def _figures_of(title: str, result: Row | None) -> list[str]:
         f"{counts['train'] + counts['validation']:,}",
         f"{counts['test']:,}",
         _METRICS.get(metric, metric),
-        *(_value(draws, kind, metric) for kind in ("pretrained", "stack", "scratch")),
+        _value(_rows(draws, "pretrained"), metric),
+        _value([_delivered(draw) for draw in draws] if any(_rows(draws, "stack")) else [], metric),
+        _value(_rows(draws, "scratch"), metric),
         _linear(draws, metric),
         _trivial(draws, metric),
         *(_difference(draws, is_control) for is_control in (True, False)),
@@ -115,12 +117,21 @@ def _row(draw: Row, kind: str) -> Row | None:
     return next((row for row in draw["comparison"]["rows"] if row["kind"] == kind), None)
 
 
-def _value(draws: Sequence[Row], kind: str, metric: str) -> str:
-    rows = [row for row in (_row(draw, kind) for draw in draws) if row is not None]
+def _rows(draws: Sequence[Row], kind: str) -> list[Row | None]:
+    return [_row(draw, kind) for draw in draws]
+
+
+def _delivered(draw: Row) -> Row | None:
+    """The combination, or the network if no combination was better on validation."""
+    return _row(draw, "stack") or _row(draw, "pretrained")
+
+
+def _value(of_draws: Sequence[Row | None], metric: str) -> str:
+    rows = [row for row in of_draws if row is not None]
     values = [row[metric] for row in rows if row.get(metric) is not None]
     if not values:
         return "-"
-    if len(draws) > 1:
+    if len(of_draws) > 1:
         return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
     interval = rows[0].get(f"{metric}_interval")
     cell = f"{values[0]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
@@ -134,11 +145,11 @@ def _linear(draws: Sequence[Row], metric: str) -> str:
     if not scores:
         return "-"
     best = max(scores, key=lambda kind: float(scores[kind]))
-    return f"{_value(draws, best, metric)}, {kinds[best]}"
+    return f"{_value(_rows(draws, best), metric)}, {kinds[best]}"
 
 
 def _trivial(draws: Sequence[Row], metric: str) -> str:
-    found = [_value(draws, kind, metric) for kind in _TRIVIAL]
+    found = [_value(_rows(draws, kind), metric) for kind in _TRIVIAL]
     value = next((value for value in found if value != "-"), "-")
     return re.sub(r" \(.*?\)", "", value)
 
@@ -225,9 +236,9 @@ def _judge(target: Target, result: Row | None) -> list[str]:
     if result is None:
         return [f"{target.without_bf16:.3f}; with bf16 {target.with_bf16:.3f}", "-", "not run yet"]
     aim = target.with_bf16 if result["base"].get("precision") == "bf16" else target.without_bf16
-    kinds = ("stack", "pretrained") if target.kind == "as delivered" else ("pretrained",)
-    rows = [next(row for kind in kinds if (row := _row(draw, kind)) is not None) for draw in result["draws"]]
-    value = float(np.mean([row["accuracy"] for row in rows]))
+    is_delivered = target.kind == "as delivered"
+    rows = [_delivered(draw) if is_delivered else _row(draw, "pretrained") for draw in result["draws"]]
+    value = float(np.mean([row["accuracy"] for row in rows if row is not None]))
     return [f"{aim:.3f}", f"{value:.3f}", "reached" if value >= aim else f"missed by {aim - value:.3f}"]
 
 

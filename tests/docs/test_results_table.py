@@ -256,6 +256,16 @@ def test_draws_give_their_mean_and_students_interval() -> None:
     assert budget[5] == "1, 3 draws"
 
 
+def test_a_draw_without_a_combination_delivers_its_network() -> None:
+    draws = [comparison(0.70, 0.5, 0.60), comparison(0.80, 0.5, 0.71)]
+    draws[1]["rows"] = [row for row in draws[1]["rows"] if row["kind"] != "stack"]
+    figures, _ = cells(page.render({"ag-news-32": result("ag-news-32", draws)}), "AG News, 32 labels a class")
+    assert figures[7] == "0.755 (0.710 to 0.800)"
+    draws[0]["rows"] = [row for row in draws[0]["rows"] if row["kind"] != "stack"]
+    figures, _ = cells(page.render({"ag-news-32": result("ag-news-32", draws)}), "AG News, 32 labels a class")
+    assert figures[7] == "-"
+
+
 def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
     found = result("ag-news-32", [comparison(0.70, 0.5, 0.60)] * 4)
     for number, draw in enumerate(found["draws"]):
