@@ -130,6 +130,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         module = types.ModuleType(path)
         setattr(module, name, function)
         monkeypatch.setitem(sys.modules, path, module)
+    sys.modules["pretune.stages.prepare"].refuse_notice = lambda _config: None  # type: ignore[attr-defined]
     tracing = types.ModuleType("pretune.tracing.examples")
     tracing.trace_examples = made.trace_examples  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pretune.tracing.examples", tracing)
