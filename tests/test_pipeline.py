@@ -38,6 +38,7 @@ class Stages:
         self.traced: list[Path] = []
         self.has_control: list[bool] = []  # in each call of `compare`
         self.num_test_rows = 20
+        self.interrupted = ""  # the stage that is stopped after its folder has been opened, once
 
     def do(
         self,
@@ -56,6 +57,10 @@ class Stages:
         if stage == "split" and given["labels"].is_file():
             inputs["labels"] = hash_file(given["labels"])
         folder = open_stage(out, stage, config=settings, inputs=inputs, redo=redo)
+        if not folder.is_finished and stage == self.interrupted:
+            self.interrupted = ""
+            with folder.at_work():
+                raise KeyboardInterrupt
         if not folder.is_finished:
             self.done.append(out.name)
             (out / "result.txt").write_text(f"{settings} {inputs}", encoding="utf-8")
@@ -212,6 +217,33 @@ def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path
     stages.done.clear()
     pipeline.run(recipe)  # finished stages are used
     assert stages.done == []
+    assert stages.has_control[-1]
+
+
+@pytest.mark.parametrize("control", [True, False])
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "scratch"])  # which is `finetune` again
+def test_a_run_stopped_in_any_stage_is_resumed_by_the_same_call(
+    tmp_path: Path, stages: Stages, stage: str, control: bool
+) -> None:
+    """A run that was stopped in `compare` was refused, because its folder was read as a finished one."""
+    recipe = Recipe(out=str(tmp_path / "run"), control=control)
+    stages.interrupted = stage
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe)
+    pipeline.run(recipe)
+    assert stages.done == [name for name in STAGES if control or name != "scratch"]
+    assert not list((tmp_path / "run").glob("*.old-*"))
+
+
+def test_a_control_may_be_added_to_a_comparison_that_was_stopped(
+    tmp_path: Path, stages: Stages, labels: Path
+) -> None:
+    recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), control=False)
+    stages.interrupted = "compare"
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe)
+    pipeline.run(replace(recipe, control=True))
+    assert stages.done == [*WITH_LABELS]
     assert stages.has_control[-1]
 
 

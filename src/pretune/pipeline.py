@@ -335,7 +335,9 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
 
 
 def _was_compared_without_control(folder: Path) -> bool:
-    return (folder / MANIFEST_NAME).is_file() and "scratch" not in read_manifest(folder).inputs
+    """Whether a comparison without the control is there, finished or not."""
+    manifest = read_manifest_if_any(folder)
+    return manifest is not None and "scratch" not in manifest.inputs
 
 
 def _optional_path(path: str | None) -> Path | None:
