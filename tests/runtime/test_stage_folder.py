@@ -147,6 +147,21 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
     open_it(tmp_path / "c").close()
 
 
+def test_redo_does_not_rename_a_folder_that_is_being_written(tmp_path: Path) -> None:
+    """Two processes would train: the old one in the renamed folder, although it locks it."""
+    folder = open_it(tmp_path / "c")
+    with pytest.raises(FolderInTheWayError, match="Another process is writing to .*/c;") as caught:
+        open_it(tmp_path / "c", seed=1, redo=True)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    folder.close()
+    again = open_it(tmp_path / "c", seed=1, redo=True)
+    assert not again.is_resumed
+    with pytest.raises(FolderInTheWayError, match="Another process is writing"):  # the new folder is locked, too
+        open_it(tmp_path / "c", seed=1)
+    again.close()
+
+
 def test_a_folder_that_another_process_finished_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_lock = stage_folder._take_lock
 

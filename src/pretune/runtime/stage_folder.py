@@ -223,10 +223,15 @@ def _refuse_difference(
 
 
 def _set_aside(path: Path) -> None:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
-        number += 1
-    path.rename(aside)
+    """Rename a folder that no other process is writing to: its writer would go on in the renamed one."""
+    lock = _take_lock(path)
+    try:
+        number = 1
+        while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
+            number += 1
+        path.rename(aside)
+    finally:
+        lock.close()
 
 
 def _take_lock(path: Path) -> IO[str]:
