@@ -235,9 +235,7 @@ def test_a_run_stopped_in_any_stage_is_resumed_by_the_same_call(
     assert not list((tmp_path / "run").glob("*.old-*"))
 
 
-def test_a_control_may_be_added_to_a_comparison_that_was_stopped(
-    tmp_path: Path, stages: Stages, labels: Path
-) -> None:
+def test_a_control_may_be_added_to_a_comparison_that_was_stopped(tmp_path: Path, stages: Stages, labels: Path) -> None:
     recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), control=False)
     stages.interrupted = "compare"
     with pytest.raises(KeyboardInterrupt):

@@ -118,13 +118,13 @@ def test_a_late_setting_may_change_until_the_folder_is_finished(tmp_path: Path) 
 
 def test_another_stage_and_foreign_files_are_refused(tmp_path: Path) -> None:
     finished(tmp_path / "c")
-    with pytest.raises(FolderInTheWayError, match="belongs to the collect stage, not preprocess"):
-        open_it(tmp_path / "c", stage="preprocess")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(FolderInTheWayError, match=r"did not write \(thesis\.tex\)"):
-        open_it(tmp_path / "mine")
     for redo in (False, True):
+        with pytest.raises(FolderInTheWayError, match="belongs to the collect stage, not preprocess"):
+            open_it(tmp_path / "c", stage="preprocess", redo=redo)
+        with pytest.raises(FolderInTheWayError, match=r"did not write \(thesis\.tex\)"):
+            open_it(tmp_path / "mine", redo=redo)
         with pytest.raises(FolderInTheWayError, match="is a file"):
             open_it(tmp_path / "mine" / "thesis.tex", redo=redo)
 
@@ -139,6 +139,18 @@ def test_redo_renames_the_old_folder_each_time(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c.old-2" / "manifest.json").read_text())["config"]["seed"] == 1
 
 
+def test_redo_keeps_what_was_made_with_the_same_settings(tmp_path: Path) -> None:
+    """`pretrain --redo` that was stopped and given again set its own checkpoints aside."""
+    open_it(tmp_path / "c").close()
+    folder = open_it(tmp_path / "c", redo=True)
+    assert folder.is_resumed
+    folder.finish(documents=3)
+    again = open_it(tmp_path / "c", redo=True)
+    assert again.is_finished
+    assert again.manifest.summary == {"documents": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
 def test_only_one_process_writes(tmp_path: Path) -> None:
     folder = open_it(tmp_path / "c")
     with pytest.raises(FolderInTheWayError, match="Another process is writing"):
@@ -150,7 +162,7 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
 def test_redo_does_not_rename_a_folder_that_is_being_written(tmp_path: Path) -> None:
     """Two processes would train: the old one in the renamed folder, although it locks it."""
     folder = open_it(tmp_path / "c")
-    with pytest.raises(FolderInTheWayError, match="Another process is writing to .*/c;") as caught:
+    with pytest.raises(FolderInTheWayError, match=r"Another process is writing to .*/c;") as caught:
         open_it(tmp_path / "c", seed=1, redo=True)
     assert caught.value.exit_code == EXIT_USAGE
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

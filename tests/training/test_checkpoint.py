@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretune.errors import StageDiffersError
+from pretune.errors import FolderInTheWayError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import describe_file, sealed
@@ -197,7 +197,7 @@ def test_different_inputs_stop_the_resume_and_change_nothing(make_run: Callable[
     resumed = make_run(seed=1)
     before = resumed.weights()
     now = {"tokenizer": "bb", "vocab_size": 300, "tokens_per_step": 2048}
-    with pytest.raises(StageDiffersError, match=r"was saved by a run that differs in: .*--redo") as caught:
+    with pytest.raises(FolderInTheWayError, match=r"was saved by a run that differs in: .*move the folder") as caught:
         restore_newest(run.folder, resumed.model, resumed.optimizer, report=resumed.sentences.append, made_from=now)
     assert "tokenizer (was 'aa', now 'bb')" in str(caught.value)
     assert "tokens_per_step (was 4096, now 2048)" in str(caught.value)

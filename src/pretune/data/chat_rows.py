@@ -57,8 +57,8 @@ def load_chats(folder: Path, split: str) -> EncodedChats:
     shard, lines = TokenShard(folder, split), read_chat_lines(folder, split)
     if len(shard) != len(lines):
         raise InputDataError(
-            f"{folder} has {len(lines):,} conversations in {split}.jsonl and {len(shard):,} rows of tokens; run "
-            "`pretune prepare --task chat` again with --redo."
+            f"{folder} has {len(lines):,} conversations in {split}.jsonl and {len(shard):,} rows of tokens; "
+            "move it away and run `pretune prepare --task chat` again."
         )
     lengths = shard.lengths
     learnt = [lines.is_supervised(index, int(lengths[index])) for index in range(len(lines))]

@@ -152,20 +152,24 @@ def open_stage(
     A finished folder with the same config and inputs is returned with `is_finished`, an interrupted one with
     `is_resumed`. `late` names settings that nothing in an unfinished folder depends on; it takes those of this call.
     Raises FolderInTheWayError if the folder contains anything else (StageDiffersError, naming what differs, if it has
-    other settings or inputs, or was interrupted in another version); with `redo` the old folder is renamed first.
+    other settings or inputs, or was interrupted in another version). With `redo`, a folder for which StageDiffersError
+    would be raised is renamed instead, and only such a folder.
     """
     path = Path(path)
     config = json.loads(json.dumps(config))
     found = read_manifest_if_any(path)
-    if redo and path.is_dir() and any(path.iterdir()):
-        _set_aside(path)
-        found = None
     if found is None:
         _refuse_foreign_files(path)
     else:
-        _refuse_difference(path, found, stage=stage, config=config, inputs=inputs, late=late)
-        if found.status == "finished":
-            return StageFolder(path, found, is_resumed=False, lock=None)
+        try:
+            _refuse_difference(path, found, stage=stage, config=config, inputs=inputs, late=late)
+        except StageDiffersError:
+            if not redo:
+                raise
+            _set_aside(path)
+            found = None
+    if found is not None and found.status == "finished":
+        return StageFolder(path, found, is_resumed=False, lock=None)
     path.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(path)
     try:

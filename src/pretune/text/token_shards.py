@@ -116,7 +116,7 @@ class TokenShard:
         ):
             raise InputDataError(
                 f"{tokens_path} has {size:,} bytes, which does not match the {num_tokens:,} tokens that "
-                f"{offsets_path.name} lists; run the stage that wrote it again with --redo."
+                f"{offsets_path.name} lists; move {tokens_path.parent} away and rerun the command that made it."
             )
         dtype = np.dtype(f"<u{bytes_per_token}")
         # An empty file cannot be mapped.

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pretune.errors import CorruptModelError, ModelError, StageDiffersError
+from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.atomic import commit_folder, remove_folder, remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
@@ -223,7 +223,7 @@ def restore_newest(
     """Load the newest valid checkpoint, up to step `until`, into model and optimizer; None if there is none.
 
     A damaged one is renamed and passed to `report` in a sentence, and the next older one is tried. Raises
-    StageDiffersError, and loads nothing, if the run that saved it was not `made_from` the same.
+    FolderInTheWayError, and loads nothing, if the run that saved it was not `made_from` the same.
     """
     remove_leftovers(folder)
     for step in reversed(list_steps(folder)):
@@ -257,9 +257,9 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict
     except (ValueError, TypeError, KeyError, SafetensorError) as error:
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
     if differing := describe_differences(state.made_from, made_from):
-        raise StageDiffersError(
+        raise FolderInTheWayError(
             f"{path} was saved by a run that differs in: {'; '.join(differing)}. Restore its inputs or settings, "
-            "choose another --out, or give --redo to rename the old folder and start over."
+            "choose another --out, or move the folder of the stage away to start over."
         )
     try:
         optimizer.load_state_tensors(tensors)

@@ -123,7 +123,7 @@ class PretrainingRun:
     def restore(self, *, was_begun: bool) -> TrainingState | None:
         """Load the newest checkpoint of this run into model and optimizer; None if there is none.
 
-        Raises StageDiffersError if it is not that of a run `made_from` the same.
+        Raises FolderInTheWayError if it is not that of a run `made_from` the same.
         """
         return resume_together(
             self.parallel,
