@@ -121,6 +121,21 @@ def test_every_harm_to_every_file_is_named(run: Path, harm: str) -> None:
         (run / name).write_bytes(before)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("preprocess/train-00000.tokens", "preprocess"), ("pretrain/checkpoint/config.json", "pretrain")],
+)
+def test_the_advice_makes_a_damaged_file_again(run: Path, name: str, folder: str) -> None:
+    """The advice was --redo, by which a run keeps every finished stage."""
+    flip(run / name, 0)
+    [fault] = faults(verify(run))
+    assert fault.advice == f"restore it from a copy, or move {run / folder} away and rerun the command that made it"
+    shutil.rmtree(run / folder)
+    assert [fault.advice for fault in faults(verify(run)) if fault.file == f"{folder}/manifest.json"] == [
+        "restore it from a copy, or rerun the command that made it"
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"stage": "pretrain"', '{"outputs": {}}', '{"files": {"a": 1}}', "\udcff"])
 def test_an_unreadable_manifest_is_a_fault(run: Path, text: str) -> None:
     (run / "preprocess" / "manifest.json").write_text(text, errors="surrogateescape")

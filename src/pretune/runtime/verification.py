@@ -41,7 +41,7 @@ _WRITTEN_BY = {
 }
 _MODEL_MANIFEST = f"checkpoint/{MANIFEST_NAME}"  # of a stage; its hash identifies the model
 _RESTORE = "restore it from a copy"
-_REDO = f"{_RESTORE}, or rerun the command that made it with --redo"
+_RERUN = "rerun the command that made it"
 _REWRITE_TRACE = f"{_RESTORE}, or remove it and rerun the command of the run, which writes it again"
 _RESUME = f"{_RESTORE}, or rerun the command: it sets the checkpoint aside and resumes from the one before"
 
@@ -115,13 +115,13 @@ class _Reader:
         if committed is not None:
             is_checkpoint = any(name.startswith("training_state/") for name in committed["files"])
             result = Verified(path=self._name(path), kind="checkpoint" if is_checkpoint else "model")
-            advice = _RESUME if is_checkpoint else _REDO
+            advice = _RESUME if is_checkpoint else _remake(path.parent if _is_of_stage(path.parent) else path)
             return self._compare(path, result, committed["files"], advice)
         assert manifest is not None
         result = Verified(path=self._name(path), kind=manifest.stage, status=manifest.status)
         if path.parent == self.top:
             self.stages[path.name] = manifest
-        self._compare(path, result, manifest.outputs, _REDO)
+        self._compare(path, result, manifest.outputs, _remake(path))
         self._check_log(path / LOG_NAME, manifest.log, result)
         return result
 
@@ -222,13 +222,14 @@ class _Reader:
                 source = self.stages.get(folder)
                 if not folder or not is_run:
                     continue
-                if source is None and not (self.top / folder / MANIFEST_NAME).is_file():
+                path = self.top / folder
+                if source is None and not (path / MANIFEST_NAME).is_file():
                     result.faults.append(
                         Fault(
                             file=f"{folder}/{MANIFEST_NAME}",
                             found=f"it is missing, and {name} was made from it",
                             expected=f"the {folder} stage of this run",
-                            advice=_REDO,
+                            advice=_remake(path) if path.exists() else f"{_RESTORE}, or {_RERUN}",
                         )
                     )
                 if source is None or source.status != "finished":
@@ -254,6 +255,11 @@ class _Reader:
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.top))
+
+
+def _remake(stage: Path) -> str:
+    """The advice for a damaged file of a stage, which no command writes again while the stage counts as finished."""
+    return f"{_RESTORE}, or move {stage} away and {_RERUN}"
 
 
 def find_difference(file: Path, described: dict[str, Any]) -> dict[str, str] | None:
