@@ -424,6 +424,15 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, stages: Stages) -> N
     assert stages.calls == []
 
 
+def test_what_a_killed_writer_of_the_recipe_leaves_is_no_obstacle(tmp_path: Path, stages: Stages) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".recipe.toml.tmp").write_text("version = ", encoding="utf-8")
+    pipeline.run(Recipe(out=str(out)))
+    assert tuple(stages.done) == STAGES
+    assert not (out / ".recipe.toml.tmp").exists()
+
+
 def test_a_missing_input_leaves_no_folder(tmp_path: Path, stages: Stages) -> None:
     with pytest.raises(InputDataError, match="does not exist; give --corpus"):
         pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=("none.txt",)))

@@ -28,7 +28,7 @@ from pretune.recipe import (
     read_recipe,
     save_recipe,
 )
-from pretune.runtime.atomic import write_json
+from pretune.runtime.atomic import temporary_of, write_json
 from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -360,13 +360,18 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
             )
     elif folder.is_file():
         raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
-    elif folder.is_dir() and any(folder.iterdir()):
-        names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:3])
+    elif folder.is_dir() and (names := _foreign_names(folder)):
         raise FolderInTheWayError(
-            f"{folder} contains files that are not a run ({names}); choose another --out, or empty it."
+            f"{folder} contains files that are not a run ({', '.join(names[:3])}); choose another --out, or empty it."
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_recipe(recipe, folder)
+
+
+def _foreign_names(folder: Path) -> list[str]:
+    """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed."""
+    left = temporary_of(folder / RECIPE_NAME).name
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != left)
 
 
 # The first stage that reads each input of the run.

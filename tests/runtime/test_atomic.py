@@ -184,3 +184,15 @@ def test_a_json_file_is_replaced_or_left_unchanged(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"a": "ö"}
     write_text(tmp_path / "x.json", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_disk_that_fills_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part of a recipe was taken for a foreign file, for which every further call was refused."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_text(tmp_path / "x.toml", "new")
+    assert names_in(tmp_path) == []

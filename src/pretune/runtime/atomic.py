@@ -194,12 +194,21 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically; the bytes are on disk before the name points to them."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = temporary_of(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_of(path: Path) -> Path:
+    """The name under which `write_text` writes a file; a killed writer leaves it."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def sync_files(path: Path) -> None:
