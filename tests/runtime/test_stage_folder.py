@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -157,6 +159,21 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
         open_it(tmp_path / "c")
     folder.close()
     open_it(tmp_path / "c").close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As on Lustre or NFS; another process, which there is not, was blamed."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(
+        FolderInTheWayError, match=r"cannot be locked .*file system has no locks.*another --out"
+    ) as caught:
+        open_it(tmp_path / "c")
+    assert os.strerror(number) in str(caught.value)
 
 
 def test_redo_does_not_rename_a_folder_that_is_being_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from pretune.runtime.memory import peak_memory_bytes as read_peak
 from pretune.version import VERSION
 
 LOCK_NAME = ".lock"
+_IS_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
 
@@ -244,9 +246,14 @@ def _take_lock(path: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise FolderInTheWayError(
-            f"Another process is writing to {path}; wait for it, or choose another --out."
-        ) from error
+        if error.errno in _IS_LOCKED:
+            sentence = f"Another process is writing to {path}; wait for it, or choose another --out."
+        else:
+            sentence = (
+                f"{path} cannot be locked against a second process ({error.strerror}): its file system has no locks. "
+                "Choose another --out on a file system that has them, such as a local disk."
+            )
+        raise FolderInTheWayError(sentence) from error
     return lock
 
 
