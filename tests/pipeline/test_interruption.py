@@ -18,6 +18,7 @@ ATTEMPTS = [
     ("after checkpoint 2", "SIGTERM", 75),
     ("inside update 3", "SIGKILL", -9),
     ("after trial_started 1", "SIGKILL", -9),
+    ("after comparison 1", "SIGINT", 130),
     ("", "", 0),
 ]
 
