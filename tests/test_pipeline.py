@@ -266,6 +266,44 @@ def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) 
     assert sum("finished" in line for line in printed) == len(STAGES) + 1
 
 
+def test_a_dry_run_refuses_what_a_run_refuses(tmp_path: Path, stages: Stages) -> None:
+    recipe, printed = Recipe(out=str(tmp_path / "run")), list[str]()
+    pipeline.run(recipe)
+    assert tuple(stages.done) == STAGES
+    changed = override(recipe, {"pretrain": {"minutes": 3}})
+    with pytest.raises(FolderInTheWayError, match=r"pretrain\.minutes \(was None, now 3\.0\)"):
+        pipeline.dry_run(changed, printed.append)
+    assert printed == []
+    pipeline.dry_run(changed, printed.append, redo=True)
+    assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes is None
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x", encoding="utf-8")
+    with pytest.raises(FolderInTheWayError, match="files that are not a run"):
+        pipeline.dry_run(Recipe(out=str(tmp_path / "mine")), printed.append)
+
+
+def test_a_dry_run_estimates_a_run_that_has_begun(
+    tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: ["Expected: a while."])
+    recipe = Recipe(out=str(tmp_path / "run"))
+    pipeline.run(recipe)
+    printed: list[str] = []
+    pipeline.dry_run(recipe, printed.append)
+    assert tuple(stages.done) == STAGES
+    assert "Expected: a while." not in printed  # all is finished
+    shutil.rmtree(tmp_path / "run" / "compare")
+    printed.clear()
+    pipeline.run(recipe, say=printed.append)
+    assert "Expected: a while." not in printed
+    shutil.rmtree(tmp_path / "run" / "compare")
+    pipeline.dry_run(recipe, printed.append)
+    assert printed[-2:] == [
+        "The estimate is for the whole run; what is finished is not done again.",
+        "Expected: a while.",
+    ]
+
+
 def test_predictions_are_traced_again_only_for_another_model(tmp_path: Path, stages: Stages) -> None:
     recipe = Recipe(out=str(tmp_path / "run"))
     out = pipeline.run(recipe)

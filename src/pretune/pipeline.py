@@ -56,14 +56,15 @@ PRETRAIN = "pretrain"  # the step that several processes share
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
 
 
-def dry_run(recipe: Recipe, say: Say) -> None:
+def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     """Print what a run of this recipe would do and take, without writing anything.
 
     Raises the errors that `run` raises before its first stage.
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
-    announce(recipe, plan_stages(recipe, folder), folder, say)
+    _refuse_other_run(folder, recipe, redo=redo)
+    announce(recipe, plan_stages(recipe, folder), folder, say, is_begun_estimated=True)
 
 
 def run(
@@ -153,8 +154,9 @@ def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo:
     return steps[place + 1 :]
 
 
-def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
-    """Print the steps of the run, which of them are finished, and what the run will take."""
+def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say, *, is_begun_estimated: bool = False) -> None:
+    """Print the steps of the run, which of them are finished, and what the run will take; for one that has begun only
+    with `is_begun_estimated`."""
     states = {step.name: stage_status(folder / step.name) for step in steps}
     words = {"finished": "finished", "running": "resuming", "missing": ""}
     say(f"Run in {folder}" + (" on built-in, synthetic text:" if recipe.is_builtin else ":"))
@@ -165,7 +167,11 @@ def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
         say("No --labels given, so the run ends with the pre-trained model.")
     if all(state == "finished" for state in states.values()):
         say("All stages are finished; the results are read from their logs.")
-    elif all(state == "missing" for state in states.values()):
+        return
+    has_begun = any(state != "missing" for state in states.values())
+    if has_begun and is_begun_estimated:
+        say("The estimate is for the whole run; what is finished is not done again.")
+    if is_begun_estimated or not has_begun:
         for line in describe(estimate_run(recipe), folder):
             say(line)
 
@@ -345,12 +351,19 @@ def _optional_path(path: str | None) -> Path | None:
 
 
 def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
-    """Save the recipe in the run's folder. Raises FolderInTheWayError if another run or foreign files are there."""
+    """Save the recipe in the run's folder, if it differs from the one there. Raises what `_refuse_other_run` raises."""
+    if _refuse_other_run(folder, recipe, redo=redo):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, folder)
+
+
+def _refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> bool:
+    """Raise FolderInTheWayError if another run or foreign files are in the folder; say whether to save the recipe."""
     saved = folder / RECIPE_NAME
     if saved.is_file():
         before = read_recipe(saved)
         if not describe_changes(before, recipe):
-            return
+            return False
         changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
         affected = [change for change in changes if _is_begun(folder, change)]
         if affected and not redo:
@@ -364,8 +377,7 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
         raise FolderInTheWayError(
             f"{folder} contains files that are not a run ({', '.join(names[:3])}); choose another --out, or empty it."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    save_recipe(recipe, folder)
+    return True
 
 
 def _foreign_names(folder: Path) -> list[str]:

@@ -48,7 +48,7 @@ def run(arguments: Arguments) -> int:
 
     recipe = _recipe_of(arguments)
     if arguments.dry_run:
-        pipeline.dry_run(recipe, to_stdout)
+        pipeline.dry_run(recipe, to_stdout, redo=arguments.redo)
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with _live_page(recipe, arguments) as page:
