@@ -61,6 +61,30 @@ def test_the_control_may_be_skipped() -> None:
     assert without.seconds < both.seconds
 
 
+def test_the_number_of_updates_and_the_batch_size_count() -> None:
+    """They were ignored: 50 updates were estimated as whole epochs of a large file."""
+    pretrain = {"minutes": 1, "size": "tiny"}
+
+    def task_seconds(**finetune: Any) -> float:
+        finetune |= {"seeds": 1, "learning_rates": [1e-3]}
+        return estimate_run(override(Recipe(), {"pretrain": pretrain, "finetune": finetune})).task_seconds
+
+    some = task_seconds(updates=50)
+    assert task_seconds(updates=100) == pytest.approx(2 * some)
+    assert task_seconds(updates=50, batch_size=64) == pytest.approx(2 * some)
+    assert some < task_seconds(epochs=1) < task_seconds(epochs=2)
+
+
+def test_the_memory_of_the_initial_vectors_counts() -> None:
+    """They take more than the training of a small model on much text."""
+
+    def memory(**pretrain: Any) -> float:
+        given = {"collect": {"builtin_documents": 5_000_000}, "pretrain": {"minutes": 1, "size": "tiny", **pretrain}}
+        return estimate_run(override(Recipe(), given)).memory_bytes
+
+    assert memory(initial_embedding="vectors") > 1.5 * memory(initial_embedding="random")
+
+
 def test_a_long_control_mentions_how_to_skip_it(tmp_path: Path) -> None:
     values = {"starting_seconds": 0.0, "text_seconds": 0.0, "task_seconds": 1.0, "memory_bytes": 1.0, "disk_bytes": 1.0}
     for pretrain_seconds, control_seconds, is_mentioned in ((60, 500, False), (60, 700, True), (900, 700, False)):

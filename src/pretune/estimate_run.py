@@ -86,19 +86,21 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
         _task_trials(recipe, task_tokens, from_scratch=True) if recipe.has_labels and recipe.control else []
     )
     task_seconds, control_seconds = (
-        pass_seconds * sum(trial.epochs * trial.num_rows for trial in trials) / _num_rows(task_tokens)
+        pass_seconds * sum(_rows_read(trial, recipe) for trial in trials) / _num_rows(task_tokens)
         for trials in (task_trials, control_trials)
     )
     weights = 4 * cost.count_parameters(model)
     trial_disk = _CHECKPOINTS_PER_TRIAL * (cost.checkpoint_bytes(model) + weights)
     micro_batch_tokens = row_settings(config, budget, compute.device).micro_batch_tokens
+    training_bytes = estimate.memory_bytes(config, model, compute, min(config.tokens_per_step, micro_batch_tokens))
+    before_bytes = cost.LIBRARY_BYTES + weights + estimate.vector_bytes(config, model, tokens_per_epoch)
     return RunEstimate(
         starting_seconds=STARTING_SECONDS * (2 + bool(task_trials) + bool(control_trials)),
         text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
         pretrain_seconds=pretrain_seconds,
         task_seconds=task_seconds,
         control_seconds=control_seconds,
-        memory_bytes=estimate.memory_bytes(config, model, compute, min(config.tokens_per_step, micro_batch_tokens)),
+        memory_bytes=max(training_bytes, before_bytes),
         # The trials of a stage are removed when it ends; its model stays.
         disk_bytes=text_bytes * (2 / 3 + 2 / _BYTES_PER_TOKEN)
         + pretrain_disk
@@ -158,7 +160,15 @@ def _task_trials(recipe: Recipe, task_tokens: float, *, from_scratch: bool) -> l
         first_seed=config.seed,
         from_scratch=from_scratch,
         lengths=np.full(_num_rows(task_tokens), _TOKENS_PER_ROW),
+        updates=config.updates,
+        batch_size=config.batch_size,
     )
+
+
+def _rows_read(trial: PlannedTrial, recipe: Recipe) -> int:
+    """The rows from which a trial learns; it may end within an epoch, of which it has read so many batches."""
+    of_epochs = trial.epochs * trial.num_rows
+    return of_epochs if trial.updates is None else min(of_epochs, trial.updates * recipe.finetune.batch_size)
 
 
 def _num_rows(task_tokens: float) -> int:

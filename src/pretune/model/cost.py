@@ -5,6 +5,7 @@ from __future__ import annotations
 from pretune.model.config import ModelConfig
 
 _BYTES = 4
+LIBRARY_BYTES = 500_000_000  # of memory, whatever is computed
 _LARGE = 30_000_000  # parameters
 _WIDE = 512  # hidden units
 SLOW_STEP_TOKENS = 1024  # for an update of a slow model, which reads some 100 tokens a second on two cores
@@ -61,7 +62,7 @@ def state_bytes(config: ModelConfig) -> int:
 def train_memory_bytes(
     config: ModelConfig, tokens_per_batch: int, row_tokens: int, predicted_fraction: float, *, by_spans: bool = False
 ) -> int:
-    """Weights, gradients and moments, the activations of a micro-batch for its backward pass, and 0.5 GB of libraries.
+    """Weights, gradients and moments, the activations of a micro-batch for its backward pass, and `LIBRARY_BYTES`.
 
     `by_spans`: in bf16 with a GPU's varlen attention, which keeps no scores; derived from the code, not measured.
     """
@@ -72,7 +73,7 @@ def train_memory_bytes(
         per_layer = 2 * _BYTES * hidden + 2 * (6 * hidden + 3 * inner)
     activations = tokens_per_batch * config.num_layers * per_layer
     logits = 3 * _BYTES * round(tokens_per_batch * predicted_fraction) * config.vocab_size
-    return state + activations + logits + 500_000_000
+    return state + activations + logits + LIBRARY_BYTES
 
 
 def checkpoint_bytes(config: ModelConfig, optimizer: str = "adamw") -> int:
