@@ -15,6 +15,7 @@ import pytest
 
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.model import base_folder
 from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.run_trace.codec import from_json, read_run_trace
@@ -421,6 +422,19 @@ def test_a_base_is_given_to_the_stages_that_start_from_it_and_compared_by_conten
         pipeline.run(other)
     with pytest.raises(FolderInTheWayError, match="a run that differs in: base"):
         pipeline.run(replace(recipe, base=None))
+
+
+def test_a_base_on_the_hub_keeps_its_name(
+    tmp_path: Path, stages: Stages, labels: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_folder, "local_folder", lambda _name: run_folder / "pretrain" / "checkpoint")
+    recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), base="hf:owner/name")
+    pipeline.run(recipe)
+    assert stages.bases == dict.fromkeys(("preprocess", "pretrain"), Path("hf:owner/name"))
+    assert read_recipe(tmp_path / "run" / "recipe.toml") == recipe
+    stages.done.clear()
+    pipeline.run(recipe)
+    assert stages.done == []
 
 
 def test_a_missing_base_is_said_at_once(tmp_path: Path, stages: Stages) -> None:

@@ -47,7 +47,7 @@ def test_the_home_folder_is_expanded_once_and_for_all(tmp_path: Path, monkeypatc
         {
             "corpus": st.lists(st.sampled_from(["/a/b.txt", "/c/*.jsonl", "-"])),
             "labels": st.sampled_from([None, "/l.csv"]),
-            "base": st.sampled_from([None, "/runs/base"]),
+            "base": st.sampled_from([None, "/runs/base", "hf:owner/name@v1"]),
             "collect": st.fixed_dictionaries({"text_column": st.sampled_from([None, "body", 'quote"d'])}),
             "pretrain": st.one_of(
                 st.fixed_dictionaries({"minutes": st.floats(0.1, 1e4)}),
@@ -146,6 +146,23 @@ def test_names_of_public_data_sets_are_no_paths(tmp_path: Path, monkeypatch: pyt
         check_inputs(Recipe(corpus=("imbd",)))
     (tmp_path / "imdb").mkdir()  # the user's own files take precedence
     assert read_recipe(tmp_path / "mine.toml").corpus[0] == str(tmp_path / "imdb")
+
+
+def test_a_base_may_be_a_model_of_the_hub_or_a_gguf_file(tmp_path: Path) -> None:
+    """`run --from` refused both, which `pretrain --from` takes."""
+    recipe = read_recipe(write(tmp_path, 'base = "hf:owner/name"\n'))
+    assert recipe.base == "hf:owner/name"
+    check_inputs(recipe)
+    save_recipe(recipe, tmp_path)
+    assert 'base = "hf:owner/name"' in (tmp_path / "recipe.toml").read_text(encoding="utf-8")
+    recipe = read_recipe(write(tmp_path, 'base = "model.Q4_1.gguf"\n'))
+    with pytest.raises(InputDataError, match=r"Q4_1\.gguf does not exist; give --from .* a GGUF file or hf:OWNER/NAME"):
+        check_inputs(recipe)
+    (tmp_path / "model.Q4_1.gguf").write_bytes(b"GGUF")
+    check_inputs(recipe)
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(InputDataError, match=r"notes\.txt is a file; give --from"):
+        check_inputs(Recipe(base=str(tmp_path / "notes.txt")))
 
 
 def test_a_saved_recipe_moves_with_its_inputs(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pretune.errors import InputDataError, UsageError
+from pretune.model.gguf_folder import ENDING as GGUF_ENDING
+from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
 from pretune.settings import (
@@ -53,7 +55,7 @@ class Recipe:
     corpus: tuple[str, ...] = ()  # files, folders, globs, - for standard input, or public data sets
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
-    base: str | None = None  # a model from which pre-training starts: a run, a stage folder or a model folder
+    base: str | None = None  # a model from which pre-training starts: a folder, a GGUF file, or hf:OWNER/NAME
     protect: tuple[str, ...] = ()  # files or folders with text that must not be in the corpus
     data_root: str | None = None  # the folder of public data sets, each in a folder of its name
     control: bool = True  # also train the same network from scratch, to show whether pre-training helped
@@ -213,7 +215,7 @@ def name_of_text(path: str, folder: Path = Path()) -> str | None:
 
 
 def _resolve(path: str, folder: Path) -> str:
-    return path if path == STDIN else os.path.normpath(folder / _expand_home(path))
+    return path if path == STDIN or is_hub_name(path) else os.path.normpath(folder / _expand_home(path))
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _absolute(path: str | None) -> str | None:
-    return path if path is None or path == STDIN else str(Path(path).resolve())
+    return path if path is None or path == STDIN or is_hub_name(path) else str(Path(path).resolve())
 
 
 def save_recipe(recipe: Recipe, folder: Path) -> None:
@@ -295,10 +297,18 @@ def check_inputs(recipe: Recipe) -> None:
     for path in recipe.protect:
         if not Path(path).exists() and not glob.glob(path, recursive=True):
             raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
-    if recipe.base is not None and not Path(recipe.base).is_dir():
+    if recipe.base is not None and not _may_be_base(recipe.base):
         problem = "is a file" if Path(recipe.base).exists() else "does not exist"
-        raise InputDataError(f"{recipe.base} {problem}; give --from a run, a stage folder or a model folder.")
+        raise InputDataError(
+            f"{recipe.base} {problem}; give --from a run, a stage folder, a model folder, a GGUF file or hf:OWNER/NAME."
+        )
     for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
         if labels is not None and not Path(labels).is_file():
             problem = "is a folder" if Path(labels).is_dir() else "does not exist"
             raise InputDataError(f"{labels} {problem}; give {option} a csv, tsv, jsonl or parquet file.")
+
+
+def _may_be_base(path: str) -> bool:
+    """Whether this is a folder, a GGUF file or the name of a model on the hub, which is asked only later."""
+    found = Path(path)
+    return is_hub_name(path) or found.is_dir() or (found.is_file() and found.suffix.lower() == GGUF_ENDING)

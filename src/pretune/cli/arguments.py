@@ -74,7 +74,8 @@ def _add_from(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="base",
         metavar="BASE",
-        help="start from this pre-trained model instead of random weights: a run, a stage folder or a model folder",
+        help="start from this pre-trained model instead of random weights: a run, a stage folder, a model folder, a "
+        "GGUF file or hf:OWNER/NAME",
     )
 
 
