@@ -148,6 +148,24 @@ def test_names_of_public_data_sets_are_no_paths(tmp_path: Path, monkeypatch: pyt
     assert read_recipe(tmp_path / "mine.toml").corpus[0] == str(tmp_path / "imdb")
 
 
+def test_a_run_below_a_symbolic_link_finds_its_inputs(tmp_path: Path) -> None:
+    """Its recipe is relative to the real folder, where `..` leads elsewhere than by the name of the link."""
+    runs = tmp_path / "disk" / "deep" / "runs"
+    runs.mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "runs").symlink_to(runs)
+    labels = tmp_path / "home" / "labels.csv"
+    labels.write_text("text,label\n", encoding="utf-8")
+    recipe = Recipe(labels=str(labels))
+    folder = tmp_path / "home" / "runs" / "a"
+    folder.mkdir()
+    save_recipe(recipe, folder)
+    again = read_recipe(folder / "recipe.toml")
+    assert again.labels == recipe.labels
+    assert again.out == str(runs / "a")
+    check_inputs(again)
+
+
 def test_a_base_may_be_a_model_of_the_hub_or_a_gguf_file(tmp_path: Path) -> None:
     """`run --from` refused both, which `pretrain --from` takes."""
     recipe = read_recipe(write(tmp_path, 'base = "hf:owner/name"\n'))

@@ -105,7 +105,7 @@ def read_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputDataError(f"{path} is not a recipe in TOML: {error}.") from error
     values.pop("version", None)
-    folder = path.parent
+    folder = _real_folder(path.parent)
     for name in ("out", *_PATHS):
         if isinstance(values.get(name), str):
             values[name] = _resolve(values[name], folder)
@@ -212,6 +212,12 @@ def name_of_text(path: str, folder: Path = Path()) -> str | None:
         return None
     data_set = data_set_of(path)
     return None if data_set is None else f"{PUBLIC_PREFIX}{data_set.name}"
+
+
+def _real_folder(folder: Path) -> Path:
+    """The folder itself, or where it really is if symbolic links lead to it: a saved recipe is relative to that."""
+    real = folder.resolve()
+    return folder if real == folder.absolute() else real
 
 
 def _resolve(path: str, folder: Path) -> str:
