@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import random
 import re
@@ -185,3 +186,19 @@ def limited(folder: Path, words: list[str], kilobytes: int | None) -> subprocess
 
     command = [sys.executable, "-m", "pretune", *words]
     return subprocess.run(command, cwd=folder, preexec_fn=limit, capture_output=True, text=True, check=False)
+
+
+class _Unread(io.StringIO):
+    """A stream whose reader has exited."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_run_whose_progress_nobody_reads_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `pretune run ... 2>&1 >log | head`: it ended before its first stage, with the exit code of success."""
+    text = tmp_path / "a.txt"
+    text.write_text("A text that is too short to learn from.\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stderr", _Unread())
+    assert run_command_line(["run", "--corpus", str(text), "--out", str(tmp_path / "run")]) == errors.EXIT_DATA
+    assert (tmp_path / "run" / "collect" / "manifest.json").is_file()

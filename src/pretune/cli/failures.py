@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from pretune.cli.output import to_stderr
 from pretune.errors import (
     EXIT_BUG,
     EXIT_DATA,
@@ -66,7 +67,7 @@ def report(error: BaseException, out: str | None = None, *, resumes: bool = True
         traceback.print_exception(error)
     sentence, code = explain(error, out, resumes=resumes)
     if not _is_reported_by_first(error):
-        sys.stderr.write(f"{sentence}\n")
+        to_stderr(sentence)
     try:
         sys.stdout.flush()
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 
@@ -23,6 +24,7 @@ def to_stdout(text: str) -> None:
 
 
 def to_stderr(text: str) -> None:
-    """Print anything else, without buffering."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Print anything else, without buffering. If nobody reads it any more, the command goes on without."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
