@@ -15,6 +15,11 @@ export function isOurs({ kind }: ComparedModel): boolean {
   return kind === "pretrained" || kind === "stack";
 }
 
+/** Whether linear models are stacked on the network, so that it is not, alone, the model that predicts. */
+export function hasStack(comparison: Comparison | null): boolean {
+  return comparison?.models.some(({ kind }) => kind === "stack") ?? false;
+}
+
 /** The name of a model, by its kind or its name; what is not in the comparison is named as it came. */
 export function modelName(comparison: Comparison, kind: string): string {
   return comparison.models.find((model) => model.kind === kind || model.name === kind)?.name ?? kind;

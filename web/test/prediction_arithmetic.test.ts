@@ -11,12 +11,13 @@ import {
   marginSteps,
   rankCorrelation,
   ranks,
+  returned,
   rivalsOf,
   softmax,
   stackedParts,
   stackedSums,
 } from "../src/prediction/arithmetic.ts";
-import type { Readout, Token } from "../src/trace.ts";
+import type { PredictionTrace, Readout, Token } from "../src/trace.ts";
 
 const HEAD = { pooled: [1, 2], weight: [[3, -1], [0, 1]], bias: [0.5, 0], logits: [1.5, 2] };
 
@@ -56,6 +57,18 @@ test("the parts of a stack add to the lead of its label, and their fractions to 
   assert.deepEqual(stackedSums(stack), [0, 1, 3]);
   const [, , bias] = stackedParts("regression", { ...stack, probabilities: [], index: 0 });
   assert.equal(bias?.fraction, null);
+});
+
+test("what is returned is the decision of the stack, and that is what is right or wrong", () => {
+  const predicted = (values: object) => ({ task: "classification", true_label: "b", stack: null, ...values }) as unknown as PredictionTrace;
+  const decision = { label: "a", probability: 0.6, score: null };
+  const stack = { label: "b", probability: 0.9 };
+  assert.deepEqual(returned(predicted({ decision })), { label: "a", probability: 0.6, isRight: false });
+  assert.deepEqual(returned(predicted({ decision, stack })), { label: "b", probability: 0.9, isRight: true });
+  assert.equal(returned(predicted({ decision, stack, true_label: null })).isRight, null);
+  const number = { task: "regression", decision: { ...decision, label: "2.34567", score: 2.34567 } };
+  assert.deepEqual(returned(predicted(number)), { label: "2.346", probability: null, isRight: null });
+  assert.equal(returned(predicted({ ...number, stack: { label: "3.1", probability: 0 } })).label, "3.1");
 });
 
 test("the softmax of large logits does not overflow", () => {

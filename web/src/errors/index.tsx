@@ -1,5 +1,6 @@
 // Section 6: where the model is wrong, and whether its probabilities can be taken at their word.
 import { count, counted, THIN_SPACE } from "../format.ts";
+import { hasStack } from "../models.ts";
 import { Lead, Part } from "../section.tsx";
 import type { RunTrace, TestErrors } from "../trace.ts";
 import { CalibrationPlots, calibrationSentence } from "./calibration.tsx";
@@ -17,13 +18,14 @@ export function Errors({ trace }: { trace: RunTrace }) {
     const isExplained = trace.missing.some(({ section }) => section === "errors");
     return isExplained ? null : <p class="note">No model has been tested on the test split yet.</p>;
   }
-  const shared = { errors, isRedacted: trace.is_redacted };
+  const alone = hasStack(trace.comparison) ? " These are the errors of the network, without the linear models that are stacked on it." : "";
+  const shared = { errors, alone, isRedacted: trace.is_redacted };
   if (errors.label_sets) return <LabelSets found={errors.label_sets} {...shared} />;
   if (errors.scores) return <Scores found={errors.scores} {...shared} />;
   if (errors.entities) return <Entities found={errors.entities} {...shared} />;
   return (
     <div class="errors">
-      <Lead>{lead(errors)}</Lead>
+      <Lead>{lead(errors, alone)}</Lead>
       <ConfusionFigure errors={errors} isRedacted={trace.is_redacted} />
       {(errors.slices.length > 0 || errors.examples.length > 0) && (
         <div class="g2 errors-more">
@@ -40,13 +42,13 @@ export function Errors({ trace }: { trace: RunTrace }) {
   );
 }
 
-function lead(errors: TestErrors): string {
+function lead(errors: TestErrors, alone: string): string {
   const total = totalOf(errors.confusion);
   const wrong = total - rightIn(errors.confusion);
   if (total === 0) return "The test split has no rows.";
   const [low, high] = wilson(wrong, total);
   const interval = `with a 95${THIN_SPACE}% interval of ${rateRange(low, high)}`;
-  const seed = errors.seed === null ? "" : ` The model is the one of seed ${errors.seed}.`;
-  if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${seed}`;
-  return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${seed}`;
+  const seed = errors.seed === null ? "" : ` The ${alone ? "network" : "model"} is the one of seed ${errors.seed}.`;
+  if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${alone}${seed}`;
+  return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${alone}${seed}`;
 }

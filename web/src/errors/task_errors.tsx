@@ -18,17 +18,19 @@ const LABELS_SHOWN = 30;
 interface Shown<E> {
   found: E;
   errors: TestErrors;
+  /** of which model they are, as a sentence after a blank, where it is not the one that predicts; else empty */
+  alone: string;
   isRedacted: boolean;
 }
 
-export function LabelSets({ found, errors, isRedacted }: Shown<LabelSetErrors>) {
+export function LabelSets({ found, errors, alone, isRedacted }: Shown<LabelSetErrors>) {
   const names = errors.labels;
   const worst = [...found.labels].filter(({ support }) => support > 0).sort((a, b) => a.f1 - b.f1)[0];
   return (
     <div class="errors">
       <Lead>
         {count(found.exact)} of {counted(errors.n, "test text")} {found.exact === 1 ? "has" : "have"} all labels right;
-        the micro-F1 over all labels is {fixed(found.micro_f1, 3)}.
+        the micro-F1 over all labels is {fixed(found.micro_f1, 3)}.{alone}
       </Lead>
       <div class="g2 errors-more">
         <LabelTable
@@ -148,13 +150,13 @@ function Examples({ title, rows, isRedacted }: { title: string; rows: Example[];
 
 const SCATTER = { height: 320, left: 46, bottom: 46, top: 12 };
 
-export function Scores({ found, errors, isRedacted }: Shown<ScoreErrors>) {
+export function Scores({ found, errors, alone, isRedacted }: Shown<ScoreErrors>) {
   const [low = 0, , middle = 0, , high = 0] = found.quantiles;
   return (
     <div class="errors">
       <Lead>
         A prediction is {significant(found.mean_absolute_error)} off on average, where always predicting the mean is{" "}
-        {significant(found.baseline_error)} off; predicted and true numbers correlate with {fixed(found.pearson, 3)}.
+        {significant(found.baseline_error)} off; predicted and true numbers correlate with {fixed(found.pearson, 3)}.{alone}
       </Lead>
       <div class="g2 errors-more">
         <Figure
@@ -241,7 +243,7 @@ function Residuals({ found, width }: { found: ScoreErrors; width: number }) {
 
 // ---- entities
 
-export function Entities({ found, errors, isRedacted }: Shown<EntityErrors>) {
+export function Entities({ found, errors, alone, isRedacted }: Shown<EntityErrors>) {
   const kinds: [string, number, string][] = [
     ["right", found.right, "type and both borders as labelled"],
     ["wrong type", found.wrong_type, "the borders are right"],
@@ -254,7 +256,7 @@ export function Entities({ found, errors, isRedacted }: Shown<EntityErrors>) {
     <div class="errors">
       <Lead>
         An entity counts as found only with its type and both borders: {count(found.right)} are, which makes an F1 of{" "}
-        {fixed(found.entity_f1, 3)} on {counted(errors.n, "test text")}.
+        {fixed(found.entity_f1, 3)} on {counted(errors.n, "test text")}.{alone}
       </Lead>
       <div class="g2 errors-more">
         <LabelTable title="Type by type" figures={found.types} />

@@ -1,4 +1,5 @@
 // The sums of one prediction, carried out again in the browser. No drawing here.
+import { significant } from "../format.ts";
 import type { Attention, Contribution, Head, LayerProbe, PredictionTrace, Readout, StackedDecision, Token } from "../trace.ts";
 
 /** A logit that is summed in another order differs in its last digits; more than this is a mistake. */
@@ -98,6 +99,26 @@ export function contributionLogits(contributions: readonly Contribution[], class
   return Array.from({ length: classes }, (_, label) =>
     contributions.reduce((sum, { logits }) => sum + (logits[label] ?? 0), 0),
   );
+}
+
+export interface Returned {
+  label: string;
+  /** of the label; null where the task gives it none */
+  probability: number | null;
+  /** null where no true label is known, or where it is not compared as a whole */
+  isRight: boolean | null;
+}
+
+/** The prediction that `pretune predict` returns: that of the stack where there is one, or else of the network. */
+export function returned(prediction: PredictionTrace): Returned {
+  const { task, true_label: truth, decision, stack } = prediction;
+  const { label, probability } = stack ?? decision;
+  const isNumber = task === "regression" && stack === null && decision.score !== null;
+  return {
+    label: isNumber ? significant(decision.score ?? 0, 4) : label,
+    probability: task === "classification" ? probability : null,
+    isRight: truth !== null && (task === "classification" || task === "multilabel") ? truth === label : null,
+  };
 }
 
 export interface StackedPart {

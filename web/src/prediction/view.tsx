@@ -2,9 +2,10 @@
 import { useState } from "preact/hooks";
 
 import { Marked } from "../errors/marked.tsx";
-import { count, counted, probability, significant } from "../format.ts";
+import { count, counted, probability } from "../format.ts";
 import { Quoted, UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
+import { returned } from "./arithmetic.ts";
 import { DecisionStop } from "./decision.tsx";
 import { EmbeddingStop } from "./embedding.tsx";
 import { HeadStop } from "./head.tsx";
@@ -73,9 +74,8 @@ function Found({ prediction: { entities, word, text } }: { prediction: Predictio
 }
 
 function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
-  const { task, true_label: truth, decision, row, slice } = prediction;
-  const hasProbability = task === "classification";
-  const isRight = truth === decision.label;
+  const { task, true_label: truth, row, slice } = prediction;
+  const { label, probability: likelihood, isRight } = returned(prediction);
   return (
     <p class="prediction-meta">
       {truth !== null && (
@@ -83,10 +83,10 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
           Label “<UserText text={truth} limit={60} />”,{" "}
         </>
       )}
-      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : task === "regression" ? significant(decision.score ?? 0, 4) : <>“<UserText text={decision.label} limit={60} />”</>}
-      {hasProbability && ` with ${probability(decision.probability)}`}
-      {truth !== null && (task === "classification" || task === "multilabel") && (isRight ? ": right" : ": wrong")}.
-      {prediction.word && ` The layers below are those of the word that is labelled ${decision.label}.`}
+      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : task === "regression" ? <UserText text={label} limit={60} /> : <>“<UserText text={label} limit={60} />”</>}
+      {likelihood !== null && ` with ${probability(likelihood)}`}
+      {isRight !== null && (isRight ? ": right" : ": wrong")}.
+      {prediction.word && ` The layers below are those of the word that is labelled ${label}.`}
       {row !== null && ` Row ${count(row)} of the test split`}
       {slice !== null && (
         <>
