@@ -25,7 +25,10 @@ from pretune.inference.load import load_classifier, load_filler
 from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.scoring.stack import Stack
+from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.labelling import Labelling
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.trace_schema import FillTrace, PredictionTrace
 from pretune.tracing.fill import trace_fill
@@ -307,3 +310,22 @@ def test_texts_that_cannot_be_answered_get_a_sentence(engine: Engine, whole_run:
     assert "inside markup" in hidden
     assert fine is None
     assert "ftfy" in answers["caution"][0] and answers["caution"][1] is None
+
+
+def test_a_model_that_pretune_reads_otherwise_says_so(engine: Engine, whole_run: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(whole_run)
+    labelling = Labelling(names=classifier.label_names, reads_windows=True)
+    stacked = StackedModel(partners=(), stack=Stack(np.ones(1), np.zeros(2)))
+    for name, write_more in (("windows", None), ("stack", lambda folder: save_stacked(folder, stacked))):
+        folder = tmp_path / name / "finetune" / "checkpoint"
+        save_model_folder(folder, classifier.model, classifier.path, labelling, write_more=write_more)
+    texts = ["The film was warm.", "The film was [MASK].", "The phone was " * 30]
+    examples = [as_json(trace_prediction(classifier, text)) for text in (texts[0], texts[2])]
+    document = json.dumps({"is_redacted": False, "predictions": examples})
+    found = engine.answer(pack_model(tmp_path / "windows"), caution=texts, parity=[document])
+    assert found["caution"][:2] == [None, None] and "reads it in windows" in found["caution"][2]
+    assert found["parity"][0]["n"] == 1
+    short, masked, long = engine.answer(pack_model(tmp_path / "stack"), caution=texts)["caution"]
+    assert "the network alone" in short and "in windows" not in short
+    assert masked is None
+    assert "the network alone" in long and "in windows" in long

@@ -38,10 +38,21 @@ export function CarriedModel({ carried, trace }: { carried: Carried; trace: RunT
     );
   }
   return (
-    <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. A wrongly decoded text, such as “Ã©” for “é”, is read as it is, where pretune repairs it. ${inWords(found)}`}>
+    <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. A wrongly decoded text, such as “Ã©” for “é”, is read as it is, where pretune repairs it. ${limitsOf(carried)}${inWords(found)}`}>
       {null}
     </Part>
   );
+}
+
+/** What pretune does and the model in this file does not. */
+function limitsOf({ payload: { classifier } }: Engine): string {
+  const stack = classifier?.hasStack
+    ? "It is the network alone, without the linear models that pretune predict adds, so that it may give another label. "
+    : "";
+  const windows = classifier?.readsWindows
+    ? "Of a text that is longer than the model reads at once it leaves out the middle, where pretune reads all of it in windows. "
+    : "";
+  return stack + windows;
 }
 
 function inWords(found: Parity | null): string {

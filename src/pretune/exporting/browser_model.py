@@ -208,7 +208,13 @@ def _describe_model(model: Model, tensors: _Tensors) -> dict[str, Any]:
 
 
 def _describe_classifier(classifier: Classifier, tensors: _Tensors) -> dict[str, Any]:
-    return {**_describe_model(classifier.model, tensors), "label_names": list(classifier.label_names)}
+    return {
+        **_describe_model(classifier.model, tensors),
+        "label_names": list(classifier.label_names),
+        # What the page does not do, and says of its answers: add the linear models, and read a long text in windows.
+        "has_stack": classifier.stacked is not None,
+        "reads_windows": classifier.labelling.reads_windows,
+    }
 
 
 def _describe_context(classifier: Classifier | None, filler: MaskFiller | None, tensors: _Tensors) -> dict[str, Any]:

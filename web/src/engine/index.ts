@@ -84,16 +84,37 @@ export class Engine implements Oracle {
   caution(text: string): string | null {
     const { classifier, tokenizer, maxSeqLen, entities } = this.payload;
     const cleaned = cleanText(text, entities);
+    const found: string[] = [];
     if (cleaned.isSuspect) {
-      return (
+      found.push(
         "The text shows signs of a wrong decoding, such as “Ã©” for “é”. pretune repairs them with the library ftfy; " +
-        "the page reads the text as it is, so its answer may differ."
+          "the page reads the text as it is, so its answer may differ.",
       );
     }
-    if (classifier === null || text.includes(MASK)) return null; // a masked word has no such reasons
-    const { ids, words } = tokenize(tokenizer, cleaned.text, tokenizer.encode(cleaned.text), maxSeqLen, null);
-    if (canGiveReasons(classifier, ids, words)) return null;
-    return "The text is too long for its reasons to be computed in a browser.";
+    if (classifier !== null && !text.includes(MASK)) {
+      const encoded = tokenizer.encode(cleaned.text);
+      if (classifier.hasStack) {
+        found.push("This is the answer of the network alone: pretune predict adds linear models, which this file does not carry, so it may answer differently.");
+      }
+      if (this.needsWindows(encoded.ids.length)) {
+        found.push("The text is longer than the model reads at once: pretune reads it in windows, and the page leaves out its middle, so its answer may differ.");
+      }
+      const { ids, words } = tokenize(tokenizer, cleaned.text, encoded, maxSeqLen, null);
+      if (!canGiveReasons(classifier, ids, words)) found.push("The text is too long for its reasons to be computed in a browser.");
+    }
+    return found.length > 0 ? found.join(" ") : null;
+  }
+
+  /** Whether pretune reads a row of so many tokens in windows, which the page cannot do. */
+  private needsWindows(tokens: number): boolean {
+    const { classifier, maxSeqLen } = this.payload;
+    return classifier !== null && classifier.readsWindows && tokens > maxSeqLen;
+  }
+
+  /** Whether the page reads the same tokens of a text as pretune. */
+  readsAlike(text: string): boolean {
+    const { tokenizer, entities } = this.payload;
+    return !this.needsWindows(tokenizer.encode(cleanText(text, entities).text).ids.length);
   }
 
   /** The probability of each label of a text, as `pretune predict` gives them. */
@@ -112,10 +133,13 @@ export class Engine implements Oracle {
   }
 }
 
-/** Compute the run's own examples again; n is 0 where the file has none, or no classifier. */
+/**
+ * Compute the run's own examples again, but for long ones that pretune reads in windows; n is 0 where the file has none,
+ * or no classifier.
+ */
 export async function parity(trace: RunTrace, engine: Engine): Promise<Parity> {
   let largest = 0;
-  const examples = engine.canTrace && !trace.is_redacted ? trace.predictions : [];
+  const examples = engine.canTrace && !trace.is_redacted ? trace.predictions.filter(({ text }) => engine.readsAlike(text)) : [];
   for (const example of examples) {
     const found = await engine.predict(example.text);
     largest = Math.max(largest, largestDifference(found, example.decision.probabilities));

@@ -22,6 +22,10 @@ export interface Classifier {
   head: Matrix;
   bias: Float32Array;
   labelNames: string[];
+  /** whether pretune adds linear models to the network, which the page does not have */
+  hasStack: boolean;
+  /** whether pretune reads a long text in windows, of which the page cuts out the middle */
+  readsWindows: boolean;
   probes: Probe[] | null;
 }
 
@@ -54,7 +58,7 @@ interface Header {
   merges: number;
   entities: Record<string, string>;
   max_seq_len: number;
-  classifier: (PackedModel & { label_names: string[] }) | null;
+  classifier: (PackedModel & { label_names: string[]; has_stack?: boolean; reads_windows?: boolean }) | null;
   language_model: PackedModel | null;
   counts: number | null;
   probes: (Omit<Probe, "weight"> & { weight: number })[] | null;
@@ -82,6 +86,8 @@ export async function readPayload(base64: string): Promise<ModelPayload> {
       head: tensors.matrix(classifier.weights["classifier.weight"]!),
       bias: tensors.numbers(classifier.weights["classifier.bias"]!),
       labelNames: classifier.label_names,
+      hasStack: classifier.has_stack ?? false,
+      readsWindows: classifier.reads_windows ?? false,
       probes: header.probes && header.probes.map((probe) => ({ ...probe, weight: tensors.matrix(probe.weight) })),
     },
     languageModel: language && {
