@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,33 @@ def test_a_bug_is_raised_and_not_repeated_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         refreshed(follower)
     assert refreshed(follower) is None
+    assert folds.count == 1
+
+
+def test_a_fold_that_nobody_waits_for_any_more_is_kept(tmp_path: Path) -> None:
+    """A page that is closed during the last fold of a run must not take its end away from the other pages."""
+    has_begun, may_end = threading.Event(), threading.Event()
+    folds = Folds(Clock())
+
+    def build(run: Path) -> dict[str, Any]:
+        has_begun.set()
+        assert may_end.wait(10)
+        return folds(run)
+
+    async def close_during_fold() -> dict[str, Any] | None:
+        follower = RunFollower(tmp_path, build, Clock())
+        closed = asyncio.ensure_future(follower.refresh())
+        while not has_begun.is_set():
+            await asyncio.sleep(0.001)
+        closed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closed
+        may_end.set()
+        version = await follower.refresh()
+        return None if version is None else json.loads(version.as_json())
+
+    log(tmp_path, event="a")
+    assert asyncio.run(close_during_fold()) == {"log": '{"event": "a"}\n'}
     assert folds.count == 1
 
 

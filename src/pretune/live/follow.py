@@ -39,6 +39,10 @@ class RunFollower:
     async def refresh(self) -> Version | None:
         """The latest version, after folding the run again if its files have changed and the last fold was a while ago;
         None if there is nothing to show yet, and `problem` says why."""
+        # A page that is closed cancels only its own waiting: the fold goes on, and its result is kept for the others.
+        return await asyncio.shield(asyncio.ensure_future(self._refresh()))
+
+    async def _refresh(self) -> Version | None:
         async with self._lock:
             signature = signature_of(self.run)
             is_resting = self._clock() < self._rests_until
