@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pretune.cli.main import run_command_line
+from pretune.run_trace.expression import evaluate
 
 Captured = pytest.CaptureFixture[str]
 
@@ -99,9 +100,19 @@ def test_a_typed_prediction_comes_first(small_run: Path, tmp_path: Path, capsys:
     page = tmp_path / "page.html"
     assert run_command_line(["trace", str(small_run), "A dreadful hotel.", "--html", str(page)]) == 0
     assert f"The page of the run is {page}" in capsys.readouterr().out
-    first, *others = trace_in(page)["predictions"]
+    trace = trace_in(page)
+    first, *others = trace["predictions"]
     assert (first["text"], first["why"]) == ("A dreadful hotel.", "typed")
-    assert others == trace_in(small_run / "report.html")["predictions"]
+    report = trace_in(small_run / "report.html")
+    assert others == report["predictions"]
+    assert trace["fills"] == report["fills"]
+    assert trace["excerpts"] > report["excerpts"]
+    questions = [each for part in trace["quiz"].values() for each in part if each["kind"] == "number"]
+    asked = [each for each in questions if "/predictions/" in json.dumps(each)]
+    assert asked
+    for question in asked:  # which name predictions by their places, and must mean these places
+        value = evaluate(question["expression"], trace)
+        assert value == pytest.approx(question["answer"], abs=question["tolerance"] / 10), question["template"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +49,10 @@ def write_page_with(prediction: PredictionTrace, run: Path, target: Path) -> int
     from pretune.page.report import write_report
     from pretune.run_trace.build import build_run_trace
 
-    trace = build_run_trace(run)
-    return write_report(replace(trace, predictions=[prediction, *trace.predictions]), target)
+    kept = build_run_trace(run)
+    # Built again, since the quiz and the checks name predictions by their places.
+    trace = build_run_trace(run, predictions=[prediction, *kept.predictions], fills=kept.fills)
+    return write_report(trace, target)
 
 
 def watch(arguments: Arguments) -> int:
