@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def test_a_run_without_test_rows_is_finished_without_a_comparison(tested_run: Pa
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     log.write_text("".join(line for line in lines if '"event": "test"' not in line), encoding="utf-8")
     assert build_run_trace(tested_run).run.status == "finished"
+
+
+@pytest.mark.parametrize("stage", ["split", "prepare"])
+def test_a_run_has_pairs_if_its_labelled_texts_do(tmp_path: Path, stage: str) -> None:
+    """A run that was made stage by stage need not have a split stage."""
+    (tmp_path / stage).mkdir()
+    event = {"event": "detected", "stage": stage, "time": 1.0, "text_column": "a", "text_pair_column": "b"}
+    (tmp_path / stage / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    assert build_run_trace(tmp_path).run.has_pairs
 
 
 def test_the_id_follows_from_what_the_stages_wrote(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def make_run_card(
     seeds = [whole(config_of(events, stage).get("seed")) for stage in ("pretrain", "finetune", "collect")]
     memory = [stage.peak_memory_bytes for stage in stages if stage.peak_memory_bytes is not None]
     seconds = [stage.seconds for stage in stages if stage.seconds is not None]
+    labelled = last_of(events, "split", "detected") or last_of(events, "prepare", "detected")  # without a split stage
     prints = {name: manifest.fingerprint for name, manifest in folder.manifests.items()}
     return RunCard(
         id=f"r-{hash_json(prints)[:8]}",
@@ -82,7 +83,7 @@ def make_run_card(
         seed=next((seed for seed in seeds if seed is not None), None),
         is_synthetic=is_synthetic(events),
         task=_task(phases),
-        has_pairs="text_pair_column" in last_of(events, "split", "detected"),
+        has_pairs="text_pair_column" in labelled,
         headline=headline.sentence,
         headline_figure=headline.figure,
         detail=headline.detail,
