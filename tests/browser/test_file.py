@@ -263,3 +263,27 @@ def test_a_report_names_nothing_of_this_machine(small_run: Path, report: Path) -
     assert not re.search(r"(?i)\b(?:token|password|secret|api[_-]?key)\s*[=:]\s*\S{12}", found)
     head, _, _ = html.partition('<script id="trace"')
     assert not re.search(r"(?:src|href)=\"(?!data:)", head)
+
+
+@pytest.mark.slow
+def test_a_typed_text_is_computed_on_while_another_tab_is_looked_at(
+    trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
+) -> None:
+    from pretune.exporting.browser_model import pack_model
+
+    write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
+    watched = open_page(tmp_path / "with_model.html")
+    page = watched.page
+    page.get_by_role("tab", name="Your own text").click()
+    page.get_by_label("Your text").fill("The hotel was dreadful and cold.")
+    # Both clicks in one turn of the browser, so that nothing is computed between them.
+    page.evaluate("""() => {
+        document.querySelector("form.typed button").click();
+        document.querySelector("[role=tab]").click();
+    }""")
+    page.locator("form.typed").wait_for(state="detached")
+    page.get_by_role("tab", name="Your own text").click()
+    page.locator(".typed-result .agreement").wait_for(timeout=60_000)
+    assert "The hotel was dreadful and cold." in page.inner_text(".typed-result")
+    assert page.get_by_label("Your text").input_value() == "The hotel was dreadful and cold."
+    assert watched.complaints() == []

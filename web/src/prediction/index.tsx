@@ -8,7 +8,7 @@ import { Lead } from "../section.tsx";
 import type { PredictionTrace, RunTrace } from "../trace.ts";
 import { FillPanel } from "./fill.tsx";
 import "./prediction.css";
-import { type Typed, TypedPanel } from "./typed.tsx";
+import { nothingTyped, type Typed, TypedPanel } from "./typed.tsx";
 import { PredictionView } from "./view.tsx";
 
 interface Tab {
@@ -19,7 +19,7 @@ interface Tab {
 }
 
 export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle | null }) {
-  const typed = useRef<Typed>({ text: "", pair: "", answer: null });
+  const typed = useRef(nothingTyped());
   const tabs = tabsOf(trace, oracle, typed.current);
   const [chosen, setChosen] = useState<string | null>(null);
   const tab = tabs.find(({ id }) => id === chosen) ?? tabs[0];

@@ -1,5 +1,5 @@
 // The reader's own text, where something can compute it: a live server, or the model in this file.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Oracle } from "../oracle.ts";
 import type { FillTrace, PredictionTrace } from "../trace.ts";
@@ -12,57 +12,81 @@ const LONG = 400;
 
 type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
 
-/** What the reader typed and got; it stays while another tab is looked at. */
+/** What the reader typed and got. It stays while another tab is looked at, and what is being computed still arrives. */
 export interface Typed {
   text: string;
   /** the second text, of a model of pairs */
   pair: string;
   answer: Answer | null;
+  error: string | null;
+  caution: string | null;
+  isBusy: boolean;
+  /** how many texts were asked about; an answer to one before the last is not shown */
+  asked: number;
+  /** draws the panel again, while it is there */
+  redraw: (() => void) | null;
+}
+
+export function nothingTyped(): Typed {
+  return { text: "", pair: "", answer: null, error: null, caution: null, isBusy: false, asked: 0, redraw: null };
+}
+
+function change(kept: Typed, values: Partial<Typed>): void {
+  Object.assign(kept, values);
+  kept.redraw?.();
+}
+
+/** Ask about what was typed, part by part. The panel may be gone, and there again, before the answer is. */
+export async function askAbout(kept: Typed, oracle: Oracle, hasPairs: boolean): Promise<void> {
+  const { text, pair } = kept;
+  const number = kept.asked + 1;
+  const tell = (values: Partial<Typed>) => {
+    if (number === kept.asked) change(kept, values);
+  };
+  change(kept, { asked: number, isBusy: true, answer: null, error: null, caution: oracle.caution?.(text) ?? null });
+  const showPart = (prediction: PredictionTrace) => tell({ answer: { prediction } });
+  try {
+    const answer = text.includes(MASK)
+      ? { fill: await oracle.fill(text) }
+      : { prediction: await oracle.trace(text, showPart, hasPairs ? pair : undefined) };
+    tell({ answer });
+  } catch (problem) {
+    tell({ error: sentenceOf(problem) });
+  } finally {
+    tell({ isBusy: false });
+  }
 }
 
 export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: Typed; hasPairs: boolean }) {
-  const [text, setText] = useState(kept.text);
-  const [pair, setPair] = useState(kept.pair);
-  const [error, setError] = useState<string | null>(null);
-  const [isBusy, setBusy] = useState(false);
-  const [answer, setAnswer] = useState(kept.answer);
-  const [caution, setCaution] = useState<string | null>(null);
-  const asked = useRef(0);
+  const [, setDrawn] = useState(0);
   const input = useRef<HTMLTextAreaElement>(null);
   const result = useRef<HTMLDivElement>(null);
-  const shown = useRef(0);
+  const shown = useRef(kept.answer === null ? 0 : kept.asked);
+  const { text, pair, answer, error, caution, isBusy } = kept;
+
+  useLayoutEffect(() => {
+    const redraw = () => setDrawn((times) => times + 1);
+    kept.redraw = redraw;
+    return () => {
+      if (kept.redraw === redraw) kept.redraw = null;
+    };
+  }, [kept]);
 
   useEffect(() => {
     // once for each text: the rest of an answer must not take the focus from whoever types the next one
-    if (answer !== null && answer !== kept.answer && shown.current !== asked.current) {
-      shown.current = asked.current;
+    if (answer !== null && shown.current !== kept.asked) {
+      shown.current = kept.asked;
       result.current?.focus();
     }
-    kept.answer = answer;
   }, [answer, kept]);
 
-  const ask = async (event: Event) => {
+  const ask = (event: Event) => {
     event.preventDefault();
     const isLone = hasPairs && !text.includes(MASK) && pair.trim() === "";
     const problem = problemOf(text) ?? (isLone ? "This model reads two texts. Type the second one, too." : null);
-    setError(problem);
-    if (problem) return input.current?.focus();
-    const number = ++asked.current;
-    setBusy(true);
-    setAnswer(null);
-    const isFill = text.includes(MASK);
-    setCaution(oracle.caution?.(text) ?? null);
-    const showPart = (prediction: PredictionTrace) => {
-      if (number === asked.current) setAnswer({ prediction });
-    };
-    try {
-      const found = isFill ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text, showPart, hasPairs ? pair : undefined) };
-      if (number === asked.current) setAnswer(found);
-    } catch (problem) {
-      if (number === asked.current) setError(sentenceOf(problem));
-    } finally {
-      if (number === asked.current) setBusy(false);
-    }
+    if (problem === null) return askAbout(kept, oracle, hasPairs);
+    change(kept, { error: problem });
+    input.current?.focus();
   };
 
   return (
@@ -77,10 +101,7 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
           value={text}
           aria-invalid={error !== null}
           aria-describedby="typed-note typed-error"
-          onInput={(event) => {
-            kept.text = event.currentTarget.value;
-            setText(kept.text);
-          }}
+          onInput={(event) => change(kept, { text: event.currentTarget.value })}
         />
         {hasPairs && (
           <>
@@ -90,10 +111,7 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
               rows={3}
               dir="auto"
               value={pair}
-              onInput={(event) => {
-                kept.pair = event.currentTarget.value;
-                setPair(kept.pair);
-              }}
+              onInput={(event) => change(kept, { pair: event.currentTarget.value })}
             />
           </>
         )}
@@ -121,9 +139,9 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
       <div ref={result} tabIndex={-1} class="typed-result" aria-live="off">
         {answer &&
           ("fill" in answer ? (
-            <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
+            <FillView key={kept.asked} fill={answer.fill} isRedacted={false} />
           ) : (
-            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} isPending={isBusy} />
+            <PredictionView key={kept.asked} prediction={answer.prediction} isRedacted={false} isPending={isBusy} />
           ))}
       </div>
     </>
