@@ -10,6 +10,7 @@ import { isOurs, modelValue, shortName, shownTest } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
 import type { ComparedModel, RunTrace, Stage } from "../trace.ts";
+import { predictedTokens } from "../training/charts.tsx";
 import { Checks, ChecksTable } from "./checks.tsx";
 
 /** The run in one screen: the verdict, the figure that carries it, what went in and out, and whether the checks hold. */
@@ -158,7 +159,8 @@ function wentIn(trace: RunTrace): LedgerLine[] {
   ];
 }
 
-function cameOut(trace: RunTrace): LedgerLine[] {
+/** What the run made, and how well that does. */
+export function cameOut(trace: Pick<RunTrace, "phases" | "tokenizer">): LedgerLine[] {
   const { pretrain, finetune } = trace.phases;
   const last = pretrain?.evaluations.at(-1);
   const test = shownTest(finetune);
@@ -167,7 +169,7 @@ function cameOut(trace: RunTrace): LedgerLine[] {
     { name: "Tokenizer, tokens", value: maybe(trace.tokenizer?.vocab_size, count) },
     { name: "Model, parameters", value: maybe((pretrain ?? finetune)?.parameters, count) },
     {
-      name: "Hidden tokens found",
+      name: pretrain && `${capital(predictedTokens(pretrain))} found`,
       value: maybe(last?.score, percent),
       small: last?.score_low != null && last.score_high != null && !test ? range(last.score_low, last.score_high) : null,
     },

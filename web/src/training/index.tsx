@@ -47,13 +47,15 @@ export function Training({ trace }: { trace: RunTrace }) {
   );
 }
 
-function summary({ phases: { pretrain, finetune } }: RunTrace): string {
+/** The training in two sentences. */
+export function summary({ phases: { pretrain, finetune } }: Pick<RunTrace, "phases">): string {
   const sentences: string[] = [];
   const [first, last] = [pretrain?.evaluations[0], pretrain?.evaluations.at(-1)];
   const uniform = pretrain?.loss_references.find((reference) => reference.id === "uniform");
   if (first?.step === 0 && uniform) {
+    const isBase = pretrain?.loss_references.some((reference) => reference.id === "base"); // which has learned already
     const level = Math.abs(first.loss - uniform.value) < 0.3 ? "Before training the model guessed" : "Before training the loss was off";
-    sentences.push(`${level}: ${nats(first.loss)} nats, where a uniform guess has ${uniform.name} = ${nats(uniform.value)}.`);
+    sentences.push(`${isBase ? "The base begins at" : `${level}:`} ${nats(first.loss)} nats, where a uniform guess has ${uniform.name} = ${nats(uniform.value)}.`);
   }
   const parts: string[] = [];
   if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.score)} of ${predictedTokens(pretrain as Phase)}`);
