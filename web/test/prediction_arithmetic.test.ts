@@ -4,6 +4,7 @@ import {
   agrees,
   attentionWeights,
   contributionLogits,
+  countWindows,
   firstDecodable,
   headLogits,
   headProducts,
@@ -118,6 +119,19 @@ test("a text that was cut may lack one stretch, and no second one", () => {
   assert.ok(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), true).holds);
   assert.equal(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), false).lost, " two three");
   assert.equal(joinTokens(text, tokensOf(text, [4, 7]), true).lost, "one ");
+});
+
+test("a text that is read in windows may lack the stretches between them, and no others", () => {
+  const text = "one two three four five six";
+  const [one, two, four, six] = tokensOf(text, [0, 3], [4, 7], [14, 18], [24, 27]) as [Token, Token, Token, Token];
+  const special = { ...one, start: null, end: null, is_special: true };
+  const row = [special, one, two, special, special, four, special, special, six, special];
+  assert.equal(countWindows({ tokens: row, text_pair: null }), 3);
+  assert.equal(countWindows({ tokens: row, text_pair: "" }), 1);
+  assert.deepEqual(joinTokens(text, row, true), { holds: true, lost: "" });
+  assert.equal(joinTokens(text, row, false).lost, " three  five ");
+  assert.equal(joinTokens(text, row.filter((token) => token !== one), true).lost, "one ");
+  assert.equal(joinTokens(text, row.filter((token) => token !== six), true).lost, " five six");
 });
 
 test("attention is read by layer and head, rows first", () => {

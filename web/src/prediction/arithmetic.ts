@@ -152,22 +152,37 @@ export interface Joined {
   lost: string;
 }
 
+/** The places of the first tokens of the windows after the first one: there, the end of a window and the beginning of
+ * the next stand side by side. A row of two texts has no windows. */
+function windowStarts(tokens: readonly Token[]): Set<number> {
+  const first = tokens.findIndex((token) => !token.is_special);
+  const isStart = (place: number) => place > first && !tokens[place]!.is_special && [1, 2].every((back) => tokens[place - back]?.is_special);
+  return new Set(tokens.flatMap((_, place) => (isStart(place) ? [place] : [])));
+}
+
+/** In how many windows the model reads a text; 1 where it reads it at once. */
+export function countWindows({ tokens, text_pair: pair }: Pick<PredictionTrace, "tokens" | "text_pair">): number {
+  return pair === null ? 1 + windowStarts(tokens).size : 1;
+}
+
 /** Whether the tokens, put together, give the text, but for the space between them. Offsets count code points, so the
- * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch. */
+ * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch, or with windows
+ * those between them. */
 export function joinTokens(text: string, tokens: readonly Token[], wasCut: boolean): Joined {
   const characters = Array.from(text);
   const between = (start: number, end: number) => characters.slice(start, end).join("");
+  const starts = windowStarts(tokens);
   const gaps: string[] = [];
   let reached = 0;
-  for (const { start, end, surface, is_special: isSpecial } of tokens) {
+  for (const [place, { start, end, surface, is_special: isSpecial }] of tokens.entries()) {
     if (start === null || end === null || isSpecial) continue;
-    if (start > reached) gaps.push(between(reached, start));
+    if (start > reached && !(wasCut && starts.has(place))) gaps.push(between(reached, start));
     if (between(start, end) !== surface) return { holds: false, lost: between(start, end) };
     reached = Math.max(reached, end);
   }
   gaps.push(between(reached, characters.length));
   const lost = gaps.filter((gap) => gap.trim() !== "");
-  if (wasCut && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
+  if (wasCut && starts.size === 0 && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
   return { holds: lost.length === 0, lost: lost.join("") };
 }
 

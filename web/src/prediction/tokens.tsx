@@ -7,7 +7,7 @@ import { Fold } from "../fold.tsx";
 import { count, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Token, WordGuess } from "../trace.ts";
-import { joinTokens } from "./arithmetic.ts";
+import { countWindows, joinTokens } from "./arithmetic.ts";
 import { plainText, surfaceOf } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
@@ -70,7 +70,8 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
       </Holds>
     );
   }
-  const rest = wasCut ? ", but for the middle that was cut" : "";
+  const cut = countWindows(prediction) > 1 ? "the stretches between windows that were left out" : "the middle that was cut";
+  const rest = wasCut ? `, but for ${cut}` : "";
   return <Holds isOk>the tokens put together give {pair === null ? "the text" : "both texts"}{rest}</Holds>;
 }
 

@@ -5,7 +5,7 @@ import { Marked } from "../errors/marked.tsx";
 import { count, counted, probability } from "../format.ts";
 import { Quoted, UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
-import { returned } from "./arithmetic.ts";
+import { countWindows, returned } from "./arithmetic.ts";
 import { DecisionStop } from "./decision.tsx";
 import { EmbeddingStop } from "./embedding.tsx";
 import { HeadStop } from "./head.tsx";
@@ -73,6 +73,13 @@ function Found({ prediction: { entities, word, text } }: { prediction: Predictio
   );
 }
 
+function cutSentence(prediction: PredictionTrace): string {
+  const windows = countWindows(prediction);
+  return windows > 1
+    ? `The text is longer than the ${count(windows)} windows in which the model reads it, so stretches between them were left out.`
+    : "The text is longer than the model reads, so its middle was left out.";
+}
+
 function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
   const { task, true_label: truth, row, slice } = prediction;
   const { label, probability: likelihood, isRight } = returned(prediction);
@@ -94,7 +101,7 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
         </>
       )}
       {(row !== null || slice !== null) && "."}
-      {prediction.was_cut && " The text is longer than the model reads, so its middle was left out."}
+      {prediction.was_cut && ` ${cutSentence(prediction)}`}
     </p>
   );
 }
