@@ -62,6 +62,7 @@ test("numbers are read as people type them", () => {
   assert.equal(readNumber("63,7"), 63.7);
   assert.equal(readNumber("1,234.5"), 1234.5);
   assert.equal(readNumber("1,234"), 1234);
+  assert.equal(readNumber("0,125"), 0.125);
   assert.equal(readNumber("\u22120.5"), -0.5);
   assert.equal(readNumber(".5"), 0.5);
   assert.equal(readNumber("2e-7"), 2e-7);

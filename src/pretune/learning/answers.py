@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pretune.trace_schema import Option, Question
 
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _TINY = 1e-9  # so that an answer at the edge of its tolerance is not lost to rounding
 
 
@@ -52,7 +52,8 @@ def _read_number(question: Question, typed: str) -> Answer:
 def parse_number(typed: str) -> float:
     """A number as people type it: 59,919, 0.42, 0,42, 12 %, a true minus sign.
 
-    A comma before exactly three digits separates thousands; any other single comma is a decimal one.
+    A comma before exactly three digits separates thousands, but not after a zero; any other single comma is a decimal
+    one.
 
     Raises:
         ValueError: it is no finite number

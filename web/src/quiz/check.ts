@@ -35,10 +35,10 @@ function mismatchOfChoice(question: Question, document: unknown): string | null 
     : `Option ${wrong + 1} is marked ${question.options[wrong]!.is_right ? "right" : "wrong"}, and this browser computes the opposite.`;
 }
 
-/** The number that a reader typed: 63.7, 63,7, 1,234.5, a true minus and a percent sign are read; null for anything else. */
+/** The number that a reader typed: 63.7, 63,7, 0,125, 1,234.5, a true minus and a percent sign are read; null for anything else. */
 export function readNumber(typed: string): number | null {
   let text = typed.trim().replaceAll("\u2212", "-").replace(/\s*%$/, "").replace(/[\s\u202f\u00a0]/g, "");
-  if (/^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(text)) text = text.replaceAll(",", "");
+  if (/^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(text)) text = text.replaceAll(",", "");
   else if (/^[+-]?\d*,\d+$/.test(text)) text = text.replace(",", ".");
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null;
 }
