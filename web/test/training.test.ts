@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
+import { epochDecimals, epochs } from "../src/training/charts.tsx";
 import { summary } from "../src/training/index.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
 
@@ -22,4 +23,10 @@ test("what is found is named by what is predicted", () => {
   const names = (unit: Phase["unit"]) => cameOut(pretrained({ unit })).map(({ name }) => name);
   assert.ok(names("masked tokens").includes("Hidden tokens found"));
   assert.ok(names("next tokens").includes("Next tokens found"));
+});
+
+test("epochs of which little was read are written so that they differ", () => {
+  assert.deepEqual([0, 0.005, 0.01, 0.015].map((epoch) => epochs(epoch, 0.018)), ["0", "0.005", "0.01", "0.015"]);
+  assert.deepEqual([0, 0.5, 1, 1.25, 10].map((epoch) => epochs(epoch, 10)), ["0", "0.5", "1", "1.25", "10"]);
+  assert.deepEqual([0, 1, 0.5, 0.04].map(epochDecimals), [2, 2, 3, 4]);
 });

@@ -74,7 +74,7 @@ function LossChart({ phase }: { phase: Phase }) {
       write={nats}
       writeTick={tick}
       unit="epoch"
-      writeX={epochs}
+      writeX={epochWriter(phase)}
       table={<EvaluationTable phase={phase} of="loss" />}
     />
   );
@@ -97,13 +97,13 @@ function NextTokenChart({ phase }: { phase: Phase }) {
       write={nats}
       writeTick={tick}
       unit="epoch"
-      writeX={epochs}
+      writeX={epochWriter(phase)}
       table={
         <Table
           caption="Predicting the next token, at every evaluation"
           rows={rows}
           columns={[
-            { name: "Epoch", value: ({ row }) => fixed(row.epoch, 2), isNumber: true },
+            { name: "Epoch", value: ({ row }) => fixed(row.epoch, epochDecimals(largestEpoch(phase))), isNumber: true },
             { name: "Step", value: ({ row }) => count(row.step), isNumber: true },
             { name: "Loss", value: ({ found }) => nats(found.loss), isNumber: true },
             { name: "Accuracy", value: ({ found }) => percent(found.accuracy), isNumber: true },
@@ -151,7 +151,7 @@ function ScoreChart({ phase }: { phase: Phase }) {
       write={(value) => writeMetric(phase.metric, value)}
       writeTick={(value) => (isAccuracy ? (value === 1 ? percent(1, 0) : fixed(100 * value, 0)) : fixed(value, 1))}
       unit="epoch"
-      writeX={epochs}
+      writeX={epochWriter(phase)}
       table={<EvaluationTable phase={phase} of="score" />}
     />
   );
@@ -182,7 +182,7 @@ function scoreSentence(phase: Phase): string {
   }
   const kept = phase.evaluations.find((row) => row.is_best);
   return kept
-    ? `The checkpoint of epoch ${epochs(kept.epoch)} is kept, the best on validation.`
+    ? `The checkpoint of epoch ${epochWriter(phase)(kept.epoch)} is kept, the best on validation.`
     : phase.metric === "accuracy"
       ? "How many of the held-out texts get their label."
       : "On the held-out texts.";
@@ -226,8 +226,23 @@ function keptEpoch(phase: Phase): number | null {
   return phase.evaluations.find((row) => row.is_best)?.epoch ?? null;
 }
 
-export function epochs(value: number): string {
-  return Number.isInteger(value) ? count(value) : fixed(value, 2).replace(/0$/, "");
+/** The decimals of an epoch where the largest is this one: of a large corpus, only a small part of one may be read. */
+export function epochDecimals(largest: number): number {
+  return largest > 0 && largest < 1 ? 3 + Math.floor(-Math.log10(largest)) : 2;
+}
+
+export function epochs(value: number, largest = value): string {
+  return Number.isInteger(value) ? count(value) : fixed(value, epochDecimals(largest)).replace(/\.?0+$/, "");
+}
+
+export function largestEpoch({ evaluations, steps }: Phase): number {
+  return Math.max(0, evaluations.at(-1)?.epoch ?? 0, steps.epoch.at(-1) ?? 0);
+}
+
+/** Writes the epochs of a phase, all with the same decimals, so that no two of an axis read alike. */
+function epochWriter(phase: Phase): (value: number) => string {
+  const largest = largestEpoch(phase);
+  return (value) => epochs(value, largest);
 }
 
 function tick(value: number): string {
@@ -242,7 +257,7 @@ function EvaluationTable({ phase, of }: { phase: Phase; of: "loss" | "score" }) 
       caption={`${phaseTitle(phase)}: ${name} at every evaluation`}
       rows={phase.evaluations}
       columns={[
-        { name: "Epoch", value: (row) => fixed(row.epoch, 2), isNumber: true },
+        { name: "Epoch", value: (row) => fixed(row.epoch, epochDecimals(largestEpoch(phase))), isNumber: true },
         { name: "Step", value: (row) => count(row.step), isNumber: true },
         { name: "Training", value: (row) => or(of === "loss" ? row.train_loss : row.train_accuracy, write), isNumber: true },
         { name: "Validation", value: (row) => write(row[of]), isNumber: true },
@@ -274,7 +289,7 @@ export function StepCharts({ phase }: { phase: Phase }) {
             write={write}
             writeTick={shortTick}
             unit="epoch"
-            writeX={epochs}
+            writeX={epochWriter(phase)}
             table={
               <Table
                 caption={`${phaseTitle(phase)}: ${title.toLowerCase()} by step`}

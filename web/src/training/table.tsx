@@ -6,7 +6,7 @@ import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } fr
 import { metricNoise, metricTitle, writeMetric } from "../metric.ts";
 import { Plain } from "../text.tsx";
 import type { Evaluation, Observation, Phase } from "../trace.ts";
-import { phaseTitle, predictedTokens } from "./charts.tsx";
+import { epochDecimals, largestEpoch, phaseTitle, predictedTokens } from "./charts.tsx";
 
 const [LONG, ENDS] = [60, 15];
 
@@ -67,6 +67,7 @@ function PhaseRows({ phase }: { phase: Phase }) {
   const guess = phase.accuracy_references[0];
   const isCut = rows.length > LONG && !isWhole;
   const between = rows.length - 2 * ENDS;
+  const decimals = epochDecimals(largestEpoch(phase));
   return (
     <tbody>
       <tr class="phase-row">
@@ -87,7 +88,7 @@ function PhaseRows({ phase }: { phase: Phase }) {
             </tr>
           );
         }
-        return <EvaluationRow key={row.step} row={row} metric={phase.metric} guess={guess?.value ?? null} isKept={row.is_best && phase.stage !== "pretrain"} id={`${phase.stage}-${row.step}`} />;
+        return <EvaluationRow key={row.step} row={row} decimals={decimals} metric={phase.metric} guess={guess?.value ?? null} isKept={row.is_best && phase.stage !== "pretrain"} id={`${phase.stage}-${row.step}`} />;
       })}
     </tbody>
   );
@@ -108,7 +109,7 @@ function NextToken({ row }: { row: Evaluation }) {
   return <small class="next-token">{[loss, bits].filter((part) => part).join(", ")}</small>;
 }
 
-function EvaluationRow(props: { row: Evaluation; metric: string; guess: number | null; isKept: boolean; id: string }) {
+function EvaluationRow(props: { row: Evaluation; decimals: number; metric: string; guess: number | null; isKept: boolean; id: string }) {
   const { row, id } = props;
   const [isOpen, setOpen] = useState(false);
   const summary = typeset(row.summary) || NONE;
@@ -116,7 +117,7 @@ function EvaluationRow(props: { row: Evaluation; metric: string; guess: number |
     <Fragment>
       <tr class={props.isKept ? "is-kept" : undefined}>
         <th scope="row" class="number epoch">
-          {fixed(row.epoch, 2)}
+          {fixed(row.epoch, props.decimals)}
         </th>
         <td class="number step">{count(row.step)}</td>
         <td class="number train-loss">{or(row.train_loss, nats)}</td>
