@@ -75,6 +75,19 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
   return <Holds isOk>the tokens put together give {pair === null ? "the text" : "both texts"}{rest}</Holds>;
 }
 
+/** The chip in the order of Tab. The selected token may be one that is not shown yet; then it is the last one. */
+function chipInOrder(selected: number, shown: number): number {
+  return Math.min(selected, shown - 1);
+}
+
+/** The chip to which a key moves; null if it moves to none. */
+export function chipAfter(key: string, selected: number, shown: number): number | null {
+  const current = chipInOrder(selected, shown);
+  const targets: Record<string, number> = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: shown - 1 };
+  const target = targets[key];
+  return target === undefined || target < 0 || target >= shown ? null : target;
+}
+
 /** The tokens in one row that wraps; arrow keys move the selection, and Tab leaves the row. */
 export function Chips({
   tokens,
@@ -87,14 +100,8 @@ export function Chips({
   const shown = isOpen ? tokens : tokens.slice(0, SHOWN_AT_FIRST);
 
   const move = (event: KeyboardEvent) => {
-    const targets: Record<string, number> = {
-      ArrowRight: selected + 1,
-      ArrowLeft: selected - 1,
-      Home: 0,
-      End: shown.length - 1,
-    };
-    const target = targets[event.key];
-    if (target === undefined || target < 0 || target >= shown.length) return;
+    const target = chipAfter(event.key, selected, shown.length);
+    if (target === null) return;
     event.preventDefault();
     onSelect(target);
     host.current?.querySelectorAll<HTMLButtonElement>("button.chip")[target]?.focus();
@@ -107,7 +114,7 @@ export function Chips({
           <button
             type="button"
             class={chipClass(token, tokens[index - 1], maskPosition)}
-            tabIndex={index === Math.min(selected, shown.length - 1) ? 0 : -1}
+            tabIndex={index === chipInOrder(selected, shown.length) ? 0 : -1}
             aria-pressed={index === selected}
             onClick={() => onSelect(index)}
           >
