@@ -51,18 +51,18 @@ class Scale:
     labels: int | None = None  # rows of a labelled file, at most
     words: int = 10_000_000  # of novels
     pairs: int | None = None  # of each paradigm of BLiMP
-    pretrain: tuple[str, ...] = ()
+    pretrain: tuple[str, ...] = ()  # instead of the minutes
     novels: tuple[str, ...] = ("--epochs", "10", "--size", "medium")
     finetune: tuple[str, ...] = ("--epochs", "3", "--learning-rates", "5e-4")
 
 
 SMOKE = Scale(
-    minutes=(0.25,),
+    minutes=(0.1,),
     texts=0.004,
     labels=600,
     words=400_000,
     pairs=1,
-    pretrain=("--size", "tiny"),
+    pretrain=("--tokens", "100000", "--size", "tiny"),
     novels=("--tokens", "100000", "--size", "tiny"),
     finetune=("--updates", "2", "--learning-rates", "5e-4"),
 )
@@ -112,7 +112,7 @@ class Parts:
         protected = make_protected(reviews, self.data, self.work / "protected")
         preprocessed = self._preprocess("reviews", texts, ["--protect", str(protected), *reviews.options])
         folder = self.work / f"minutes-{minutes:g}"
-        words = ["pretrain", str(preprocessed), "--minutes", str(minutes), *self.scale.pretrain]
+        words = ["pretrain", str(preprocessed), *(self.scale.pretrain or ("--minutes", str(minutes)))]
         summary = read_manifest(self._run(words, folder / "pretrain")).summary
         scores = {name: self._finetune(name, folder) for name in _TASKS}
         known = {name: summary[name] for name in ("size", "tokens", "loss", "accuracy", "compute")}

@@ -64,7 +64,7 @@ def test_a_text_cannot_control_the_terminal(run_folder: Path, capsys: pytest.Cap
     ],
 )
 def test_every_text_can_be_printed(run_folder: Path, encoding: str, options: list[str]) -> None:
-    """Even one with a byte that is not UTF-8, and in a terminal without umlauts."""
+    """Even one with a byte that is not UTF-8, which is read as U+FFFD, and in a terminal without umlauts."""
     texts = [b"caf\xe9", "Großartig!".encode()]
     words = [sys.executable, "-m", "pretune", "predict", str(run_folder), *options, *texts]
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
@@ -73,7 +73,7 @@ def test_every_text_can_be_printed(run_folder: Path, encoding: str, options: lis
     lines = done.stdout.decode(encoding).splitlines()
     assert len(lines) == 2
     if options:
-        assert [json.loads(line)["text"] for line in lines] == ["caf\udce9", "Großartig!"]
+        assert [json.loads(line)["text"] for line in lines] == ["caf\ufffd", "Großartig!"]
 
 
 def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
