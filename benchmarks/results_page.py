@@ -35,6 +35,7 @@ _BUDGETS = (
     "data set", "text of pre-training", "tokens", "model", "precision", "seeds", "options of finetune",
     "minutes: pre-training", "fine-tuning", "from scratch", "the rest", "load",
 )  # fmt: skip
+_CROSSFITTED = {each.name for each in DATA_SETS if each.folds is not None}
 
 Row = dict[str, Any]
 
@@ -96,14 +97,14 @@ def _figures_of(title: str, result: Row | None) -> list[str]:
         first["task"] or "classification",
         str(first["labels"]) if first["task"] != "regression" else "score",
         f"{counts['train'] + counts['validation']:,}",
-        f"{counts['test']:,}",
+        f"{_count_test(result['data_set'], draws):,}",
         _METRICS.get(metric, metric),
         _value(_rows(draws, "pretrained"), metric),
         _value([_delivered(draw) for draw in draws] if any(_rows(draws, "stack")) else [], metric),
         _value(_rows(draws, "scratch"), metric),
         _linear(draws, metric),
         _trivial(draws, metric),
-        *(_difference(draws, is_control) for is_control in (True, False)),
+        *(_difference(result["data_set"], draws, is_control) for is_control in (True, False)),
     ]
 
 
@@ -111,6 +112,11 @@ def main_metric(comparison: Row) -> str:
     """The metric of the verdicts: macro-F1 in place of accuracy if the classes are imbalanced."""
     verdicts = comparison["verdicts"]
     return str(verdicts[0]["metric"] if verdicts else comparison["rows"][-1].get("metric", "accuracy"))
+
+
+def _count_test(name: str, draws: Sequence[Row]) -> int:
+    tests = [int(draw["prepared"]["test"]) for draw in draws]
+    return sum(tests) if name in _CROSSFITTED else tests[0]
 
 
 def _row(draw: Row, kind: str) -> Row | None:
@@ -154,12 +160,12 @@ def _trivial(draws: Sequence[Row], metric: str) -> str:
     return re.sub(r" \(.*?\)", "", value)
 
 
-def _difference(draws: Sequence[Row], is_control: bool) -> str:
-    found = _compare(draws, is_control=is_control)
+def _difference(name: str, draws: Sequence[Row], is_control: bool) -> str:
+    found = _compare(name, draws, is_control=is_control)
     return "-" if found is None else write_difference(*found)
 
 
-def _compare(draws: Sequence[Row], *, is_control: bool) -> tuple[float, Sequence[float]] | None:
+def _compare(name: str, draws: Sequence[Row], *, is_control: bool) -> tuple[float, Sequence[float]] | None:
     """How far the model is above its control from scratch, or as delivered above the best linear baseline."""
     verdicts = [
         verdict
@@ -171,14 +177,23 @@ def _compare(draws: Sequence[Row], *, is_control: bool) -> tuple[float, Sequence
         return None
     if len(draws) == 1:
         return verdicts[0]["difference"], verdicts[0]["difference_interval"]
-    return mean_over_draws([verdict["difference"] for verdict in verdicts])
+    intervals = [] if name in _CROSSFITTED else [verdict["difference_interval"] for verdict in verdicts]
+    return mean_over_draws([verdict["difference"] for verdict in verdicts], intervals)
 
 
-def mean_over_draws(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The mean difference with its 95 % interval over draws of training rows (Student's t)."""
+def mean_over_draws(
+    differences: Sequence[float], intervals: Sequence[Sequence[float]]
+) -> tuple[float, tuple[float, float]]:
+    """The mean difference with its 95 % interval: over draws of training rows (Student's t), and over the test rows.
+
+    `intervals` are those of the draws over the same test rows. Their choice is common to all draws, so the mean is no
+    surer of it than a draw. Without them, as with folds, each draw has test rows of its own, so these are counted.
+    """
     mean = float(np.mean(differences))
     error = float(np.std(differences, ddof=1)) / len(differences) ** 0.5
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
+    of_draws = float(stats.t.ppf(0.975, len(differences) - 1)) * error
+    of_rows = np.sqrt(np.mean([((high - low) / 2) ** 2 for low, high in intervals])) if intervals else 0.0
+    half = float(np.hypot(of_draws, of_rows))
     return mean, (mean - half, mean + half)
 
 
@@ -215,7 +230,7 @@ _TARGETS = ("data set", "what", "target", "measured", "verdict")
 def render_targets(figures: dict[str, Row]) -> list[str]:
     """A line for each target; the last is the promise that no data set is clearly below the best linear baseline."""
     titles = {each.name: each.title for each in DATA_SETS}
-    over_linear = {name: _compare(result["draws"], is_control=False) for name, result in figures.items()}
+    over_linear = {name: _compare(name, result["draws"], is_control=False) for name, result in figures.items()}
     lines = [_line(_TARGETS), _line(["---"] * len(_TARGETS))]
     for target in TARGETS:
         cells = _judge(target, figures.get(target.data_set))

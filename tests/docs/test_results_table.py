@@ -246,14 +246,24 @@ def test_a_loss_has_a_true_minus_sign() -> None:
     assert figures[-1] == "−0.080 (−0.100 to −0.060)"
 
 
-def test_draws_give_their_mean_and_students_interval() -> None:
+def test_draws_give_their_mean_and_an_interval_over_draws_and_test_rows() -> None:
     draws = [comparison(0.70, 0.5, 0.60), comparison(0.72, 0.5, 0.66), comparison(0.80, 0.5, 0.71)]
     figures, budget = cells(page.render({"ag-news-32": result("ag-news-32", draws)}), "AG News, 32 labels a class")
     assert figures[6] == "0.740 (0.700 to 0.800)"
     differences = [0.10, 0.06, 0.09]
     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    assert figures[-1] == page.write_difference(np.mean(differences), (low, high))
+    half = np.hypot((high - low) / 2, 0.02)  # of the draws, and of the test rows that they share
+    mean = np.mean(differences)
+    assert figures[-1] == page.write_difference(mean, (mean - half, mean + half))
     assert budget[5] == "1, 3 draws"
+
+
+def test_folds_have_test_rows_of_their_own() -> None:
+    draws = [comparison(0.70, 0.5, 0.60), comparison(0.72, 0.5, 0.66), comparison(0.80, 0.5, 0.71)]
+    figures, *_ = cells(page.render({"imdb-folds": result("imdb-folds", draws)}), "IMDB, each fifth from the others")
+    interval = stats.ttest_1samp([0.10, 0.06, 0.09], 0.0).confidence_interval(0.95)
+    assert figures[-1] == page.write_difference(np.mean([0.10, 0.06, 0.09]), interval)
+    assert figures[4] == "1,500"
 
 
 def test_a_draw_without_a_combination_delivers_its_network() -> None:
