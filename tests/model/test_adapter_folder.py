@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -117,6 +118,59 @@ def test_adapters_of_peft_are_loaded(
     torch.testing.assert_close(
         logits_of(ours), theirs(torch.arange(12).reshape(2, 6)).logits.detach(), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.fixture
+def peft_adapter(
+    tmp_path: Path, tokenizer_folder: Path, make_model: MakeModel
+) -> Callable[..., Callable[[torch.Tensor], torch.Tensor]]:
+    """A function: saves a base and an adapter that PEFT made for it, with rows of these tokens, and returns PEFT's
+    model as a function from ids to logits."""
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+
+    def make(rows: object, *, tied: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+        save_model_folder(tmp_path / "base", make_model(tied=tied), tokenizer_folder)
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        lora = peft.LoraConfig(
+            r=3, target_modules=["q_proj"], init_lora_weights=False, trainable_token_indices=rows, task_type="CAUSAL_LM"
+        )
+        theirs = peft.get_peft_model(theirs, lora).eval()
+        with torch.no_grad():
+            for name, parameter in theirs.named_parameters():
+                if "trainable_tokens_delta" in name:
+                    parameter.normal_(0.0, 0.3)
+        theirs.save_pretrained(tmp_path / "adapter")
+        return lambda ids: theirs(ids).logits.detach()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("rows", "tied"),
+    [
+        ([7, 2, 9], True),
+        ({"embed_tokens": [7, 2], "lm_head": [7, 2]}, True),
+        ({"embed_tokens": [7, 2, 9], "lm_head": [3, 9, 1, 8]}, False),
+    ],
+)
+def test_rows_of_peft_belong_to_its_tokens_in_the_listed_order(
+    tmp_path: Path, peft_adapter: Callable[..., Any], logits_of: LogitsOf, rows: object, tied: bool
+) -> None:
+    theirs = peft_adapter(rows, tied=tied)
+    ours = load_adapter_folder(tmp_path / "adapter").model
+    assert isinstance(ours, LanguageModel)
+    torch.testing.assert_close(logits_of(ours), theirs(torch.arange(12).reshape(2, 6)), rtol=1e-4, atol=1e-4)
+
+
+def test_another_head_than_the_tied_embedding_is_refused(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save(added=ADDED)
+    folder = tmp_path / "adapter"
+    (folder / "manifest.json").unlink()
+    fields = json.loads((folder / "adapter_config.json").read_text())
+    fields["trainable_token_indices"] = {"embed_tokens": [50, 51], "lm_head": [51, 50]}
+    (folder / "adapter_config.json").write_text(json.dumps(fields))
+    with pytest.raises(ModelError, match="its lm_head has other token rows than its embedding"):
+        load_model_folder(folder)
 
 
 def test_another_base_is_refused(

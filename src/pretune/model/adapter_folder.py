@@ -136,12 +136,12 @@ def apply_adapter(folder: Path, base: LanguageModel) -> LanguageModel:
             f"{folder / ADAPTER_WEIGHTS_NAME} is missing or damaged ({error}); restore it from a copy."
         ) from error
     try:
-        rows = fields.get("trainable_token_indices") or []
-        added = sorted(rows["embed_tokens"] if isinstance(rows, dict) else rows)
-        model = with_added_tokens(base, added, max(added, default=-1) + 1, seed=0)
+        trained = _trained_tokens(fields, is_tied=base.config.tie_word_embeddings)
+        ids = [i for each in trained.values() for i in each]
+        model = with_added_tokens(base, (), max(ids, default=-1) + 1, seed=0)  # rows of no listed token stay
         corrected = merged(model)  # a copy: the base keeps its weights
         add_lora(corrected, config, seed=0)
-        _from_peft(corrected, tensors, added)
+        _from_peft(corrected, tensors, trained)
     except (UsageError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
         raise ModelError(f"{folder} does not fit the model that it is applied to ({reason}).") from error
@@ -185,6 +185,16 @@ def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
     )
 
 
+def _trained_tokens(fields: dict[str, Any], *, is_tied: bool) -> dict[str, list[int]]:
+    """The ids of the tokens whose rows an adapter has, by the name of their tensor and in the order of its rows."""
+    given = fields.get("trainable_token_indices") or []
+    of_embedding = list(given["embed_tokens"] if isinstance(given, dict) else given)
+    of_head = list(given.get("lm_head", of_embedding) if isinstance(given, dict) else given)
+    if is_tied and of_head != of_embedding:
+        raise ValueError("its lm_head has other token rows than its embedding, but in this model both are one matrix")
+    return {_EMBEDDING: of_embedding} if is_tied else {_EMBEDDING: of_embedding, _HEAD: of_head}
+
+
 def _to_peft(model: LanguageModel, added: Sequence[int]) -> dict[str, Tensor]:
     """The corrections under PEFT's names, in fp32 on the CPU."""
     found: dict[str, Tensor] = {}
@@ -200,17 +210,17 @@ def _to_peft(model: LanguageModel, added: Sequence[int]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _from_peft(model: LanguageModel, tensors: dict[str, Tensor], added: Sequence[int]) -> None:
+def _from_peft(model: LanguageModel, tensors: dict[str, Tensor], trained: dict[str, list[int]]) -> None:
     """Copy corrections into a model that has some of the same shapes. Raises KeyError naming a missing tensor."""
     for name, layer in lora_layers(model).items():
         for part, a, b in layer.factors():
             stem = _stem(name, part.name)
             a.copy_(_of_shape(tensors[f"{stem}.lora_A.weight"], a))
             b.copy_(_of_shape(tensors[f"{stem}.lora_B.weight"], b))
-    if added:
-        model.transformer.embed_tokens.weight[list(added)] = tensors[_EMBEDDING].float()
-        if not model.config.tie_word_embeddings:
-            model.lm_head.weight[list(added)] = tensors[_HEAD].float()
+    tables = {_EMBEDDING: model.transformer.embed_tokens.weight, _HEAD: model.lm_head.weight}
+    for name, ids in trained.items():
+        if ids:
+            tables[name][ids] = _of_shape(tensors[name], tables[name][ids])
 
 
 def _of_shape(found: Tensor, expected: Tensor) -> Tensor:
