@@ -14,6 +14,8 @@ OBJECTIVE_FIELD = "pretune_objective"  # transformers keeps fields that it does 
 
 def config_to_fields(config: ModelConfig) -> dict[str, Any]:
     """The fields of the geometry, all explicit, because EuroBERT has other defaults for special tokens and norms."""
+    # Transformers 4, vLLM and the converter to GGUF read a stretched rope under this older name only.
+    older = {} if config.rope_scaling is None else {"rope_scaling": _older_rope_fields(config.rope_scaling)}
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
@@ -33,6 +35,7 @@ def config_to_fields(config: ModelConfig) -> dict[str, Any]:
         "use_cache": config.objective == "causal",  # in transformers, for generation
         "rope_parameters": {"rope_theta": config.rope_theta, **_rope_fields(config.rope_scaling)},
         "rope_theta": config.rope_theta,
+        **older,
         "pad_token_id": config.pad_token_id,
         "bos_token_id": config.bos_token_id,
         "eos_token_id": config.eos_token_id,
@@ -120,6 +123,12 @@ def _rope_fields(scaling: RopeScaling | None) -> dict[str, Any]:
             "original_max_position_embeddings": scaling.original_seq_len,
         }
     return fields
+
+
+def _older_rope_fields(scaling: RopeScaling) -> dict[str, Any]:
+    if scaling.kind == "linear":  # transformers before 4.43 accepts these two keys only; llama3 is newer
+        return {"type": "linear", "factor": scaling.factor}
+    return _rope_fields(scaling)
 
 
 def _first_id(value: Any, default: int) -> int:
