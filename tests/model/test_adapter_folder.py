@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.model.adapter_folder import apply_adapter, hash_weights, load_adapter_folder, save_adapter_folder
 from pretune.model.added_tokens import train_only_rows, with_added_tokens
-from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.folder import load_model_folder, read_stop_ids, save_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
 from pretune.model.transformer import LanguageModel
 
@@ -212,6 +212,15 @@ def test_a_base_that_was_moved_is_found_where_the_sentence_says_to_write_it(
     save_model_folder(tmp_path / "moved", other, tokenizer_folder)
     with pytest.raises(ModelError, match="give the base that it was trained on"):
         load_model_folder(tmp_path / "adapter")
+
+
+def test_the_tokens_that_end_a_text_are_those_of_the_base_too(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    assert read_stop_ids(tmp_path / "adapter") == read_stop_ids(tmp_path / "base")
+    (tmp_path / "base" / "generation_config.json").write_text('{"eos_token_id": [8, 9]}')
+    (tmp_path / "adapter" / "generation_config.json").write_text('{"eos_token_id": 7}')
+    assert read_stop_ids(tmp_path / "adapter") == read_stop_ids(tmp_path / "base") | {7}
+    assert read_stop_ids(tmp_path / "base") >= {8, 9}
 
 
 def test_an_altered_adapter_is_refused(tmp_path: Path, train_and_save: Train) -> None:

@@ -156,10 +156,16 @@ def load_model_folder(folder: Path) -> LoadedModel:
 
 
 def read_stop_ids(folder: Path) -> frozenset[int]:
-    """The tokens that end a text of a causal model, by `config.json` and `generation_config.json`."""
-    files = [file for name in (CONFIG_NAME, GENERATION_CONFIG_NAME) if (file := Path(folder) / name).is_file()]
+    """The tokens that end a text of a causal model, by `config.json` and `generation_config.json`; for an adapter, also
+    those of its base."""
+    folder = Path(folder)
+    files = [file for name in (CONFIG_NAME, GENERATION_CONFIG_NAME) if (file := folder / name).is_file()]
     found = [_read_json(file).get("eos_token_id") for file in files]
-    return frozenset(i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
+    ids = frozenset(i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
+    if (folder / CONFIG_NAME).is_file() or not (folder / ADAPTER_CONFIG_NAME).is_file():
+        return ids
+    base = _read_json(folder / ADAPTER_CONFIG_NAME).get("base_model_name_or_path")
+    return ids | read_stop_ids(Path(str(base)))
 
 
 def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:

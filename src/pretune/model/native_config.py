@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,15 @@ def config_to_fields(config: ModelConfig) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_word_embeddings,
         "classifier_pooling": "mean",
         "dtype": "float32",
+    }
+
+
+def generation_fields(config: ModelConfig, stop_ids: Collection[int]) -> dict[str, Any]:
+    """The settings of transformers for generation, with all tokens that end a text."""
+    return {
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": list(stop_ids),
+        "pad_token_id": config.pad_token_id,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from pretune.errors import InputDataError, StageDiffersError, UsageError
-from pretune.model.folder import load_model_folder
+from pretune.model.folder import load_model_folder, read_stop_ids
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, read_events
@@ -137,6 +138,22 @@ def test_validation_documents_that_the_base_has_learned_are_said(
     count = held_out.count(held_out[0])
     assert warning["count"] == count
     assert warning["sentence"].startswith(f"The base was pre-trained on {count} of the first 30 validation documents")
+
+
+def test_all_tokens_that_end_a_text_of_the_base_stay(base: Path, preprocessed_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base / "checkpoint", tmp_path / "base")
+    (folder / "manifest.json").unlink()
+    (folder / "generation_config.json").write_text('{"eos_token_id": [9, 7]}')
+    [eos] = read_stop_ids(base / "checkpoint")
+    for objective, expected in (("causal", {eos, 7, 9}), ("masked", {eos})):
+        out = tmp_path / objective
+        run(preprocessed_folder, out, folder, tokens=2600, evaluations=1, objective=objective)
+        assert read_stop_ids(out / "checkpoint") == expected
+    fields = json.loads((tmp_path / "causal" / "checkpoint" / "generation_config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    assert fields == {name: config[name] for name in ("bos_token_id", "pad_token_id")} | {
+        "eos_token_id": sorted({eos, 7, 9})
+    }
 
 
 def test_another_base_is_another_stage(out: Path, preprocessed_folder: Path, run_folder: Path, base: Path) -> None:

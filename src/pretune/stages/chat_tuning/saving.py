@@ -8,6 +8,7 @@ from typing import Any
 from pretune.model.adapter_folder import save_adapter_folder
 from pretune.model.folder import GENERATION_CONFIG_NAME, save_model_folder
 from pretune.model.lora import lora_layers, merged
+from pretune.model.native_config import generation_fields
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import Manifest
@@ -45,7 +46,8 @@ def save_tuned(
 
     def write_more(partial: Path) -> None:
         write_text(partial / "README.md", card)
-        write_json(partial / GENERATION_CONFIG_NAME, _generation_fields(start, chat))
+        ends = dict.fromkeys((chat.turn_end_id, start.config.eos_token_id))  # a reply ends with its mark or the text
+        write_json(partial / GENERATION_CONFIG_NAME, generation_fields(start.config, ends))
 
     plain = merged(model) if lora_layers(model) else model
     save_model_folder(out / "checkpoint", plain, chat.folder, write_more=write_more, **facts)
@@ -59,13 +61,6 @@ def save_tuned(
             base_hash=start.weights_hash,
             added=start.added,
         )
-
-
-def _generation_fields(start: StartingModel, chat: PreparedChat) -> dict[str, Any]:
-    """Settings of transformers for generation: a reply ends with the mark after it, or with the text."""
-    config = start.config
-    ends = dict.fromkeys((chat.turn_end_id, config.eos_token_id))
-    return {"bos_token_id": config.bos_token_id, "eos_token_id": list(ends), "pad_token_id": config.pad_token_id}
 
 
 def save_trained_texts(out: Path, start: StartingModel, chat: PreparedChat, config: ChatTuningConfig) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.model.base_folder import BaseFolder, read_base_folder
 from pretune.model.config import ModelConfig, ObjectiveName, name_shape
-from pretune.model.folder import load_model_folder
+from pretune.model.folder import load_model_folder, read_stop_ids
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.manifest import Manifest
@@ -43,6 +43,7 @@ class BaseModel:
     fingerprint: str
     config: ModelConfig  # shape, special tokens and longest row, which the new model keeps
     objective: ObjectiveName  # of the new model
+    stop_ids: frozenset[int]  # the tokens that end a text, of which its config keeps one only
     weights: dict[str, Tensor]  # by the names of a LanguageModel, in fp32 on the CPU
 
     def describe(self) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
         fingerprint=folder.fingerprint,
         config=model.config,
         objective=objective,
+        stop_ids=read_stop_ids(folder.path),
         weights=dict(model.state_dict()),
     )
 

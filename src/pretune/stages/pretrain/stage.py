@@ -20,8 +20,10 @@ from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
-from pretune.model.folder import save_model_folder
+from pretune.model.folder import GENERATION_CONFIG_NAME, save_model_folder
+from pretune.model.native_config import generation_fields
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
+from pretune.runtime.atomic import write_json
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, check_hashes, hash_json, read_manifest
 from pretune.runtime.randomness import derive_seed
@@ -335,7 +337,10 @@ class _Pretraining:
         log, state = self.folder.log, self.training.state
         path = self.folder.path / "checkpoint"
         self.ranks.answer(
-            lambda: save_model_folder(path, self.model, self.source_path, step=state.step), "the last save"
+            lambda: save_model_folder(
+                path, self.model, self.source_path, write_more=self._write_stop_ids, step=state.step
+            ),
+            "the last save",
         )
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
@@ -359,6 +364,12 @@ class _Pretraining:
             split=self.source.summary.get("split"),
             **state.more["last_evaluation"],
         )
+
+    def _write_stop_ids(self, folder: Path) -> None:
+        """Write what a causal base ends a text with, if that is more than the one token in its config."""
+        config, stop_ids = self.model_config, frozenset() if self.base is None else self.base.stop_ids
+        if config.objective == "causal" and stop_ids - {config.eos_token_id}:
+            write_json(folder / GENERATION_CONFIG_NAME, generation_fields(config, sorted(stop_ids)))
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was pre-trained on: those of its base and of this stage."""
