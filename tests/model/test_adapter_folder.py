@@ -151,6 +151,9 @@ def peft_adapter(
         ([7, 2, 9], True),
         ({"embed_tokens": [7, 2], "lm_head": [7, 2]}, True),
         ({"embed_tokens": [7, 2, 9], "lm_head": [3, 9, 1, 8]}, False),
+        ([7, 2, 9], False),
+        ({"model.embed_tokens": [7, 2, 9]}, False),
+        ({"lm_head": [7, 2, 9]}, False),
     ],
 )
 def test_rows_of_peft_belong_to_its_tokens_in_the_listed_order(
@@ -162,14 +165,26 @@ def test_rows_of_peft_belong_to_its_tokens_in_the_listed_order(
     torch.testing.assert_close(logits_of(ours), theirs(torch.arange(12).reshape(2, 6)), rtol=1e-4, atol=1e-4)
 
 
-def test_another_head_than_the_tied_embedding_is_refused(tmp_path: Path, train_and_save: Train) -> None:
-    train_and_save(added=ADDED)
+@pytest.mark.parametrize(
+    ("rows", "tied", "found"),
+    [
+        ({"embed_tokens": [50, 51], "lm_head": [51, 50]}, True, "its lm_head has other token rows than its embedding"),
+        ([7, 51, 50], False, "neither it nor the model has rows of lm_head for tokens 50, 51"),
+        ({"embed_tokens": [50], "lm_head": [50, 51]}, False, "neither it nor the model has rows of embed_tokens for"),
+        ({"wte": [50, 51]}, True, "it has token rows of wte; expected those of embed_tokens and lm_head"),
+        ([50], True, r"found a matrix of \(2, 64\), expected \(1, 64\)"),
+    ],
+)
+def test_token_rows_that_do_not_fit_are_refused(
+    tmp_path: Path, train_and_save: Train, rows: object, tied: bool, found: str
+) -> None:
+    train_and_save(added=ADDED, tied=tied)
     folder = tmp_path / "adapter"
     (folder / "manifest.json").unlink()
     fields = json.loads((folder / "adapter_config.json").read_text())
-    fields["trainable_token_indices"] = {"embed_tokens": [50, 51], "lm_head": [51, 50]}
+    fields["trainable_token_indices"] = rows
     (folder / "adapter_config.json").write_text(json.dumps(fields))
-    with pytest.raises(ModelError, match="its lm_head has other token rows than its embedding"):
+    with pytest.raises(ModelError, match=found):
         load_model_folder(folder)
 
 

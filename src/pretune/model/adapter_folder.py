@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.model.added_tokens import with_added_tokens
+from pretune.model.config import ModelConfig
 from pretune.model.folder import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
 from pretune.model.transformer import LanguageModel
@@ -136,7 +137,7 @@ def apply_adapter(folder: Path, base: LanguageModel) -> LanguageModel:
             f"{folder / ADAPTER_WEIGHTS_NAME} is missing or damaged ({error}); restore it from a copy."
         ) from error
     try:
-        trained = _trained_tokens(fields, is_tied=base.config.tie_word_embeddings)
+        trained = _trained_tokens(fields, base.config)
         ids = [i for each in trained.values() for i in each]
         model = with_added_tokens(base, (), max(ids, default=-1) + 1, seed=0)  # rows of no listed token stay
         corrected = merged(model)  # a copy: the base keeps its weights
@@ -185,14 +186,25 @@ def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
     )
 
 
-def _trained_tokens(fields: dict[str, Any], *, is_tied: bool) -> dict[str, list[int]]:
-    """The ids of the tokens whose rows an adapter has, by the name of their tensor and in the order of its rows."""
+def _trained_tokens(fields: dict[str, Any], base: ModelConfig) -> dict[str, list[int]]:
+    """The ids of the tokens whose rows an adapter has, by the name of their tensor and in the order of its rows.
+
+    A list is of the embedding, as in PEFT; a head of its own then keeps the rows of the base.
+    """
     given = fields.get("trainable_token_indices") or []
-    of_embedding = list(given["embed_tokens"] if isinstance(given, dict) else given)
-    of_head = list(given.get("lm_head", of_embedding) if isinstance(given, dict) else given)
-    if is_tied and of_head != of_embedding:
-        raise ValueError("its lm_head has other token rows than its embedding, but in this model both are one matrix")
-    return {_EMBEDDING: of_embedding} if is_tied else {_EMBEDDING: of_embedding, _HEAD: of_head}
+    named = given if isinstance(given, dict) else {"embed_tokens": given}
+    of = {name.split(".")[-1]: ids for name, ids in named.items()}  # PEFT takes a name with its path, too
+    if unknown := sorted(set(of) - {"embed_tokens", "lm_head"}):
+        raise ValueError(f"it has token rows of {', '.join(unknown)}; expected those of embed_tokens and lm_head")
+    of_embedding, of_head = list(of.get("embed_tokens", [])), list(of.get("lm_head", []))
+    if base.tie_word_embeddings:
+        if "lm_head" in of and of_head != of_embedding:
+            raise ValueError("its lm_head has other token rows than its embedding, but this model has one matrix")
+        return {_EMBEDDING: of_embedding}
+    for name, ids, others in (("lm_head", of_head, of_embedding), ("embed_tokens", of_embedding, of_head)):
+        if lacking := sorted(i for i in set(others) - set(ids) if i >= base.vocab_size):
+            raise ValueError(f"neither it nor the model has rows of {name} for tokens {', '.join(map(str, lacking))}")
+    return {_EMBEDDING: of_embedding, _HEAD: of_head}
 
 
 def _to_peft(model: LanguageModel, added: Sequence[int]) -> dict[str, Tensor]:
