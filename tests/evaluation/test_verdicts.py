@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,3 +201,31 @@ def test_a_combination_of_scores_is_named_with_its_correlation() -> None:
     ]
     (verdict,) = judge(runs, test)
     assert verdict["sentence"].startswith("The model as delivered (both, Pearson correlation 0.9")
+
+
+def test_parts_of_one_document_are_one_observation() -> None:
+    """Thirty documents of ten parts give the verdict of thirty rows, on all of them and on a slice."""
+    entity, task = [0, 1, 0], task_named("tokens")
+    found = np.random.default_rng(0).random((2, 30)) < [[0.4], [0.7]]
+
+    def verdicts(parts: int) -> list[dict[str, Any]]:
+        lines = [
+            {"row": row, "part": part, "label": [entity], "slice": "many" if row < 21 else "few"}
+            for row in range(30)
+            for part in range(parts)
+        ]
+        runs = [
+            Contender(
+                name=kind,
+                kind=kind,
+                runs=[task.from_lines([{"predicted": [entity] if right[line["row"]] else []} for line in lines])],
+            )
+            for kind, right in zip(("scratch", "pretrained"), found, strict=True)
+        ]
+        return judge(runs, HeldOutRows(task=task, names=["LOC"], lines=lines, metric="entity_f1"))
+
+    whole, cut = verdicts(1), verdicts(10)
+    assert [verdict.get("slice") for verdict in cut] == [verdict.get("slice") for verdict in whole] == [None, "many"]
+    for one, other in zip(whole, cut, strict=True):
+        assert other["p_value"] == pytest.approx(one["p_value"])
+        assert other["difference_interval"] == pytest.approx(one["difference_interval"])

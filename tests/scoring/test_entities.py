@@ -135,6 +135,17 @@ def test_rows_without_entities_are_valid() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_parts_of_a_document_are_drawn_together() -> None:
+    """Ten documents of eight parts, each found or missed as a whole, are ten observations, and not eighty."""
+    entity = [(0, 1, "LOC")]
+    predicted = [entity if part // 8 % 2 else [] for part in range(80)]
+    documents = np.repeat(np.arange(10), 8)
+    parts = summarize_entities([entity] * 80, predicted, TYPES, documents)
+    alone = summarize_entities([entity] * 10, predicted[::8], TYPES)
+    assert parts["entity_f1"] == alone["entity_f1"]
+    assert parts["entity_f1_interval"] == pytest.approx(alone["entity_f1_interval"], abs=1e-9)
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         summarize_entities([], [], TYPES)

@@ -49,6 +49,11 @@ def test_rows_that_belong_together_are_in_one_group() -> None:
     assert len(set(group_rows(pairs).tolist())) == 3
 
 
+def test_parts_of_a_document_are_in_one_group() -> None:
+    groups = group_rows([["one two three"], ["four five six"], ["seven eight nine"]], [4, 4, 7]).tolist()
+    assert groups[0] == groups[1] != groups[2]
+
+
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=7).map(" ".join), min_size=1, max_size=8))
 def test_groups_agree_with_a_search_in_strings(rows: list[str]) -> None:
     groups = group_rows([[row] for row in rows])

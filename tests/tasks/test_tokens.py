@@ -100,7 +100,7 @@ def test_the_figures_are_those_of_the_predicted_lines(folder: Path) -> None:
     assert [line["label"] for line in lines] == [row["label"] for row in rows]
     task, names = Tokens(), ["LOC", "PER"]
     outputs = task.from_lines(lines)
-    counts = count_entities(task.true_values(lines, names), outputs.named(names), names)
+    counts = count_entities(task.true_values(lines, names).rows, outputs.named(names), names)
     true, found, hits = (int(part.sum()) for part in (counts.support, counts.predicted, counts.hits))
     [test] = [event for event in read_events(folder / "finetune") if event["event"] == "test"]
     assert test["entity_f1"] == pytest.approx(2 * hits / (true + found))

@@ -52,6 +52,10 @@ class HeldOutRows:
         """(N,): whether each row is in the slice; every row is for None."""
         return np.array([name is None or line.get("slice") == name for line in self.lines], dtype=np.bool_)
 
+    def count(self, name: str) -> int:
+        """How many rows, or whole documents that were cut into several, are in the slice."""
+        return len({line["row"] for line in self.lines if line.get("slice") == name})
+
     @property
     def slice_names(self) -> list[str]:
         return sorted({line["slice"] for line in self.lines if line.get("slice") is not None})
@@ -120,7 +124,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
     on_slices = [
         (name, pair, _compare(*pair, test, name))
         for name in test.slice_names
-        if test.mask(name).sum() >= MIN_SLICE_ROWS
+        if test.count(name) >= MIN_SLICE_ROWS
         for pair in pairs
     ]
     corrected = holm([found.p_value for _, _, found in on_slices])

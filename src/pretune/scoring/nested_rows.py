@@ -27,14 +27,18 @@ def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.b
     )
 
 
-def group_rows(rows: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
+def group_rows(rows: Sequence[Sequence[str]], documents: Sequence[int] | None = None) -> npt.NDArray[np.int64]:
     """(N,): the number of the group of each row, a row being one text or a pair of texts.
 
     Rows are in one group if they have a text in common, or if a text of one contains that of another, word for word.
-    Such rows are not independent: a model is often right on all of them, or on none.
+    So are rows that are parts of one document, if `documents` numbers that of each row. Such rows are not independent:
+    a model is often right on all of them, or on none.
     """
     texts = [[words_of(text) for text in row] for row in rows]
     groups = np.arange(len(rows))
+    first_of: dict[int, int] = {}
+    for row, document in enumerate(documents or ()):
+        _unite(groups, first_of.setdefault(document, row), row)
     rows_of: dict[Words, int] = {}
     for row, own in enumerate(texts):
         for text in own:

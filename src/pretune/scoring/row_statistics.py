@@ -37,13 +37,15 @@ class RowStatistics:
 
     The figure of weighted rows is `reduce(weights @ values)`, for `values` (N, K) and `reduce` from (..., K) to (...).
     With whole numbers as weights, it is the figure of the rows repeated that often. `bounds` are the smallest and the
-    largest value that the figure can have.
+    largest value that the figure can have. `documents` (N,) is the number of each row's document if rows may be parts
+    of one; intervals then draw whole documents, because the parts of one are not independent.
     """
 
     name: str
     values: FloatArray
     reduce: Callable[[FloatArray], FloatArray]
     bounds: tuple[float, float] = FRACTION
+    documents: IntArray | None = None
 
     @property
     def num_rows(self) -> int:
@@ -60,7 +62,17 @@ class RowStatistics:
 
     def select(self, mask: npt.NDArray[np.bool_]) -> Self:
         """The same for the rows where `mask` (N,) is true: those of a slice."""
-        return replace(self, values=self.values[mask])
+        documents = None if self.documents is None else self.documents[mask]
+        return replace(self, values=self.values[mask], documents=documents)
+
+    def by_document(self) -> Self:
+        """The same with the sums over each document instead of those of its parts."""
+        if self.documents is None:
+            return self
+        numbers = np.unique(self.documents, return_inverse=True)[1]
+        sums = np.zeros((int(numbers.max(initial=-1)) + 1, self.values.shape[1]))
+        np.add.at(sums, numbers, self.values)
+        return replace(self, values=sums, documents=None)
 
 
 class RankStatistics(RowStatistics):
@@ -151,6 +163,7 @@ def over_seeds(runs: Sequence[RowStatistics]) -> tuple[float, tuple[float, float
 
     Accuracy has a formula, `pretune.scoring.uncertainty.accuracy_over_seeds`; for others the rows are drawn again.
     """
+    runs = [run.by_document() for run in runs]
     if runs[0].name == "accuracy":
         return accuracy_over_seeds(_correct(runs))
     figures = np.array([run.figure() for run in runs])
@@ -172,6 +185,7 @@ def difference_of_runs(a: Sequence[RowStatistics], b: Sequence[RowStatistics]) -
     kinds = {(run.name, run.num_rows) for run in (*a, *b)}
     if len(kinds) != 1:
         raise ValueError(f"found {sorted(kinds)}; a difference needs one figure on the same rows")
+    a, b = ([run.by_document() for run in side] for side in (a, b))
     if a[0].name == "accuracy":
         return accuracy_difference(_correct(a), _correct(b))
     low, high = a[0].bounds

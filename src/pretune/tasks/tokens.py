@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,14 @@ class EntityOutputs:
     def named(self, names: Sequence[str]) -> list[list[tuple[int, int, str]]]:
         """The same with the names of the types, as the figures compare them."""
         return [[(span.start, span.end, names[span.type]) for span in row] for row in self.rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueEntities:
+    """The labelled entities of N rows, and the number of the document (N,) of which each row is all or a part."""
+
+    rows: Sequence[Sequence[tuple[int, int, str]]]
+    documents: IntArray
 
 
 class Tokens(NamedLabels):
@@ -177,15 +185,21 @@ class Tokens(NamedLabels):
             )
         return EntityOutputs(rows=rows)
 
-    def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> list[list[tuple[int, int, str]]]:
-        return [[(start, end, names[number]) for start, end, number in line["label"]] for line in lines]
+    def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> TrueEntities:
+        """`prepare` cuts long rows into parts, which keep the number of their row; other lines have none."""
+        rows = [[(start, end, names[number]) for start, end, number in line["label"]] for line in lines]
+        documents = [line.get("row", place) for place, line in enumerate(lines)]
+        return TrueEntities(rows=rows, documents=np.array(documents, dtype=np.int64))
 
-    def figures(self, true: Any, outputs: EntityOutputs, names: Sequence[str]) -> dict[str, Any]:
-        return summarize_entities(true, outputs.named(names), names)
+    def figures(self, true: TrueEntities, outputs: EntityOutputs, names: Sequence[str]) -> dict[str, Any]:
+        return summarize_entities(true.rows, outputs.named(names), names, true.documents)
 
-    def statistics(self, metric: str, true: Any, outputs: EntityOutputs, names: Sequence[str]) -> RowStatistics:
-        counts = count_entities(true, outputs.named(names), names)
-        return macro_f1_rows(counts) if metric == "macro_f1" else entity_f1_rows(counts)
+    def statistics(
+        self, metric: str, true: TrueEntities, outputs: EntityOutputs, names: Sequence[str]
+    ) -> RowStatistics:
+        counts = count_entities(true.rows, outputs.named(names), names)
+        found = macro_f1_rows(counts) if metric == "macro_f1" else entity_f1_rows(counts)
+        return replace(found, documents=true.documents)
 
     def to_fields(self, outputs: EntityOutputs, index: int) -> dict[str, Any]:
         row = outputs.rows[index]

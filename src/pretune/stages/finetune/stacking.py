@@ -70,7 +70,7 @@ def train_stack(
         outputs[targets.places(new)],
         own.values,
         task.link,
-        np.repeat(group_rows(list(map(texts_of, chosen))), own.counts),
+        np.repeat(group_rows(list(map(texts_of, chosen)), [row["row"] for row in chosen]), own.counts),
         is_imbalanced=metric == "macro_f1",
         entity_f1=entity_f1 if task.is_token_level else None,
     )
