@@ -51,6 +51,28 @@ def test_the_interval_of_the_mean_is_that_of_the_stratified_mean() -> None:
     assert 0.9 <= covered / 200 <= 0.99
 
 
+@pytest.mark.parametrize("pairs", [1, 2, 3])
+def test_the_interval_of_the_mean_covers_with_few_pairs_of_each_paradigm(pairs: int) -> None:
+    """Twenty paradigms of one to three pairs; with the divisor n, the variance of so few is much too small."""
+    rng = np.random.default_rng(0)
+    paradigms = np.repeat([f"p{n}" for n in range(20)], pairs).tolist()
+    covered = 0
+    for _ in range(300):
+        wins = rng.random(20 * pairs) < 0.7
+        low, high = summarize_pairs(wins.astype(float), np.full(len(wins), 0.5), paradigms)[
+            "mean_of_paradigms_interval"
+        ]
+        covered += low <= 0.7 <= high
+    assert covered / 300 >= 0.92
+
+
+def test_one_single_pair_among_large_paradigms_has_their_variance() -> None:
+    good = np.array([1.0, 0.0] * 200 + [1.0])
+    figures = summarize_pairs(good, np.full(401, 0.5), ["a"] * 400 + ["b"])
+    low, high = figures["mean_of_paradigms_interval"]
+    assert high - low > 0.4  # half of the figure rests on one pair
+
+
 @given(st.lists(st.tuples(st.floats(-50, 0), st.floats(-50, 0), st.sampled_from("abc")), min_size=1, max_size=30))
 def test_swapped_columns_give_the_complement(rows: list[tuple[float, float, str]]) -> None:
     good, bad = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])

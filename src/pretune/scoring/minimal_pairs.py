@@ -57,8 +57,16 @@ def _summarize(name: str, outcomes: FloatArray, is_tie: npt.NDArray[np.bool_]) -
 
 
 def _interval_of_mean(mean: float, groups: Sequence[FloatArray]) -> tuple[float, float]:
-    """The interval of the mean of the groups' means."""
+    """The interval of the mean of the groups' means.
+
+    A single pair says nothing about how much the pairs of its group vary, so that group has the variance within the
+    other groups; if all are single pairs, it is that of one outcome with the mean.
+    """
     pairs = sum(map(len, groups))
-    squared = Z_95**2 * sum(float(group.var()) / len(group) for group in groups) / len(groups) ** 2
+    freedom = pairs - len(groups)
+    pooled = sum(len(group) * float(group.var()) for group in groups) / freedom if freedom else mean * (1 - mean)
+    variances = [float(group.var(ddof=1)) if len(group) > 1 else pooled for group in groups]
+    squared = sum(each / len(group) for each, group in zip(variances, groups, strict=True))
+    squared *= Z_95**2 / len(groups) ** 2
     count = Z_95**2 * mean * (1 - mean) / squared if squared > 0 and 0 < mean < 1 else pairs
     return wilson_interval(mean * count, count)
