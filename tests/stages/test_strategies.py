@@ -28,6 +28,8 @@ from pretune.text.chat.chat_lines import read_chat_lines
 
 CONFIG = StrategiesConfig(tokens=1000, questions=2, reply_tokens=5)
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
+SPLIT = SplitConfig(task="chat", validation_fraction=0.2, test_fraction=0.2)
+TEMPLATE = "The food was cold and the rooms of the hotel were noisy and dreadful."  # 14 words
 CIRCUMSTANCES = Circumstances(budget="A budget.", base="A base.", reasons={AS_IS: "Chance.", FINETUNED: "Skill."})
 
 
@@ -42,8 +44,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     rows = [{"question": f"The {a} {b}?", "answer": f"The {b}."} for a in WORDS for b in WORDS]
     file = folder / "talks.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    split = SplitConfig(task="chat", validation_fraction=0.2, test_fraction=0.2)
-    prepare_chat(file, folder / "prepared", PrepareConfig(max_seq_len=64), base=base, split=split)
+    prepare_chat(file, folder / "prepared", PrepareConfig(max_seq_len=64), base=base, split=SPLIT)
     return folder / "prepared"
 
 
@@ -165,6 +166,38 @@ def test_what_was_trained_on_or_has_no_room_is_left_out_of_other_conversations(
     assert [text.conversations for text in found.held_out][1] == 2
     warnings = [event for event in read_events(out) if event["event"] == "warning"]
     assert [(event["rule"], event["count"]) for event in warnings] == [("trained_on", 1), ("reply_cut_away", 1)]
+
+
+def prepared_with_replies(
+    base: Path, folder: Path, reply_of: Callable[[int], str], config: SplitConfig = SPLIT
+) -> Path:
+    """A prepare folder of a hundred questions with these replies."""
+    questions = [f"The {a} {b}?" for a in WORDS for b in WORDS]
+    rows = [{"question": question, "answer": reply_of(number)} for number, question in enumerate(questions)]
+    file = write_rows(folder / "talks.jsonl", rows)
+    prepare_chat(file, folder / "prepared", PrepareConfig(max_seq_len=64), base=base, split=config)
+    return folder / "prepared"
+
+
+def test_held_out_conversations_with_a_long_reply_of_the_training_are_left_out(base: Path, tmp_path: Path) -> None:
+    prepared = prepared_with_replies(base, tmp_path, lambda number: TEMPLATE if number % 2 else f"Room {number}.")
+    every = read_chat_lines(prepared, "test").conversations
+    new = [each for each in every if each.last_reply != TEMPLATE]
+    assert 2 <= len(new) < len(every)
+    [text] = read_held_out_texts(prepared, None)
+    assert text.conversations == new
+    [concern] = text.concerns
+    assert (concern.rule, concern.count) == ("trained_on", len(every) - len(new))
+
+
+def test_held_out_conversations_that_are_all_trained_on_are_measured_with_a_warning(base: Path, tmp_path: Path) -> None:
+    prepared = prepared_with_replies(base, tmp_path, lambda _number: TEMPLATE)
+    every = read_chat_lines(prepared, "test").conversations
+    [text] = read_held_out_texts(prepared, None)
+    assert text.conversations == every
+    [concern] = text.concerns
+    assert (concern.rule, concern.count) == ("trained_on", len(every))
+    assert "the losses of the models that were trained are too low" in concern.sentence
 
 
 @pytest.mark.parametrize(

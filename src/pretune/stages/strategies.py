@@ -46,6 +46,7 @@ from pretune.text.chat.template import encode_all
 from pretune.text.labels.checks import Concern, Lint
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
+_FEWEST = 2  # conversations of a text, because intervals are over conversations
 _MEASURED = "measured"  # a file for each model
 # What the flow calls the held-out texts: their own names are those of files, which a redacted report must not have.
 _COUNTED = ("held-out conversations", "other held-out conversations")
@@ -94,6 +95,8 @@ def compare_strategies(
         replace(text, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
         for text in read_held_out_texts(prepared, other)
     ]
+    if texts[0].num_left_out:  # what was measured before this was looked for is of other conversations
+        inputs["held_out"] = hash_json([each.to_json() for each in texts[0].conversations])
     if other is not None:
         inputs["other"] = hash_json([each.to_json() for each in texts[1].conversations])
     folder = open_stage(Path(out), "strategies", config=to_identity(config), inputs=inputs, redo=redo)
@@ -108,25 +111,45 @@ def compare_strategies(
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutText:
-    """Held-out conversations with a name, and what is to be said about reading them."""
+    """Held-out conversations with a name, how many were left out of them, and what is to be said about reading them."""
 
     name: str
     conversations: list[Conversation]
+    num_left_out: int = 0
     concerns: list[Concern] = field(default_factory=list)
 
 
 def read_held_out_texts(prepared: Path, other: Path | None) -> list[HeldOutText]:
-    """The held-out conversations of the folder `prepared`, and those of the file `other`.
+    """The held-out conversations of the folder `prepared`, and those of the file `other`, without what was trained on.
 
     Raises InputDataError if they cannot be read, or if models cannot be measured on two or more of each.
     """
-    conversations = read_held_out(prepared, keeps_lines=True).conversations
-    found = [HeldOutText(name="held out", conversations=conversations)]
+    found = [_read_own(prepared)]
     _expect_two(prepared, found[0])
     if other is not None:
         found.append(_read_other(other, prepared))
         _expect_two(other, found[1])
     return found
+
+
+def _read_own(prepared: Path) -> HeldOutText:
+    """The held-out conversations of `prepared`. They were split by their first question, so a long reply of one may
+    still be in the training."""
+    every = read_held_out(prepared, keeps_lines=True).conversations
+    new = leave_out_trained(every, read_chat_lines(prepared, "train").conversations)
+    count, lint = len(every) - len(new), Lint()
+    what = f"{count:,} of {len(every):,} held-out conversations of {prepared.name}"
+    why = f"their question, or a reply of {LONG_REPLY} words or more, is in the training conversations"
+    if len(new) >= _FEWEST:
+        lint.warn("trained_on", count, f"{what} left out because {why}.")
+        return HeldOutText(name="held out", conversations=new, num_left_out=count, concerns=lint.concerns)
+    lint.warn(
+        "trained_on",
+        count,
+        f"{what} are measured although {why}, because without them fewer than {_FEWEST} are left: the losses of the "
+        "models that were trained are too low.",
+    )
+    return HeldOutText(name="held out", conversations=every, concerns=lint.concerns)
 
 
 def _read_other(other: Path, prepared: Path) -> HeldOutText:
@@ -153,7 +176,7 @@ def _read_other(other: Path, prepared: Path) -> HeldOutText:
 
 
 def _expect_two(path: Path, text: HeldOutText) -> None:
-    if (count := len(text.conversations)) < 2:
+    if (count := len(text.conversations)) < _FEWEST:
         sentence = f"{path} has {count} held-out conversation{'' if count == 1 else 's'} to measure the models on"
         why = "".join(f" {concern.sentence}" for concern in text.concerns)
         raise InputDataError(f"{sentence}; expected two or more, because intervals are over conversations.{why}")
