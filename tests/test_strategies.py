@@ -192,7 +192,7 @@ def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
     run.check()
     assert said == [
         "1 of 3 conversations of clinic.jsonl left out because their question, or a reply of 13 words or more, is in "
-        "the training conversations."
+        "the training or validation conversations."
     ]
     protected: list[Path] = []
     monkeypatch.setattr("pretune.stages.collect.stage.collect", lambda *_args, **_more: None)

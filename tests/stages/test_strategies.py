@@ -200,6 +200,20 @@ def test_held_out_conversations_that_are_all_trained_on_are_measured_with_a_warn
     assert "the losses of the models that were trained are too low" in concern.sentence
 
 
+def test_validation_conversations_that_chose_the_weights_are_named(base: Path, tmp_path: Path) -> None:
+    without_test = replace(SPLIT, test_fraction=0.0)
+    prepared = prepared_with_replies(base, tmp_path, lambda number: f"Room {number}.", without_test)
+    validation = read_chat_lines(prepared, "validation").conversations
+    rows = [plain("Which film?"), plain("Which hotel?"), plain(validation[0].question)]
+    own, other = read_held_out_texts(prepared, write_rows(tmp_path / "clinic.jsonl", rows))
+    assert own.conversations == validation
+    [concern] = own.concerns
+    assert (concern.rule, concern.count) == ("chosen_by", len(validation))
+    assert "by which each training also chose its weights" in concern.sentence
+    assert len(other.conversations) == 2
+    assert [(each.rule, each.count) for each in other.concerns] == [("trained_on", 1)]
+
+
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [

@@ -30,6 +30,7 @@ from pretune.text.chat.tokens import add_chat_tokens
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import Lint
 from pretune.text.seen_texts import PRETRAINING, SEEN_KINDS, SeenIn, describe_seen, load_seen
+from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 
@@ -37,13 +38,15 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 class HeldOutChats:
     """Conversations to evaluate on, where they are from, and the replies that a model was trained on, if known.
 
-    `max_seq_len` is the length in tokens at which `prepare` cut them.
+    `max_seq_len` is the length in tokens at which `prepare` cut them. `split` is the split of a prepare folder that
+    they are; training chose its weights by the loss on `validation`.
     """
 
     conversations: list[Conversation]
     source: str
     training_replies: list[str] | None = None
     max_seq_len: int | None = None
+    split: Split | None = None
 
 
 def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
@@ -62,12 +65,15 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
     if summary.get("task") != "chat":
         raise InputDataError(f"{path} has labelled rows; expected a folder that `pretune prepare --task chat` wrote.")
     training = read_replies(path)
-    for split in ("test", "validation"):
+    splits: tuple[Split, ...] = ("test", "validation")
+    for split in splits:
         found = read_chat_lines(path, split).conversations
         if found:
             source = f"{path}: {len(found):,} conversations of the {split} split"
             length = int(summary["max_seq_len"])
-            return HeldOutChats(conversations=found, source=source, training_replies=training, max_seq_len=length)
+            return HeldOutChats(
+                conversations=found, source=source, training_replies=training, max_seq_len=length, split=split
+            )
     raise InputDataError(f"{path} has neither test nor validation conversations; prepare with more of them.")
 
 

@@ -135,9 +135,18 @@ def read_held_out_texts(prepared: Path, other: Path | None) -> list[HeldOutText]
 def _read_own(prepared: Path) -> HeldOutText:
     """The held-out conversations of `prepared`. They were split by their first question, so a long reply of one may
     still be in the training."""
-    every = read_held_out(prepared, keeps_lines=True).conversations
+    held_out = read_held_out(prepared, keeps_lines=True)
+    every = held_out.conversations
     new = leave_out_trained(every, read_chat_lines(prepared, "train").conversations)
     count, lint = len(every) - len(new), Lint()
+    if held_out.split == "validation":
+        lint.warn(
+            "chosen_by",
+            len(every),
+            f"{prepared.name} has no test conversations, so the strategies are compared on the {len(every):,} of the "
+            "validation split, by which each training also chose its weights: the losses of the models that were "
+            "trained may be a little too low. To avoid that, prepare with --test-fraction or --test-labels.",
+        )
     what = f"{count:,} of {len(every):,} held-out conversations of {prepared.name}"
     why = f"their question, or a reply of {LONG_REPLY} words or more, is in the training conversations"
     if len(new) >= _FEWEST:
@@ -153,10 +162,14 @@ def _read_own(prepared: Path) -> HeldOutText:
 
 
 def _read_other(other: Path, prepared: Path) -> HeldOutText:
-    """The conversations of `other` that are not among those of the training and have room for a reply."""
+    """The conversations of `other` that are not among those of the training and have room for a reply.
+
+    The validation split counts as training, because it chose the weights.
+    """
     tokenizer, max_seq_len = load_tokenizer(prepared), int(read_manifest(prepared).summary["max_seq_len"])
     every = read_held_out(other, keeps_lines=not tokenizer.is_own).conversations
-    new = leave_out_trained(every, read_chat_lines(prepared, "train").conversations)
+    trained = [each for split in ("train", "validation") for each in read_chat_lines(prepared, split).conversations]
+    new = leave_out_trained(every, trained)
     rows = encode_all(new, tokenizer, max_seq_len)
     kept = [each for each, row in zip(new, rows, strict=True) if row is not None]
     lint = Lint()
@@ -164,7 +177,7 @@ def _read_other(other: Path, prepared: Path) -> HeldOutText:
         "trained_on",
         len(every) - len(new),
         f"{len(every) - len(new):,} of {len(every):,} conversations of {other.name} left out because their question, "
-        f"or a reply of {LONG_REPLY} words or more, is in the training conversations.",
+        f"or a reply of {LONG_REPLY} words or more, is in the training or validation conversations.",
     )
     lint.warn(
         "reply_cut_away",
