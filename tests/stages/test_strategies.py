@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,33 @@ def test_what_was_trained_on_or_has_no_room_is_left_out_of_other_conversations(
     assert [text.conversations for text in found.held_out][1] == 2
     warnings = [event for event in read_events(out) if event["event"] == "warning"]
     assert [(event["rule"], event["count"]) for event in warnings] == [("trained_on", 1), ("reply_cut_away", 1)]
+
+
+@pytest.mark.parametrize("has_template", [True, False])
+def test_a_base_with_the_marks_but_no_template_reads_a_transcript(
+    candidates: list[Candidate], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_template: bool
+) -> None:
+    tokenizer, folder = shutil.copytree(prepared, tmp_path / "tokenizer"), tmp_path / "base"
+    if not has_template:
+        (tokenizer / "tokenizer_config.json").unlink()
+    save_model_folder(folder, load_model_folder(candidates[1].path).model, tokenizer)
+    measure, write, found = strategies.measure_conversations, strategies.write_replies, list[bool]()
+
+    def measured(*given: Any, base_tokenizer: Any) -> Any:
+        found.append(base_tokenizer is not None)
+        return measure(*given, base_tokenizer=base_tokenizer)
+
+    def written(*given: Any, as_transcript: bool) -> Any:
+        found.append(as_transcript)
+        return write(*given, as_transcript=as_transcript)
+
+    monkeypatch.setattr(strategies, "measure_conversations", measured)
+    monkeypatch.setattr(strategies, "write_replies", written)
+    both = [replace(candidates[0], path=folder), replace(candidates[1], path=folder)]
+    run(both, prepared, tmp_path / "out", replace(CONFIG, questions=1))
+    as_it_is, tuned = found[:2], found[2:]
+    assert as_it_is == [not has_template] * 2
+    assert tuned == [False] * 2
 
 
 def prepared_with_replies(

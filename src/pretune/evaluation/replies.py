@@ -142,6 +142,8 @@ def write_replies(
     generator: TextGenerator,
     conversations: Sequence[Conversation],
     sampling: Sampling,
+    *,
+    as_transcript: bool = False,
 ) -> list[str]:
     """The model's reply to the last question of each conversation, which has the same history as in the conversation.
 
@@ -150,5 +152,5 @@ def write_replies(
     replies = []
     for number, conversation in enumerate(conversations):
         own = replace(sampling, seed=derive_seed(sampling.seed, "reply", number))
-        replies.append(answer(generator, conversation.messages[:-1], own))
+        replies.append(answer(generator, conversation.messages[:-1], own, as_transcript=as_transcript))
     return replies

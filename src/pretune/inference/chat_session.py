@@ -32,11 +32,12 @@ class ChatSession:
 
     `messages` has all of it, the message of the system first. `num_left_out` counts the messages at its beginning that
     the model no longer reads, because the conversation is longer than its context; `was_cut` says that the last reply
-    did not come to its end, because it had as many tokens as it may have.
+    did not come to its end, because it had as many tokens as it may have. With `as_transcript`, the model reads a
+    transcript even if its vocabulary has the marks of the chat template.
     """
 
-    def __init__(self, generator: TextGenerator, system: str | None = None) -> None:
-        self.generator, self.system = generator, system
+    def __init__(self, generator: TextGenerator, system: str | None = None, *, as_transcript: bool = False) -> None:
+        self.generator, self.system, self.as_transcript = generator, system, as_transcript
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
         self._saved: dict[Path, str] = {}  # what was written to each file
@@ -46,7 +47,7 @@ class ChatSession:
     @property
     def has_template(self) -> bool:
         """Whether the vocabulary has the marks of the chat template; without them, the model reads a transcript."""
-        return has_chat_tokens(self.generator.tokenizer)
+        return not self.as_transcript and has_chat_tokens(self.generator.tokenizer)
 
     @property
     def messages(self) -> list[Message]:
@@ -183,7 +184,9 @@ def load_chat_session(path: Path | str, system: str | None = None) -> ChatSessio
     return ChatSession(load_generator(found), system)
 
 
-def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
+def answer(
+    generator: TextGenerator, messages: Sequence[Any], sampling: Sampling, *, as_transcript: bool = False
+) -> str:
     """The reply to a conversation whose last message is of the user.
 
     Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises
@@ -195,7 +198,7 @@ def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling
     if not roles or roles != [("user", "assistant")[place % 2] for place in range(len(roles))] or len(roles) % 2 == 0:
         found = ", ".join(roles) or "no message of the user"
         raise UsageError(f"The conversation has {found}; expected user and assistant in turn, and the user last.")
-    session = ChatSession(generator, system)
+    session = ChatSession(generator, system, as_transcript=as_transcript)
     session.turns = read[:-1]
     return "".join(session.reply(read[-1].content, sampling)).strip()
 

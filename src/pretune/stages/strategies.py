@@ -25,6 +25,7 @@ from pretune.evaluation.chat import (
 )
 from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.evaluation.strategies import (
+    AS_IS,
     TITLES,
     Conclusion,
     HeldOut,
@@ -43,6 +44,7 @@ from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
 from pretune.text.chat.template import encode_all
+from pretune.text.chat.tokens import read_template
 from pretune.text.labels.checks import Concern, Lint
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
@@ -260,6 +262,8 @@ class _Comparison:
     def _measure(self, candidate: Candidate) -> dict[str, Any]:
         session = load_chat_session(candidate.path)
         generator = session.generator
+        # A base may have the marks in its vocabulary without having learned what they mean.
+        session.as_transcript = candidate.kind == AS_IS and read_template(generator.path or candidate.path) is None
         texts = []
         for text in self.texts:
             found = measure_conversations(
@@ -273,7 +277,7 @@ class _Comparison:
             texts.append({"sums": found.word_sums.tolist(), "counts": found.word_counts.tolist()})
         answers = None
         if candidate.seed == self.config.seed:
-            answers = write_replies(generator, self.questions, self.sampling)
+            answers = write_replies(generator, self.questions, self.sampling, as_transcript=not session.has_template)
         return {"texts": texts, "answers": answers}
 
     # -- all of them ---------------------------------------------------------------------------------------------
