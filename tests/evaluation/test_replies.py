@@ -103,10 +103,12 @@ def test_a_transcript_has_the_same_tokens_of_the_replies(tokenizer: Tokenizer, b
 
 def test_a_transcript_is_no_longer_than_the_row(tokenizer: Tokenizer, base: Tokenizer) -> None:
     long = talk("The food was cold. " * 40, "It was.")
-    model, widths = random_model(base.vocab_size), list[int]()
-    model.register_forward_pre_hook(lambda _model, given: widths.append(given[0].shape[1]))
+    model, rows = random_model(base.vocab_size), list[list[int]]()
+    model.register_forward_pre_hook(lambda _model, given: rows.extend(given[0].tolist()))
     found = measure_conversations(model, tokenizer, [long], LENGTH, base_tokenizer=base)
-    assert widths == [LENGTH]
+    [read] = rows
+    assert len(read) == LENGTH
+    assert read[0] == base.bos_id and base.bos_id not in read[1:]
     [row] = encode_all([long], tokenizer, LENGTH)
     assert row is not None
     assert found.word_counts.tolist() == [row.num_supervised - 1]  # without the mark that ends it

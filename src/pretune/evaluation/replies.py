@@ -21,6 +21,7 @@ from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow, encode_all
 from pretune.text.chat.tokens import turn_end_id
 from pretune.text.chat.transcript import encode_transcript
+from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 4096  # padding included
@@ -103,14 +104,16 @@ def _transcript_of(
 ) -> _Row:
     """The same conversation as a transcript, whose replies have the ids that they have in the row.
 
-    If it is longer than `max_seq_len`, as with a question that lost its middle in the row, it loses its beginning.
+    If it is longer than `max_seq_len`, as with a question that lost its middle in the row, it loses its beginning, but
+    not [BOS], which stood before every text that the model was trained on.
     """
     has_system = conversation.messages[0].role == "system"
     kept = [*conversation.messages[:has_system], *conversation.messages[has_system + row.num_left_out :]]
     replies = [[token_id for token_id in reply if token_id != end_id] for reply in _replies_of(row)]
     ids, places = encode_transcript(kept, tokenizer, replies)
     excess = max(0, min(len(ids) - max_seq_len, places[0] - 1))  # no more than what stands before the first reply
-    ids, places = ids[excess:], [place - excess for place in places]
+    num_first = 0 if tokenizer.bos_id == NONE else 1
+    ids, places = [*ids[:num_first], *ids[num_first + excess :]], [place - excess for place in places]
     return _Row(ids=ids, places=places, is_end=[False] * len(places))
 
 
