@@ -131,9 +131,13 @@ def test_strong_imbalance_switches_the_metric(tmp_path: Path, tokenizer_folder: 
 
 
 @pytest.mark.parametrize(("rare", "metric"), [(120, "macro_f1"), (121, "accuracy")])
-def test_four_to_one_is_imbalanced(tmp_path: Path, tokenizer_folder: Path, rare: int, metric: str) -> None:
+def test_four_to_one_is_imbalanced_whatever_the_test_labels_are(
+    tmp_path: Path, tokenizer_folder: Path, rare: int, metric: str
+) -> None:
     labels = ["spam"] * rare + ["ham"] * (600 - rare)
-    manifest = run(write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels), tmp_path / "prepare", tokenizer_folder)
+    rows = write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels)
+    test = write_rows(tmp_path / "test.jsonl", draw_texts(40, seed=1), ["spam"] * 20 + ["ham"] * 20)
+    manifest = run(rows, tmp_path / "prepare", tokenizer_folder, test)
     assert manifest.summary["early_stopping_metric"] == metric
 
 

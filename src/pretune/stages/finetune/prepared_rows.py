@@ -82,7 +82,8 @@ class PreparedRows:
         self.encoded = encode_in_pattern(self.labelling.answers, self.tokenizer, self.rows, self.max_seq_len)
         self.targets = {split: self._read_targets(split) for split in SPLITS}
         self.is_picking = len(self.rows["validation"]) >= LEAST_PICKING_ROWS
-        # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
+        # `prepare` found out from all rows but those of the test whether the classes are imbalanced; macro-F1 and class
+        # weights depend on it.
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
