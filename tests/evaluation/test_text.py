@@ -16,7 +16,7 @@ from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.evaluation.text import evaluate_text, figures_of
 from pretune.inference.load import load_generator
-from pretune.inference.text_loss import TextLoss, check_windows
+from pretune.inference.text_loss import TextLoss, check_windows, text_loss
 
 TEXTS = ["The sun rises in the east.", "A wonderful film, warm and funny. " * 12, "Das Buch ist großartig."]
 
@@ -96,7 +96,7 @@ def test_documents_give_the_interval_if_there_are_enough() -> None:
                 nats=(losses * tokens)[is_kept],
                 tokens=tokens[is_kept],
                 document=document[is_kept],
-                num_bytes=1000,
+                num_bytes=4 * tokens[is_kept],
                 num_unknown=0,
             )
         )
@@ -105,6 +105,29 @@ def test_documents_give_the_interval_if_there_are_enough() -> None:
     assert (many["interval_over"], few["interval_over"]) == ("documents", "windows")
     low, high = many["loss_interval"]
     assert low < many["loss"] < high and high - low > 0.8  # as wide as twelve documents allow
+
+
+def test_the_interval_of_bits_per_byte_is_their_own() -> None:
+    """Documents of one loss per token whose tokens differ in bytes: bits per byte vary although the loss does not."""
+    tokens, bytes_per_token = np.full(12, 100), np.arange(1, 13)
+    figures = figures_of(
+        TextLoss(
+            nats=3.0 * tokens, tokens=tokens, num_bytes=bytes_per_token * tokens, document=np.arange(12), num_unknown=0
+        )
+    )
+    assert figures["loss_interval"] == pytest.approx((3.0, 3.0))
+    low, high = figures["bits_per_byte_interval"]
+    assert figures["bits_per_byte"] == pytest.approx(3 / (6.5 * math.log(2)))
+    assert low < figures["bits_per_byte"] < high and high - low > 0.1
+
+
+@pytest.mark.parametrize(("window", "stride"), [(64, 32), (16, 4), (2, 1)])
+def test_every_byte_is_of_one_window(folder: Path, window: int, stride: int) -> None:
+    generator = load_generator(folder)
+    found = text_loss(generator, TEXTS, window, stride)
+    of_documents = np.bincount(found.document, found.num_bytes)
+    assert of_documents.tolist() == [len(generator.clean(text).encode()) for text in TEXTS]
+    assert (found.num_bytes >= 0).all()
 
 
 def test_what_cannot_be_evaluated_is_refused(

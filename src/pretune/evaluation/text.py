@@ -62,22 +62,24 @@ def figures_of(found: TextLoss) -> dict[str, Any]:
     num_documents = int(numbers.max()) + 1
     over_documents = num_documents >= FEWEST_DOCUMENTS or num_documents == len(found.nats)
     units = numbers if over_documents else np.arange(len(found.nats))
-    of_units = (np.bincount(units, values).astype(np.float64) for values in (found.nats, found.tokens))
-    interval = ratio_interval(*of_units)
+    of_units, tokens_of, bytes_of = (
+        np.bincount(units, values).astype(np.float64) for values in (found.nats, found.tokens, found.num_bytes)
+    )
+    interval = ratio_interval(of_units, tokens_of)
     loss = nats / tokens
-    bits_per_nat = tokens / (found.num_bytes * math.log(2))
-
+    num_bytes = max(1, int(found.num_bytes.sum()))  # 0 if the first token, unscored, has the only character
     return {
         "tokens": tokens,
         "documents": num_documents,
         "windows": len(found.nats),
-        "bytes": found.num_bytes,
+        "bytes": num_bytes,
         "loss": loss,
         "loss_interval": interval,
         "perplexity": perplexity_of(loss),
         "perplexity_interval": None if interval is None else tuple(map(perplexity_of, interval)),
-        "bits_per_byte": loss * bits_per_nat,
-        "bits_per_byte_interval": None if interval is None else tuple(bound * bits_per_nat for bound in interval),
+        "bits_per_byte": nats / (num_bytes * math.log(2)),
+        # Not that of the loss, scaled: units also differ in how many bytes a token has.
+        "bits_per_byte_interval": ratio_interval(of_units, bytes_of * math.log(2)),
         "interval_over": "documents" if over_documents else "windows",
         "unknown_tokens": found.num_unknown,
     }

@@ -28,13 +28,14 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TextLoss:
-    """Sums over W windows: `nats` (W,) and scored `tokens` (W,), the number of the `document` (W,) of each, and over
-    the documents the `num_bytes` of their text in UTF-8 and the `num_unknown` tokens that stand for unknown words."""
+    """Sums over W windows: `nats` (W,), scored `tokens` (W,) and the `num_bytes` (W,) of their text in UTF-8; the
+    number of the `document` (W,) of each; and over all windows the `num_unknown` tokens that stand for unknown words.
+    """
 
     nats: FloatArray
     tokens: IntArray
+    num_bytes: IntArray
     document: IntArray
-    num_bytes: int
     num_unknown: int
 
 
@@ -43,6 +44,7 @@ class _Window:
     ids: list[int]
     scored_from: int  # index of the first token that is scored
     document: int
+    num_bytes: int  # of the text of the tokens that are scored
 
 
 def check_windows(generator: TextGenerator, window: int | None, stride: int | None) -> tuple[int, int]:
@@ -66,44 +68,48 @@ def text_loss(generator: TextGenerator, texts: Iterable[str], window: int, strid
     """The loss of the tokens of some texts; those that begin and end a text are not scored. Blank texts have none."""
     reader = _Reader(generator, window, stride)
     windows = reader.windows(texts)
-    sums: list[tuple[float, int, int]] = []
+    nats, counts = list[float](), list[tuple[int, int, int]]()
     while chunk := list(islice(windows, _WINDOWS_AT_ONCE)):
-        nats = _nats(generator, chunk)
-        sums += [(each, len(w.ids) - w.scored_from, w.document) for each, w in zip(nats, chunk, strict=True)]
+        nats += _nats(generator, chunk)
+        counts += [(len(each.ids) - each.scored_from, each.num_bytes, each.document) for each in chunk]
+    tokens, num_bytes, document = np.array(counts, dtype=np.int64).reshape(-1, 3).T
     return TextLoss(
-        nats=np.array([each for each, _, _ in sums], dtype=np.float64),
-        tokens=np.array([tokens for _, tokens, _ in sums], dtype=np.int64),
-        document=np.array([document for _, _, document in sums], dtype=np.int64),
-        num_bytes=reader.num_bytes,
+        nats=np.array(nats, dtype=np.float64),
+        tokens=tokens,
+        num_bytes=num_bytes,
+        document=document,
         num_unknown=reader.num_unknown,
     )
 
 
 class _Reader:
-    """Texts in, windows out; counts what it has read."""
+    """Texts in, windows out; counts the unknown words that it has read."""
 
     def __init__(self, generator: TextGenerator, window: int, stride: int) -> None:
         self._generator, self._window, self._stride = generator, window, stride
         self._first, self._frame = first_ids_of(generator.model, generator.tokenizer), frame_ids_of(generator.tokenizer)
-        self.num_bytes = self.num_unknown = 0
+        self.num_unknown = 0
 
     def windows(self, texts: Iterable[str]) -> Iterator[_Window]:
         tokenizer = self._generator.tokenizer
         for document, text in enumerate(map(self._generator.clean, texts)):
-            own = [token for token in tokenizer.encode(text) if token not in self._frame]
-            ids = [*self._first, *own]
+            encoded = tokenizer.encode_with_offsets(text)
+            own = [pair for pair in zip(encoded.ids, encoded.offsets, strict=True) if pair[0] not in self._frame]
+            ids = [*self._first, *(token for token, _ in own)]
             if len(ids) < 2:  # nothing to predict
                 continue
-            unpredicted = b"" if self._first else tokenizer.token_bytes[ids[0]]
-            self.num_bytes += len(text.encode("utf-8", "surrogatepass")) - len(unpredicted)
-            self.num_unknown += own.count(tokenizer.unk_id) if tokenizer.unk_id is not None else 0
-            yield from self._cut(ids, document)
+            self.num_unknown += ids.count(tokenizer.unk_id) if tokenizer.unk_id is not None else 0
+            ends = [*(0 for _ in self._first), *(end for _, (_, end) in own)]
+            ends[-1] = len(text)  # also what no token stands for
+            yield from self._cut(ids, ends, text, document)
 
-    def _cut(self, ids: list[int], document: int) -> Iterator[_Window]:
+    def _cut(self, ids: list[int], ends: list[int], text: str, document: int) -> Iterator[_Window]:
+        """The windows of a text whose tokens end at the characters `ends`."""
         reached = 1  # the first token is not predicted
         for start in range(0, len(ids), self._stride):
             end = min(start + self._window, len(ids))
-            yield _Window(ids[start:end], reached - start, document)
+            scored = text[ends[reached - 1] : ends[end - 1]]
+            yield _Window(ids[start:end], reached - start, document, len(scored.encode("utf-8", "surrogatepass")))
             reached = end
             if end == len(ids):
                 return
