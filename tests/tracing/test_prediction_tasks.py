@@ -18,6 +18,7 @@ from pretune.model.transformer import SequenceClassifier, TokenClassifier
 from pretune.run_trace.codec import as_written
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.text.labels.labelling import Labelling
+from pretune.text.labels.word_windows import read_words
 from pretune.trace_schema import PredictionTrace, RunCard, RunTrace
 from pretune.tracing.prediction import trace_prediction
 from pretune.tracing.run_context import NO_CONTEXT
@@ -162,6 +163,39 @@ def test_the_number_of_texts_must_be_that_of_the_model(trained: Classifier) -> N
         trace(make(trained, "regression"), TEXT, SECOND)
     with pytest.raises(UsageError, match="no text"):
         trace(make(trained, "regression", has_pairs=True), TEXT, " ")
+
+
+@pytest.mark.parametrize("bias", [0.0, 8.0])  # of "no entity": with entities, and without
+def test_a_long_text_is_traced_in_the_window_that_labels_the_word(
+    trained: Classifier, card: RunCard, bias: float
+) -> None:
+    classifier = make(trained, "tokens")
+    with torch.no_grad():
+        classifier.model.classifier.bias[0] += bias
+    long = " ".join(f"{word} {number}" for number in range(60) for word in ("warm", "cold", "never", "the hotel"))
+    rows = read_words(classifier.tokenizer, [long], "blanks", classifier.max_seq_len)
+    assert len(rows.rows) > 2
+    every = torch.cat(
+        [classifier.predict_logits([ids])[0][places] for ids, places in zip(rows.rows, rows.positions, strict=True)]
+    )
+    [predicted] = classifier.predict([long])
+    given = predicted.entities  # type: ignore[attr-defined]
+    assert bool(given) == (bias == 0)
+    starts = [start for start, _ in rows.words[0]]
+    place = starts.index(given[0].start) if given else int(every.softmax(-1)[:, 0].argmin())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.tracing.prediction.give_reasons", lambda *_: None)
+        found = trace(classifier, long)
+    assert found.was_cut and found.text in long and len(found.text) < len(long)
+    start, end = rows.words[0][place]
+    assert found.word is not None and found.text[found.word.start : found.word.end] == long[start:end]
+    assert found.head.logits == pytest.approx(every[place].tolist(), abs=1e-4)
+    assert found.prediction_error < 1e-4
+    shift = start - found.word.start
+    assert [(each.start + shift, each.end + shift) for each in found.entities] == [
+        (each.start, each.end) for each in given if shift <= each.start and each.end <= shift + len(found.text)
+    ]
+    assert failing(card, found) == []
 
 
 def test_entities_are_traced_at_the_first_token_of_a_word(trained: Classifier, card: RunCard) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
 from pretune.tracing.stack import describe_stack
-from pretune.tracing.traced_word import choose_position, describe_word, find_entities
+from pretune.tracing.traced_word import choose_word, describe_word, find_entities, read_row
 from pretune.tracing.words import TokenizedText, tokenize, tokenize_pair
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
@@ -76,17 +77,24 @@ def trace_prediction(
     64 steps.
 
     A model that labels words is traced at one word: the first of its first entity, or the one that is most likely in
-    one. Raises UsageError if there is no text, if none is left after cleaning, or if there is one text for a model of
-    pairs, or two for another.
+    one. Of a text that is too long for one row, it is traced in the window in which a prediction labels that word:
+    `text`, the tokens and the entities are then those of this window alone, and `was_cut` is true.
+
+    Raises UsageError if there is no text, if none is left after cleaning, or if there is one text for a model of pairs,
+    or two for another.
     """
     cleaned, cleaned_pair = _clean(classifier, text, text_pair)
     context = read_run_context(classifier) if context is None else context
     model, names = classifier.model, classifier.labelling.outputs
     task = classifier.task.name
-    read = read_texts(classifier, cleaned, cleaned_pair, context.counts)
     entities = find_entities(classifier, cleaned) if task == "tokens" else []
-    word_position = choose_position(classifier, read, entities) if task == "tokens" else None
-    position = classifier.read_position(read.ids) if word_position is None else word_position
+    chosen = choose_word(classifier, cleaned, entities) if task == "tokens" else None
+    if chosen is None:
+        read = read_texts(classifier, cleaned, cleaned_pair, context.counts)
+        position = classifier.read_position(read.ids)
+    else:
+        read, position = read_row(classifier, chosen, context.counts), chosen.position
+    predicted = read.windows if chosen is None else [chosen.ids]
     keep_attention = _keeps_attention(classifier, len(read.ids))
     taken = take_apart(model, read.windows, keep_attention=keep_attention, position=position)
     pooled, logits = taken.readouts[-1]
@@ -94,7 +102,8 @@ def trace_prediction(
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
     found = give_reasons(classifier, read.ids, read.words, logits, position, read.widths)
     reasons, flip = (None, None) if found is None else found
-    word = None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())])
+    word = None if chosen is None else describe_word(read, chosen.position, names[int(logits.argmax())])
+    in_text = word if word is None or chosen is None else replace(word, start=word.start + chosen.start)
     return PredictionTrace(
         id=id,
         why=why,
@@ -102,7 +111,7 @@ def trace_prediction(
         text=read.text,
         text_pair=None if classifier.pattern_encoder else cleaned_pair,
         word=word,
-        entities=entities,
+        entities=entities if chosen is None else chosen.shift(entities),
         read_position=position,
         true_label=true_label,
         row=row,
@@ -120,8 +129,8 @@ def trace_prediction(
         reasons=reasons,
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
-        prediction_error=float((_predict(classifier, read.windows, position) - logits).abs().max()),
-        stack=describe_stack(classifier, cleaned, cleaned_pair, logits, word),
+        prediction_error=float((_predict(classifier, predicted, position) - logits).abs().max()),
+        stack=describe_stack(classifier, cleaned, cleaned_pair, logits, in_text),
     )
 
 

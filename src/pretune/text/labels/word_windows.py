@@ -38,19 +38,21 @@ class ReadRows:
     """Rows of token ids for some texts, and where the labels of their words are.
 
     `rows` are the windows of all texts in order; `positions` are, for each window, the first tokens of the words that
-    are labelled there. `words` has the offsets of the words of each text, in the same order.
+    are labelled there. `words` has the offsets of the words of each text, in the same order. `spans` are, for each
+    window, the characters of its text.
     """
 
     rows: list[list[int]]
     positions: list[IntArray]
     words: list[list[tuple[int, int]]]
+    spans: list[tuple[int, int]]
 
 
 def read_words(
     tokenizer: Tokenizer, texts: Sequence[str], rule: WordRule, max_seq_len: int, *, context: float = CONTEXT_FRACTION
 ) -> ReadRows:
     """All words of clean texts, in windows of at most `max_seq_len` tokens if a text is longer."""
-    found = ReadRows(rows=[], positions=[], words=[])
+    found = ReadRows(rows=[], positions=[], words=[], spans=[])
     around = tokenizer.num_around
     after = around[1]
     for text, encoded in zip(texts, tokenizer.encode_batch_with_offsets(texts), strict=True):
@@ -59,9 +61,11 @@ def read_words(
         if len(encoded.ids) <= max_seq_len:
             found.rows.append(encoded.ids)
             found.positions.append(first_tokens(text, encoded, words, around))
+            found.spans.append((0, len(text)))
             continue
         windows = cut_windows(text, encoded, words, max_seq_len, around, context)
         contents = [text[window.start : window.end] for window in windows]
+        found.spans.extend((window.start, window.end) for window in windows)
         encodings = tokenizer.encode_batch_with_offsets(contents)
         for window, content, part in zip(windows, contents, encodings, strict=True):
             own = [(start - window.start, end - window.start) for start, end in words[window.first : window.last]]
