@@ -21,7 +21,6 @@ from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow, encode_all
 from pretune.text.chat.tokens import turn_end_id
 from pretune.text.chat.transcript import encode_transcript
-from pretune.text.tokenizer.special_tokens import NONE
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 4096  # padding included
@@ -112,7 +111,7 @@ def _transcript_of(
     replies = [[token_id for token_id in reply if token_id != end_id] for reply in _replies_of(row)]
     ids, places = encode_transcript(kept, tokenizer, replies)
     excess = max(0, min(len(ids) - max_seq_len, places[0] - 1))  # no more than what stands before the first reply
-    num_first = 0 if tokenizer.bos_id == NONE else 1
+    num_first = tokenizer.num_around[0]
     ids, places = [*ids[:num_first], *ids[num_first + excess :]], [place - excess for place in places]
     return _Row(ids=ids, places=places, is_end=[False] * len(places))
 

@@ -13,7 +13,7 @@ Predicted = tuple[tuple[str, ...], str | None, float | None]  # the texts, the l
 
 
 def render_predictions(rows: Sequence[Predicted], expected: Sequence[str | None] | None, page: Page) -> Lines:
-    """The table, beside the expected labels if they are known. All rows have as many texts as the first one."""
+    """The table, with the expected labels if they are known. All rows have as many texts as the first one."""
     titles = TEXT_COLUMNS[: len(rows[0][0])] if rows else TEXT_COLUMNS[:1]
     columns = [*(Column(title, wraps=True) for title in titles), Column("label"), Column("probability", "right")]
     columns += [Column("expected")] if expected is not None else []
