@@ -18,7 +18,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 START = "<!-- results: written by `python benchmarks/results_table.py --write` -->"
 END = "<!-- end of the results -->"
 _TRIVIAL = ("majority", "mean")
-_NETWORKS = ("scratch", "pretrained", "stack")
+_DELIVERED = ("stack", "averaged")
+_NETWORKS = ("scratch", "pretrained", *_DELIVERED)
 _METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -100,7 +101,7 @@ def _figures_of(title: str, result: Row | None) -> list[str]:
         f"{_count_test(result['data_set'], draws):,}",
         _METRICS.get(metric, metric),
         _value(_rows(draws, "pretrained"), metric),
-        _value([_delivered(draw) for draw in draws] if any(_rows(draws, "stack")) else [], metric),
+        _value([_delivered(draw) for draw in draws] if _is_combined(draws) else [], metric),
         _value(_rows(draws, "scratch"), metric),
         _linear(draws, metric),
         _trivial(draws, metric),
@@ -127,9 +128,14 @@ def _rows(draws: Sequence[Row], kind: str) -> list[Row | None]:
     return [_row(draw, kind) for draw in draws]
 
 
+def _is_combined(draws: Sequence[Row]) -> bool:
+    """Whether what is delivered is not one seed of the network alone, in any of the draws."""
+    return any(_row(draw, kind) for draw in draws for kind in _DELIVERED)
+
+
 def _delivered(draw: Row) -> Row | None:
-    """The combination, or the network if no combination was better on validation."""
-    return _row(draw, "stack") or _row(draw, "pretrained")
+    """The combination or the mean of the seeds, or the network if neither was better on validation."""
+    return next(filter(None, (_row(draw, kind) for kind in (*_DELIVERED, "pretrained"))), None)
 
 
 def _value(of_draws: Sequence[Row | None], metric: str) -> str:

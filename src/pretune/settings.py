@@ -279,7 +279,7 @@ class FinetuneConfig:
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(
         None,
-        "number of runs with different seeds; the best on validation is kept, or their mean if there are few rows "
+        "number of runs with different seeds; the mean of their weights is kept, unless one is better on validation "
         "(default: 3; 1 above two million training tokens)",
     )
     seed: int = _setting(0, "first seed")

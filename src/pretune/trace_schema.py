@@ -392,6 +392,9 @@ class Phase:
     evaluations: list[Evaluation]
     trials: list[Trial]
     shown_trial: int | None
+    averaged_trials: Annotated[list[int], "if the mean of their weights is delivered; its test has no seed"] = field(
+        default_factory=list
+    )
     chosen: str | None
     skipped: list[SkippedUpdate]
     test: list[TestResult]
@@ -974,8 +977,9 @@ class EntityErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class TestErrors:
-    """The test rows as the network (its chosen seed) predicts them, without linear models that may be stacked on it. Of
-    a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty."""
+    """The test rows as the delivered network predicts them, without linear models that may be stacked on it; `seed` is
+    null if it is the mean of the weights of several seeds. Of a task beyond one class for a text, one of the last three
+    fields has them, and the confusion matrix is empty."""
 
     n: int
     seed: int | None

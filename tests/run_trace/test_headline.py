@@ -21,13 +21,15 @@ def test_the_verdict_is_the_headline(full_run: Any) -> None:
     assert card.detail == expected
 
 
-def test_averaged_seeds_are_not_called_one_seed(full_run: Any) -> None:
-    """Seeds 0 and 1 were fine-tuned; with few validation rows, one model is made of them."""
+def test_the_mean_of_the_seeds_is_the_model_as_delivered(full_run: Any) -> None:
     (event,) = [event for event in full_run.events if event["event"] == "comparison"]
-    for row in event["rows"]:
-        row["seeds"] = row["seeds"][:1]
-    expected = "The weights of 2 seeds are averaged into one model, so variation between runs is not seen."
-    assert full_run.trace.run.detail.endswith(expected)
+    mean = {"name": "mean of 3 seeds", "kind": "averaged", "accuracy": 0.97, "accuracy_interval": [0.96, 0.98]}
+    event["rows"].append({**event["rows"][-1], **mean, "seeds": [0.97]})
+    detail = full_run.trace.run.detail
+    assert "Each side is the mean of 3 seeds." in detail
+    assert detail.endswith(
+        "The model as delivered, mean of 3 seeds, is right on 97.0 % (95 % interval 96.0 to 98.0 %)."
+    )
 
 
 @pytest.mark.parametrize(

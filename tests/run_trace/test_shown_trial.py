@@ -12,7 +12,7 @@ from pretune.run_trace.insights import RULES
 from pretune.run_trace.quiz.finetuning import TEMPLATES
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
-from pretune.run_trace.shown_trial import find_test, trial_shown
+from pretune.run_trace.shown_trial import find_test, find_test_of_shown, tests_of_seeds, trial_shown
 
 OTHER_SEED = {"trial": 2, "seed": 1, "n": 998, "accuracy": 0.5, "accuracy_interval": [0.47, 0.53], "macro_f1": 0.5}
 
@@ -36,6 +36,20 @@ def test_the_test_is_that_of_the_chosen_seed(two_tests: Any) -> None:
     assert find_test(phase) == 1
     assert find_test(replace(phase, test=phase.test[:1])) is None  # only the other seed is tested so far
     assert find_test(replace(phase, trials=[], test=phase.test[:1])) == 0
+
+
+def test_the_mean_of_the_seeds_has_a_test_of_its_own(two_tests: Any) -> None:
+    (chosen,) = (e for e in two_tests.events if (e["event"], e["stage"]) == ("chosen", "finetune"))
+    chosen["averaged_trials"] = [0, 2]
+    assert find_test(two_tests.trace.phases.finetune) is None  # only the seeds are tested so far
+    place = max(index for index, event in enumerate(two_tests.events) if event["event"] == "test")
+    mean = {**OTHER_SEED, "trial": None, "seed": None, "accuracy": 0.97, "accuracy_interval": [0.96, 0.98]}
+    two_tests.events.insert(place + 1, {"event": "test", "stage": "finetune", "time": 0.0, **mean})
+    two_tests.events = [event for event in two_tests.events if event["stage"] != "compare"]
+    phase = two_tests.trace.phases.finetune
+    assert (find_test(phase), find_test_of_shown(phase)) == (2, 1)
+    assert [test.seed for test in tests_of_seeds(phase)] == [1, 0]
+    assert two_tests.trace.run.headline == "The fine-tuned model classifies 97.0 % of the test texts correctly."
 
 
 def test_a_log_with_the_test_of_another_seed_alone_has_a_headline(two_tests: Any) -> None:

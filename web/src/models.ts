@@ -10,9 +10,17 @@ export function shortName(kind: string, name: string): string {
   return SHORT_NAMES[kind] ?? name;
 }
 
-/** Whether a model is the pre-trained network, alone or with linear models stacked on it. */
+/** The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the seeds. */
+const DELIVERED = ["stack", "averaged"];
+
+/** Whether a kind of model is the one that is delivered, and not one seed of the network alone. */
+export function isDelivered(kind: string | undefined): boolean {
+  return kind !== undefined && DELIVERED.includes(kind);
+}
+
+/** Whether a model is the pre-trained network, its seeds, their mean, or either with linear models stacked on it. */
 export function isOurs({ kind }: ComparedModel): boolean {
-  return kind === "pretrained" || kind === "stack";
+  return kind === "pretrained" || isDelivered(kind);
 }
 
 /** Whether linear models are stacked on the network, so that it is not, alone, the model that predicts. */
@@ -34,8 +42,10 @@ export function numClasses(trace: RunTrace): number | null {
   return uniform ? Math.round(Math.exp(uniform.value)) : null;
 }
 
-/** The test of the delivered weights. The other seeds are tested before it, so it need not be the first one. */
-export function shownTest(phase: Phase | null): TestResult | undefined {
+/** The test of the delivered weights: of the mean of the seeds, which has no seed itself, or of one seed. The other seeds
+ * are tested before it, so it need not be the first one. */
+export function deliveredTest(phase: Phase | null): TestResult | undefined {
+  if (phase?.averaged_trials.length) return phase.test.find((test) => test.seed === null);
   const trial = phase?.trials.find((candidate) => candidate.trial === phase.shown_trial);
   return trial ? phase?.test.find((test) => test.seed === trial.seed) : phase?.test[0];
 }

@@ -15,7 +15,7 @@ from pretune.scoring.row_statistics import RowStatistics, describe_part, differe
 from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
 
-NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "stack")  # the other kinds are linear baselines
+NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "averaged", "stack")  # all others are linear
 _NETWORK = "the pre-trained model"
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
 
@@ -101,7 +101,8 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
     """Verdicts on the pre-trained network against the from-scratch control, and on the model as delivered against the
     linear baseline with the best test figure, as JSON values.
 
-    The model as delivered is the network with linear models stacked on it, if it has some; else it is the network.
+    The model as delivered is the network with linear models stacked on it, if it has some; else the mean of the
+    seeds' weights, if that is delivered; else the network.
 
     The verdicts on all rows come first, then those on each slice with enough rows. They compare the main metric, which
     for strongly imbalanced classes is macro-F1. A difference counts as clear only if neither the
@@ -116,7 +117,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
         return []
     linear = [contender for contender in contenders if contender.kind not in NOT_LINEAR]
     best = max(linear, key=lambda c: _score(c, test), default=None)
-    delivered = by_kind.get("stack", pretrained)
+    delivered = by_kind.get("stack", by_kind.get("averaged", pretrained))
     pairs = [
         (ours, other) for ours, other in ((pretrained, by_kind.get("scratch")), (delivered, best)) if other is not None
     ]
@@ -146,8 +147,8 @@ def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[s
             "The intervals cover the choice of test rows only; there is one seed, and other fine-tuning or "
             "pre-training runs differ."
         )
-    if any(contender.kind == "stack" for contender in contenders) and min(num_seeds, default=1) > 1:
-        sentence += " The model as delivered is one of the seeds, so its intervals cover the choice of test rows only."
+    if any(contender.kind in ("averaged", "stack") for contender in contenders) and min(num_seeds, default=1) > 1:
+        sentence += " The model as delivered is a single one, so its intervals cover the choice of test rows only."
     num_corrected = sum("slice" in verdict for verdict in verdicts)
     if num_corrected < 2:
         return sentence
@@ -171,7 +172,7 @@ def _verdict(
     num_corrected: int = 1,
 ) -> dict[str, Any]:
     ours = _NETWORK
-    if a.kind == "stack":
+    if a.kind in ("averaged", "stack"):
         figure = float(np.mean([each.figure() for each in test.statistics(a, test.metric, slice_name)]))
         ours = f"the model as delivered ({a.name}, {_write_figure(test.metric, figure)})"
     return {

@@ -344,7 +344,8 @@ def _trial_finished(event: Event) -> str:
 def _test(event: Event) -> str:
     metric = metric_of([event])
     interval = f"95 % interval {write_interval(metric, event[f'{metric}_interval'])}"
-    return f"test set, seed {event.get('seed', '?')}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
+    of = "mean of the seeds" if event.get("seed") is None else f"seed {event['seed']}"
+    return f"test set, {of}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
 
 
 def _replies(event: Event) -> str:

@@ -20,7 +20,7 @@ from pretune.run_trace.metrics import title_of
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.run_trace.quiz.verify import verify
-from pretune.run_trace.shown_trial import trial_shown
+from pretune.run_trace.shown_trial import tests_of_seeds, trial_shown
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
 from pretune.run_trace.training import BASE
 from pretune.run_trace.user_texts import Place, texts_of
@@ -70,8 +70,7 @@ def _check_totals(trace: RunTrace) -> Check | None:
             pointers.append(f"/phases/finetune/test/{index}")
             differences += [abs(right / max(total, 1) - test.score), abs(test.n - total) / max(total, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
-        if model.kind == "pretrained" and phase.test:
-            mean = math.fsum(test.score for test in phase.test) / len(phase.test)
+        if (mean := _mean_test(phase, model.kind)) is not None:
             pointers.append(f"/comparison/models/{index}")
             differences.append(abs(mean - model.score))
     return Check(
@@ -103,9 +102,9 @@ def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | 
             pointers.append(f"/phases/finetune/test/{index}")
             differences += [abs(score - test.score), abs(test.n - errors.n) / max(errors.n, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
-        if model.kind == "pretrained" and phase.test:
+        if (mean := _mean_test(phase, model.kind)) is not None:
             pointers.append(f"/comparison/models/{index}")
-            differences.append(abs(math.fsum(test.score for test in phase.test) / len(phase.test) - model.score))
+            differences.append(abs(mean - model.score))
     worst = max(differences, default=0.0)
     return Check(
         id="I12",
@@ -120,8 +119,15 @@ def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | 
     )
 
 
+def _mean_test(phase: Phase, kind: str) -> float | None:
+    """The test score of the seeds, on average, or of the mean of their weights, for these kinds of a compared model."""
+    of_seeds = tests_of_seeds(phase)
+    tests = {"pretrained": of_seeds, "averaged": [test for test in phase.test if test not in of_seeds]}.get(kind)
+    return math.fsum(test.score for test in tests) / len(tests) if tests else None
+
+
 def _check_test_access(events: list[Event]) -> Check | None:
-    """Test rows were read once for each seed, and after every choice was made."""
+    """Test rows were read once for each seed and for their mean, and after every choice was made."""
     tests = [event for event in events if event["event"] == "test"]
     if not tests:
         return None

@@ -12,7 +12,8 @@ from pretune.run_trace.training import read_slices
 from pretune.runtime.events import Event
 from pretune.trace_schema import ComparedModel, Comparison, Disagreement, Verdict
 
-STACK = "stack"  # the kind of a network with linear models stacked on it
+# The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the seeds.
+DELIVERED = ("stack", "averaged")
 CLEAR = 0.05  # p-value below which a difference is clear, if its interval does not hold zero, too
 
 
@@ -42,8 +43,9 @@ def find_verdict(comparison: Comparison | None, other: str, slice_name: str | No
 
 
 def find_delivered(comparison: Comparison | None) -> ComparedModel | None:
-    """The model as delivered, if it is the network with linear models stacked on it."""
-    return next((model for model in comparison.models if model.kind == STACK), None) if comparison else None
+    """The model as delivered, if it is not one seed of the network alone."""
+    models = {} if comparison is None else {model.kind: model for model in comparison.models}
+    return next((models[kind] for kind in DELIVERED if kind in models), None)
 
 
 def _read_model(row: Event, metric: str) -> ComparedModel | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
-from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
+from pretune.run_trace.comparison import find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
-from pretune.run_trace.shown_trial import count_seeds, find_test
+from pretune.run_trace.shown_trial import find_test
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
@@ -30,7 +30,7 @@ def write_headline(
     """The conclusion of a comparison of strategies, or the verdict on pre-training; without them, the best figure that
     the run has; without any, how far it came.
 
-    If linear models are stacked on the network, the model as delivered is named, too.
+    If linear models are stacked on the network, or the seeds averaged, the model as delivered is named, too.
     """
     if strategies is not None:
         first, stop, rest = strategies.conclusion.partition(". ")
@@ -39,7 +39,7 @@ def write_headline(
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
-        return _of_verdict(verdict, comparison, count_seeds(phases.finetune))
+        return _of_verdict(verdict, comparison)
     if comparison is not None and find_delivered(comparison) is not None:
         return _of_delivered(comparison, running)
     if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
@@ -53,7 +53,7 @@ def write_headline(
     return _of_stages(stages, phases)
 
 
-def _of_verdict(verdict: Verdict, comparison: Comparison, num_seeds: int) -> Headline:
+def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     unit = points_of(verdict.metric)
     figure = f"{signed_points(verdict.difference)} {unit}"
     lead, against = {
@@ -65,7 +65,7 @@ def _of_verdict(verdict: Verdict, comparison: Comparison, num_seeds: int) -> Hea
     pretrained = models.get("pretrained")
     n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
     detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}."
-    detail = " ".join(filter(None, [detail, _on_seeds(models, num_seeds), _describe_delivered(comparison)]))
+    detail = " ".join(filter(None, [detail, _on_seeds(models), _describe_delivered(comparison)]))
     return Headline(
         sentence=f"{lead}: {figure} {against} the same network from scratch.",
         figure=None if verdict.outcome == "no clear difference" else figure,
@@ -74,8 +74,8 @@ def _of_verdict(verdict: Verdict, comparison: Comparison, num_seeds: int) -> Hea
 
 
 def _describe_delivered(comparison: Comparison) -> str:
-    """The figure of the model as delivered, and its verdict against the best linear baseline; nothing if the network
-    is delivered alone."""
+    """The figure of the model as delivered, and its verdict against the best linear baseline; nothing if one seed of
+    the network is delivered alone."""
     model = find_delivered(comparison)
     if model is None:
         return ""
@@ -87,7 +87,7 @@ def _describe_delivered(comparison: Comparison) -> str:
         else f"reaches {write_named(comparison.metric, model.score)}"
     )
     sentence = f"The model as delivered, {model.name}, {figure} (95 % interval {bounds}{unit})"
-    verdict = next((v for v in comparison.verdicts if v.between[:1] == [STACK] and v.slice is None), None)
+    verdict = next((v for v in comparison.verdicts if v.between[:1] == [model.kind] and v.slice is None), None)
     if verdict is None:
         return f"{sentence}."
     other = next((m.name for m in comparison.models if m.kind == verdict.between[-1]), verdict.between[-1])
@@ -99,7 +99,7 @@ def _describe_delivered(comparison: Comparison) -> str:
 
 
 def _of_delivered(comparison: Comparison, running: Stage | None) -> Headline:
-    """A run without a control, whose model has linear models stacked on it."""
+    """A run without a control, whose model has linear models stacked on it, or is the mean of the seeds."""
     model = find_delivered(comparison)
     assert model is not None
     figure = write_score(comparison.metric, model.score)
@@ -109,7 +109,8 @@ def _of_delivered(comparison: Comparison, running: Stage | None) -> Headline:
         else f"reaches {write_named(comparison.metric, model.score)} on the test texts"
     )
     alone = next((each for each in comparison.models if each.kind == "pretrained"), None)
-    network = "" if alone is None else f"The network alone: {write_score(comparison.metric, alone.score)}."
+    name = "One seed of it, on average" if model.kind == "averaged" else "The network alone"
+    network = "" if alone is None else f"{name}: {write_score(comparison.metric, alone.score)}."
     open_question = NOT_MEASURED if running is None else _at(running)
     return Headline(
         sentence=f"The model as delivered, {model.name}, {reaches}.",
@@ -129,13 +130,11 @@ def points_interval(low: float, high: float) -> str:
     return f"{write_points(low)} to {write_points(high)}"
 
 
-def _on_seeds(models: dict[str, ComparedModel], num_seeds: int) -> str:
-    """What the seeds say of the variation between runs; `num_seeds` were fine-tuned, and may be averaged."""
+def _on_seeds(models: dict[str, ComparedModel]) -> str:
+    """What the seeds say of the variation between runs."""
     seeds = [len(models[kind].seeds) for kind in ("pretrained", "scratch") if kind in models]
     if not seeds:
         return ""
-    if num_seeds > 1 and "pretrained" in models and len(models["pretrained"].seeds) <= 1:
-        return f"The weights of {num_seeds} seeds are averaged into one model, so variation between runs is not seen."
     if min(seeds) <= 1:
         return "With one seed, variation between runs is not seen."
     return f"Each side is the mean of {' and '.join(str(n) for n in dict.fromkeys(seeds))} seeds."

@@ -11,11 +11,11 @@ from typing import Any
 
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
-from pretune.run_trace.comparison import STACK, find_verdict
+from pretune.run_trace.comparison import DELIVERED, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
-from pretune.run_trace.shown_trial import count_seeds, find_test
+from pretune.run_trace.shown_trial import find_test_of_shown
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
 
@@ -105,7 +105,7 @@ def _linear(trace: RunTrace) -> Insight | None:
             continue
         numbers, pointer = _of_verdict(trace, verdict)
         which = ", which only counts words" if kind in _WORD_COUNTS else ""
-        model = "model as delivered" if verdict.between[0] == STACK else "pre-trained model"
+        model = "model as delivered" if verdict.between[0] in DELIVERED else "pre-trained model"
         lead = f"{name[:1].upper()}{name[1:]}{which}{',' if which else ''} does better than the {model}"
         if verdict.outcome != "worse":
             lead = f"There is no clear difference between the {model} and {name}{which}"
@@ -117,7 +117,7 @@ def _linear(trace: RunTrace) -> Insight | None:
 def _validation_gap(trace: RunTrace) -> Insight | None:
     """A validation score outside the interval of the test score: then validation does not stand for the test."""
     for phase, name in ((trace.phases.scratch, "the network from scratch"), (trace.phases.finetune, "the model")):
-        best, place = _best(phase), None if phase is None else find_test(phase)
+        best, place = _best(phase), None if phase is None else find_test_of_shown(phase)
         if phase is None or best is None or place is None:
             continue
         row, test = phase.evaluations[best], phase.test[place]
@@ -242,8 +242,7 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     verdict = find_verdict(trace.comparison, "scratch")
     models = trace.comparison.models if trace.comparison is not None else []
     seeds = [len(model.seeds) for model in models if model.kind in ("pretrained", "scratch")]
-    is_one_seed = min(seeds, default=2) == 1 and count_seeds(trace.phases.finetune) <= 1
-    if verdict is not None and is_one_seed:
+    if verdict is not None and min(seeds, default=2) == 1:
         return NextStep(
             sentence="One seed leaves open how much a repeat would vary.",
             command=f"pretune run {recipe} --seeds 3 --out {name}-seeds",

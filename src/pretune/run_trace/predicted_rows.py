@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.run_trace.log_values import figure, members, texts, words
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS
 
 # Where each kind of model has its predictions; of several seeds, one file each.
 FOLDERS = {"pretrained": "finetune", "scratch": "scratch"}
@@ -44,7 +45,7 @@ class PredictedRows:
 def read_first_seeds(run: Path) -> dict[str, PredictedRows]:
     """The predictions of each kind of model that has some: of networks, those of the first seed."""
     found = {kind: read_seed(run, kind) for kind in FOLDERS}
-    found |= {kind: read_predictions(run / "compare" / "predictions" / f"{kind}.jsonl") for kind in BASELINES}
+    found |= {kind: read_predictions(run / "compare" / PREDICTIONS / f"{kind}.jsonl") for kind in BASELINES}
     return {kind: rows for kind, rows in found.items() if rows is not None}
 
 
@@ -56,16 +57,23 @@ def read_seed(run: Path, kind: str, seed: int | None = None) -> PredictedRows | 
 
 def find_predictions(run: Path, kind: str, seed: int | None = None) -> tuple[Path, int] | None:
     """The prediction file of a network with this seed, or with its first one, and its seed; None if there is none."""
-    folder = run / FOLDERS[kind] / "predictions"
+    folder = run / FOLDERS[kind] / PREDICTIONS
     seeds = {
         int(name[1]): file
-        for file in folder.glob("seed-*.jsonl")
+        for file in folder.glob(SEED_PREDICTIONS)
         if (name := re.fullmatch(r"seed-(\d+)", file.stem)) is not None
     }
     if not seeds:
         return None
     chosen = seed if seed in seeds else min(seeds)
     return seeds[chosen], chosen
+
+
+def find_delivered_predictions(run: Path, seed: int | None) -> tuple[Path, int | None] | None:
+    """The prediction file of the network that is delivered: the mean of the seeds, which has no seed, if there is one,
+    else that of the chosen `seed`; None if there is none."""
+    averaged = run / FOLDERS["pretrained"] / PREDICTIONS / AVERAGED_PREDICTIONS
+    return (averaged, None) if averaged.is_file() else find_predictions(run, "pretrained", seed)
 
 
 def read_predictions(path: Path, seed: int | None = None) -> PredictedRows | None:

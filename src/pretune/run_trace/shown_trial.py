@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pretune.trace_schema import Phase, Trial
+from pretune.trace_schema import Phase, TestResult, Trial
 
 
 def trial_shown(phase: Phase) -> Trial | None:
@@ -10,18 +10,24 @@ def trial_shown(phase: Phase) -> Trial | None:
     return next((trial for trial in phase.trials if trial.trial == phase.shown_trial), None)
 
 
-def count_seeds(phase: Phase | None) -> int:
-    """The seeds that a phase was trained with in full. With few validation rows, the weights of all of them are
-    averaged, and there is one model with one prediction file."""
-    return 0 if phase is None else len({trial.seed for trial in phase.trials if not trial.is_search})
-
-
 def find_test(phase: Phase) -> int | None:
-    """The place of the test of the delivered weights among the tests of all seeds; None if they are not tested.
+    """The place of the test of the delivered weights, of one seed or the mean of all; None if they are not tested.
 
     The seeds that are not delivered are tested first, so with several seeds it is never the first place.
     """
+    if phase.averaged_trials:
+        return next((place for place, test in enumerate(phase.test) if test.seed is None), None)
+    return find_test_of_shown(phase)
+
+
+def find_test_of_shown(phase: Phase) -> int | None:
+    """The place of the test of the trial that is shown, of whose seed the evaluations are; None if it is not tested."""
     trial = trial_shown(phase)
     if trial is None:
         return 0 if phase.test else None
     return next((place for place, test in enumerate(phase.test) if test.seed == trial.seed), None)
+
+
+def tests_of_seeds(phase: Phase) -> list[TestResult]:
+    """The tests of the seeds, without that of the mean of their weights."""
+    return [test for test in phase.test if test.seed is not None or not phase.averaged_trials]

@@ -15,9 +15,10 @@ from pretune.run_trace.predicted_rows import (
     PredictedRows,
     RowKey,
     TestText,
-    find_predictions,
+    find_delivered_predictions,
     read_label_names,
     read_lines,
+    read_predictions,
     read_seed,
     read_test_rows,
     read_thresholds,
@@ -38,7 +39,8 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     control; None if there are no predictions."""
     if phases.finetune is not None and phases.finetune.metric != "accuracy":
         return _read_task_errors(run, phases.finetune)
-    rows = read_seed(run, "pretrained", _chosen_seed(phases.finetune))
+    found = find_delivered_predictions(run, _chosen_seed(phases.finetune))
+    rows = None if found is None else read_predictions(*found)
     if rows is None:
         return None
     control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
@@ -62,7 +64,7 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
 
 def _read_task_errors(run: Path, phase: Phase) -> TestErrors | None:
     """The errors of a task beyond one class for a text; None without predictions, or if they are damaged."""
-    found = find_predictions(run, "pretrained", _chosen_seed(phase))
+    found = find_delivered_predictions(run, _chosen_seed(phase))
     lines = [] if found is None else read_lines(found[0])
     if found is None or not lines:
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 from pretune.run_trace.carried_example import guesses
-from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, words
+from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, wholes, words
 from pretune.run_trace.metrics import METRIC_OF_TASK, metric_of, read_figures, read_score
 from pretune.run_trace.noise import half_interval
 from pretune.run_trace.observations import in_short, observe
@@ -114,6 +114,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         evaluations=[row for row in read if row is not None],
         trials=trials,
         shown_trial=shown,
+        averaged_trials=wholes(chosen.get("averaged_trials")),
         chosen=words(chosen.get("sentence")) if chosen else None,
         skipped=[_skipped(e) for e in of_stage(own, stage, "skipped_update") if e.get("trial", shown) == shown],
         test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e, metric)) is not None],

@@ -28,7 +28,6 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
-STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
 _ENCODER = "encoder"
 _MODELS: dict[str, type[NgramModel] | type[PairModel] | type[Tagger]] = {
     "pair_tfidf": PairModel,

@@ -14,12 +14,12 @@ from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
-from pretune.scoring.stacked_model import STACK_PREDICTIONS, name_delivered
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS, STACK_PREDICTIONS
+from pretune.scoring.stacked_model import name_delivered
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
-PREDICTIONS = "predictions"
 CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
 NAMES = {"scratch": "from scratch", "pretrained": "pre-trained"}
 
@@ -67,10 +67,14 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         for kind, source in (("scratch", "scratch"), ("pretrained", "finetuned"))
         if source in folders
     ]
-    if (folders["finetuned"] / PREDICTIONS / STACK_PREDICTIONS).is_file():
-        name = name_delivered(folders["finetuned"] / "checkpoint")
-        networks.append(_read_predictions(folders["finetuned"], test, "stack", name, STACK_PREDICTIONS))
-    _log_seen_rows(folder, folders["finetuned"], test_lines)
+    finetuned = folders["finetuned"]
+    if (finetuned / PREDICTIONS / AVERAGED_PREDICTIONS).is_file():
+        name = f"mean of {len(networks[-1].runs)} seeds"
+        networks.append(_read_predictions(finetuned, test, "averaged", name, AVERAGED_PREDICTIONS))
+    if (finetuned / PREDICTIONS / STACK_PREDICTIONS).is_file():
+        name = name_delivered(finetuned / "checkpoint")
+        networks.append(_read_predictions(finetuned, test, "stack", name, STACK_PREDICTIONS))
+    _log_seen_rows(folder, finetuned, test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
     verdicts = judge(contenders, test)
@@ -124,12 +128,14 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
 
 
 def _read_predictions(
-    folder: Path, test: HeldOutRows, kind: str, name: str, pattern: str = "seed-*.jsonl"
+    folder: Path, test: HeldOutRows, kind: str, name: str, pattern: str = SEED_PREDICTIONS
 ) -> Contender:
     """A network with the predictions of each seed, in the order of the test rows."""
     files = sorted((folder / PREDICTIONS).glob(pattern), key=lambda file: (len(file.name), file.name))
     if not files:
-        raise InputDataError(f"{folder} has no {PREDICTIONS}/seed-*.jsonl; expected the folder of a finetune stage.")
+        raise InputDataError(
+            f"{folder} has no {PREDICTIONS}/{SEED_PREDICTIONS}; expected the folder of a finetune stage."
+        )
     seeds = []
     for file in files:
         by_row = {row_of(line): line for line in _read_lines(file)}

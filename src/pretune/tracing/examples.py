@@ -169,14 +169,16 @@ def _distance_from_middle(values: npt.NDArray[Any], among: npt.NDArray[np.bool_]
 
 
 def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows | None:
-    """The test rows with the predictions of the chosen seed; None if the run has no test rows or lost a file.
+    """The test rows with the predictions of the delivered network; None if the run has no test rows or lost a file.
 
     Those of a task beyond one class for a text are judged as `classifier` needs it.
     """
     try:
-        seed = read_manifest(run / "finetune", "finetune").summary["chosen"]["seed"]
+        chosen = read_manifest(run / "finetune", "finetune").summary["chosen"]
+        averaged = run / "finetune" / PREDICTIONS / AVERAGED_PREDICTIONS
         texts = _read_lines(run / "prepare" / "test.jsonl")
-        predicted = _read_lines(run / "finetune" / "predictions" / f"seed-{seed}.jsonl")
+        own = averaged.with_name(seed_predictions(chosen["seed"]))
+        predicted = _read_lines(averaged if averaged.is_file() else own)
         lengths = TokenShard(run / "prepare", "test").lengths
     except (OSError, ValueError, KeyError, PretuneError):
         return None

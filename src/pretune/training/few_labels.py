@@ -5,11 +5,8 @@ The figures behind them are in docs/experiments.md, measured by benchmarks/few_l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 CLOZE_ROWS = 1000  # --method auto may take cloze for at most so many training rows in all
 LEAST_EXPECTED = 0.01  # if the base expects the words of each label with this probability, on average over rows
@@ -22,14 +19,6 @@ NOISE_ERRORS = 2.0  # a difference of the validation loss of fewer standard erro
 def least_updates(num_rows: int) -> int:
     """The updates that a model needs, however few rows there are: 40, or four times the root of their number."""
     return max(LEAST_UPDATES, round(UPDATES_PER_ROOT * num_rows**0.5))
-
-
-def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of the weights of several models that started from the same ones (a soup, arXiv:2203.05482)."""
-    first, *others = states
-    if any(state.keys() != first.keys() for state in others):
-        raise ValueError("the models have different weights")
-    return {name: sum((state[name] for state in others), first[name]) / len(states) for name in first}
 
 
 def is_clearly_worse(losses: npt.NDArray[np.float64], than: npt.NDArray[np.float64]) -> bool:

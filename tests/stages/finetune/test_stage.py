@@ -39,8 +39,10 @@ from pretune.training.finetuning_trial import FinetuningTrial
 
 @pytest.fixture(scope="module", autouse=True)
 def picking() -> Iterator[None]:
-    """Few rows are enough to choose by here; test_stage_few_labels.py has what happens otherwise."""
+    """Few rows are enough to choose by here, and a seed is chosen; test_stage_few_labels.py and test_stage_averaged.py
+    have what happens otherwise."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.stages.finetune.stage.average_seeds", lambda trials, single, *_: single)
         patch.setattr("pretune.stages.finetune.prepared_rows.LEAST_PICKING_ROWS", 1)
         yield
 

@@ -112,10 +112,11 @@ def test_the_mean_of_the_seeds_is_delivered(head: Path) -> None:
     [event] = of_kind(head, "chosen")
     assert event["sentence"].startswith("Delivered: the mean of the weights of 2 seeds at learning rate 0.0005")
     assert event["sentence"].endswith("validation rows are too few to choose an epoch or a seed.")
-    [test] = of_kind(head, "test")
+    tests = of_kind(head, "test")
+    assert [test["seed"] for test in tests] == [0, 1, None]
     predicted = load_classifier(head)
-    lines = [json.loads(line) for line in (head / "predictions" / "seed-1.jsonl").read_text("utf-8").splitlines()]
-    assert test["n"] == len(lines)
+    lines = [json.loads(line) for line in (head / "predictions" / "averaged.jsonl").read_text("utf-8").splitlines()]
+    assert tests[-1]["n"] == len(lines)
     assert isinstance(predicted.model, SequenceClassifier)
 
 

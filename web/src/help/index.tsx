@@ -2,7 +2,7 @@ import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
 import { capital, count, counted, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
-import { isOurs, modelValue, numClasses, shortName } from "../models.ts";
+import { isDelivered, isOurs, modelValue, numClasses, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
 import { isolated, UserText } from "../text.tsx";
 import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
@@ -31,7 +31,7 @@ function summary(comparison: Comparison): string {
   const found = overall ?? comparison.verdicts[0];
   if (!found) return "These models answered the same test texts; no pair of them was compared.";
   if (!found.between.includes("scratch")) return `That was not measured. ${typeset(found.sentence)}`;
-  const delivered = comparison.verdicts.find((verdict) => verdict.between[0] === "stack" && verdict.slice === null);
+  const delivered = comparison.verdicts.find((verdict) => isDelivered(verdict.between[0]) && verdict.slice === null);
   const answer = { better: "Yes", worse: "No", "no clear difference": "It cannot be told" }[found.outcome];
   const interval = `95${THIN_SPACE}% interval ${pointsRange(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);

@@ -1,6 +1,6 @@
 import { capital, counted, fixed, points, pointsRange, typeset } from "../format.ts";
 import { pointsOf } from "../metric.ts";
-import { modelName } from "../models.ts";
+import { isDelivered, modelName } from "../models.ts";
 import { Part } from "../section.tsx";
 import { UserText } from "../text.tsx";
 import type { Comparison, Verdict } from "../trace.ts";
@@ -53,7 +53,7 @@ function describe(verdict: Verdict) {
 /** In words, since the numbers stand beside it. */
 function outcome({ between, outcome: found }: Verdict): string {
   const isControl = between[1] === "scratch";
-  const model = between[0] === "stack" ? "The model as delivered" : "The pre-trained model";
+  const model = isDelivered(between[0]) ? "The model as delivered" : "The pre-trained model";
   switch (found) {
     case "better":
       return isControl ? "Pre-training helped" : `${model} is better`;

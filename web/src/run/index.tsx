@@ -6,7 +6,7 @@ import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
 import { capital, count, counted, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
-import { isOurs, modelValue, shortName, shownTest } from "../models.ts";
+import { deliveredTest, isOurs, modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
 import type { ComparedModel, RunTrace, Stage } from "../trace.ts";
@@ -163,7 +163,7 @@ function wentIn(trace: RunTrace): LedgerLine[] {
 export function cameOut(trace: Pick<RunTrace, "phases" | "tokenizer">): LedgerLine[] {
   const { pretrain, finetune } = trace.phases;
   const last = pretrain?.evaluations.at(-1);
-  const test = shownTest(finetune);
+  const test = deliveredTest(finetune);
   const metric = finetune?.metric ?? "accuracy";
   return [
     { name: "Tokenizer, tokens", value: maybe(trace.tokenizer?.vocab_size, count) },

@@ -29,7 +29,7 @@ function TrialTable({ phase }: { phase: Phase }) {
         rows={phase.trials}
         columns={[
           number("Trial", (trial) => `${count(trial.trial)}${trial.trial === phase.shown_trial ? ", shown" : ""}`),
-          { name: "Kind", value: (trial) => (trial.is_search ? "search" : "full") },
+          { name: "Kind", value: (trial) => kind(phase, trial) },
           number("Learning rate", (trial) => or(trial.learning_rate, (value) => significant(value, 2))),
           number("Seed", (trial) => or(trial.seed, count)),
           number("Rows", (trial) => or(trial.rows, count)),
@@ -42,4 +42,9 @@ function TrialTable({ phase }: { phase: Phase }) {
       />
     </div>
   );
+}
+
+function kind(phase: Phase, trial: Trial): string {
+  if (phase.averaged_trials.includes(trial.trial)) return "averaged";
+  return trial.is_search ? "search" : "full";
 }

@@ -20,7 +20,7 @@ NAMES = {
     "scratch": "from scratch",
     "pretrained": "pre-trained",
 }
-OURS = ("pretrained", "stack")
+OURS = ("pretrained", "averaged", "stack")
 NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
 REST_OF_TABLE = 82  # columns of the table without that

@@ -11,7 +11,7 @@ from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.sections.flow import MASK, synthetic_note
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import FIGURE_TITLES, title_of, write_interval, write_noise, write_score
-from pretune.run_trace.shown_trial import trial_shown
+from pretune.run_trace.shown_trial import find_test, trial_shown
 from pretune.terminal import (
     NARROW,
     ROOMY,
@@ -395,7 +395,10 @@ def _trials(phase: Phase, page: Page) -> Lines:
     ]
     rows: list[Row] = []
     for trial in phase.trials:
-        is_chosen = phase.chosen is not None and trial.trial == phase.shown_trial
+        is_averaged = trial.trial in phase.averaged_trials
+        is_chosen = is_averaged or (
+            phase.chosen is not None and trial.trial == phase.shown_trial and not phase.averaged_trials
+        )
         values = [
             str(trial.trial),
             _known(trial.learning_rate, formats.rate),
@@ -404,7 +407,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.validation_score, partial(write_score, phase.metric)),
             _known(trial.validation_loss, formats.nats),
             ENDINGS.get(trial.stopped or "", "not finished"),
-            "● chosen" if is_chosen else _search(trial),
+            "● averaged" if is_averaged else "● chosen" if is_chosen else _search(trial),
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
     if page.width < NARROW:  # without the loss and the ending
@@ -420,10 +423,11 @@ def _search(trial: Trial) -> str:
 def _tests(phase: Phase, page: Page) -> Lines:
     if not phase.test:
         return []
-    trial = trial_shown(phase) if phase.chosen is not None else None
-    lines = [Text(""), Text("").append("Test set, evaluated once for each seed", style="bold")]
-    for test in phase.test:
-        is_chosen = trial is not None and test.seed == trial.seed and len(phase.test) > 1
+    place = find_test(phase) if phase.chosen is not None and len(phase.test) > 1 else None
+    whose = "each seed and for the mean of their weights" if phase.averaged_trials else "each seed"
+    lines = [Text(""), Text("").append(f"Test set, evaluated once for {whose}", style="bold")]
+    for index, test in enumerate(phase.test):
+        is_chosen = index == place
         lines += paragraph(_describe_test(test, phase.metric), page, indent=1, first="● " if is_chosen else "  ")
     return lines
 
@@ -431,7 +435,7 @@ def _tests(phase: Phase, page: Page) -> Lines:
 def _describe_test(test: TestResult, metric: str) -> str:
     others = [f"{FIGURE_TITLES[name]} {write_score(name, value)}" for name, value in test.figures.items()]
     parts = [
-        f"seed {_known(test.seed, str)}: {title_of(metric)} {write_score(metric, test.score)} "
+        f"{'mean' if test.seed is None else f'seed {test.seed}'}: {title_of(metric)} {write_score(metric, test.score)} "
         f"(95 % interval {write_interval(metric, (test.low, test.high))})",
         *(others or [f"macro-F1 {_known(test.macro_f1, '{:.3f}'.format)}"]),
         f"loss {_known(test.loss, formats.nats)}",

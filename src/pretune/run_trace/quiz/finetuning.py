@@ -7,7 +7,7 @@ from random import Random
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import title_of, write_named, write_score
 from pretune.run_trace.quiz.template import Claim, Draft, Template, at
-from pretune.run_trace.shown_trial import find_test, trial_shown
+from pretune.run_trace.shown_trial import find_test_of_shown, trial_shown
 from pretune.trace_schema import Evaluation, Json, Phase, RunTrace
 
 FEWEST_EPOCHS = 3
@@ -72,6 +72,8 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
     scores, title = ["map", _rows(name), field], title_of(metric)
     losses = [row.loss for row in rows]
     becomes = "the model that is delivered" if name == "finetune" else "the control, which is only compared"
+    if phase.averaged_trials:
+        becomes = f"one of the {len(phase.averaged_trials)} whose mean is delivered"
     others = {
         len(rows) - 1: "takes the last epoch for the best",
         losses.index(min(losses)): f"looks for the lowest loss where the rule asks for the highest {title}",
@@ -244,7 +246,7 @@ def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase, int]]:
     found = []
     for name, phase in _phases(trace):
         kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
-        place = find_test(phase)
+        place = find_test_of_shown(phase)
         if len(kept) != 1 or place is None or len(phase.test[place].slices) < 2:
             continue
         slices = sorted(phase.test[place].slices, key=lambda each: each.score)

@@ -1,8 +1,8 @@
-"""Which weights are delivered: those of the best seed, or, if nothing is chosen on few rows, the mean of all seeds."""
+"""Which weights are delivered: the mean of those of all seeds (a soup, arXiv:2203.05482), or those of one seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.tasks.task import Task
 from pretune.training.checkpoint import load_best
-from pretune.training.few_labels import average_weights, is_clearly_worse
+from pretune.training.few_labels import is_clearly_worse
 from pretune.training.finetuning_trial import predict_outputs
 from pretune.training.objective import TaskObjective
 
@@ -24,20 +24,20 @@ AVERAGED = "averaged_trials"
 
 def average_seeds(
     trials: Sequence[Trial],
+    single: Trial,
     folder_of: Callable[[int], Path],
     objective: TaskObjective,
     validation: LabelledBatches,
     task: Task,
     measure: Callable[[FloatArray], dict[str, Any]],
+    rank: Callable[[Trial], Any] | None,
 ) -> Trial:
-    """The trial whose weights are delivered: with AVERAGED, the mean of those of all trials; else the last one.
+    """The `single` trial, or with AVERAGED, the same with the scores of the mean of the weights of all trials.
 
-    The mean is taken unless its loss on the validation rows is above that of the last seed by more than noise.
-    `measure` turns outputs for these rows into scores.
+    `measure` turns outputs for the validation rows into scores. If these rows choose, by `rank`, the mean must not be
+    below the single trial. If they are too few to choose, it is taken unless its loss on them is above that of the
+    single trial by more than noise.
     """
-    last = trials[-1]
-    if len(trials) == 1:
-        return last
     device, targets = objective.model.classifier.weight.device.type, validation.targets
 
     def predict(weights: dict[str, Tensor]) -> FloatArray:
@@ -47,23 +47,42 @@ def average_seeds(
     def losses_of(outputs: FloatArray) -> FloatArray:
         return targets.sum_by_row(task.score_targets(outputs, targets)[0])
 
-    outputs = predict(average_weights([load_best(folder_of(trial["trial"])) for trial in trials]))
-    own = predict(load_best(folder_of(last["trial"])))
-    if is_clearly_worse(losses_of(outputs), losses_of(own)):
-        return last
-    return {**last, **measure(outputs), AVERAGED: [trial["trial"] for trial in trials]}
+    outputs = predict(average_weights(load_best(folder_of(trial["trial"])) for trial in trials))
+    mean = {**single, **measure(outputs), AVERAGED: [trial["trial"] for trial in trials]}
+    if rank is not None:
+        return mean if rank(mean) >= rank(single) else single
+    own = predict(load_best(folder_of(single["trial"])))
+    return single if is_clearly_worse(losses_of(outputs), losses_of(own)) else mean
+
+
+def average_weights(states: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights of several models, which are read one after the other. Raises ValueError if they differ
+    in what they have weights for."""
+    sums, count = dict[str, Tensor](), 0
+    for state in states:
+        if sums and state.keys() != sums.keys():
+            raise ValueError("the models have different weights")
+        sums = {name: sums[name] + tensor if sums else tensor for name, tensor in state.items()}
+        count += 1
+    return {name: tensor / count for name, tensor in sums.items()}
 
 
 def delivered_weights(chosen: Trial, folder_of: Callable[[int], Path]) -> dict[str, Tensor]:
     """The weights of the chosen trial, or the mean of the trials that it names."""
     numbers = chosen.get(AVERAGED) or [chosen["trial"]]
-    return average_weights([load_best(folder_of(number)) for number in numbers])
+    return average_weights(load_best(folder_of(number)) for number in numbers)
 
 
-def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int | None, score: str) -> str:
+def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int | None, score: str, single: str) -> str:
     """A sentence about the weights that are delivered; `num_rows` are the validation rows if they are too few to choose
-    an epoch or a seed, and else None."""
+    an epoch or a seed, and else None. `score` is the validation score of what is delivered, `single` the best seed's.
+    """
     rate = f"learning rate {chosen['learning_rate']:g}"
+    if num_rows is None and AVERAGED in chosen:
+        return (
+            f"Chosen: the mean of the weights of {num_seeds} seeds at {rate} (validation {score}; the best seed alone "
+            f"has {single})."
+        )
     if num_rows is None:
         best_of = f", the best of {num_seeds} seeds" if num_seeds > 1 else ""
         return f"Chosen: {rate}, seed {chosen['seed']}{best_of} (validation {score} at epoch {chosen['epoch']:g})."

@@ -17,8 +17,10 @@ from pretune.errors import InputDataError
 from pretune.model.folder import LoadedModel
 from pretune.model.transformer import TaskModel
 from pretune.runtime.manifest import Manifest
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions
 from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig
+from pretune.stages.finetune.delivered import AVERAGED
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, predict_windows, read_rows, write_predictions
 from pretune.tasks.registry import task_named
@@ -142,13 +144,15 @@ class PreparedRows:
         return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def test(self, trial: dict[str, Any], logits: FloatArray, folder: Path) -> dict[str, Any]:
-        """Write the predictions of one seed for the test rows; returns its figures, on all rows and on each slice."""
+        """Write the predictions of one seed, or of the mean of all, for the test rows; returns its figures, on all rows
+        and on each slice. The mean has no trial and no seed."""
         task, names, rows = self.task, self.labelling.names, self.rows["test"]
         decision = trial.get(DECISION, dict(self.labelling.decision))
         outputs, true = task.decode(logits, self.targets["test"], decision), task.true_values(rows, names)
-        target = folder / f"seed-{trial['seed']}.jsonl"
-        write_predictions(target, rows, lambda index: task.to_fields(outputs, index))
-        figures = {"trial": trial["trial"], "seed": trial["seed"], **self.measure(logits, "test", decision)}
+        number, seed = (None, None) if AVERAGED in trial else (trial["trial"], trial["seed"])
+        name = AVERAGED_PREDICTIONS if seed is None else seed_predictions(seed)
+        write_predictions(folder / name, rows, lambda index: task.to_fields(outputs, index))
+        figures = {"trial": number, "seed": seed, **self.measure(logits, "test", decision)}
         slices = np.array([row.get("slice", "") for row in rows])
         named = [name for name in sorted(set(slices.tolist())) if name]
         if named:

@@ -30,7 +30,8 @@ from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
-from pretune.scoring.stacked_model import STACK_PREDICTIONS, StackedModel, save_stacked
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS
+from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import LATE, FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
 from pretune.stages.finetune.notices import starting_notices
@@ -126,7 +127,8 @@ class _Finetuning:
             self.model_config,
             self.compute.device,
             from_scratch=config.from_scratch,
-            shared_seed=None if self.data.is_picking or config.from_scratch else config.seed,
+            shared_seed=None if config.from_scratch else config.seed,
+            fits_head=not self.data.is_picking,
             is_balanced=self.data.is_balanced,
             read_train=lambda: self.data.batches("train", config.seed).data,
             window_rule=self.data.window_rule,
@@ -170,6 +172,7 @@ class _Finetuning:
             trial=chosen["trial"],
             learning_rate=chosen["learning_rate"],
             seed=chosen["seed"],
+            **{name: chosen[name] for name in (AVERAGED,) if name in chosen},
             sentence=self._describe_choice(chosen, reported),
         )
         tests = self.ranks.answer(lambda: self._test(reported, chosen), "the test")
@@ -237,16 +240,22 @@ class _Finetuning:
         return {**vars(planned), **best}
 
     def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
-        """The trial to deliver: the best on validation, or the mean of all if there are too few rows to choose by."""
-        if self.data.is_picking:
-            return max(reported, key=self._score)
-        if self.config.from_scratch:  # the seeds start from different weights
-            return reported[-1]
+        """The trial to deliver, or the mean of all."""
+        single = max(reported, key=self._score) if self.data.is_picking else reported[-1]
+        if len(reported) == 1 or self.config.from_scratch:  # from scratch, the seeds start from different weights
+            return single
         model = self.start_weights.new_model()
         objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
         return self.ranks.answer(
             lambda: average_seeds(
-                reported, self._trial_folder, objective, self.validation, self.data.task, self.data.measure_validation
+                reported,
+                single,
+                self._trial_folder,
+                objective,
+                self.validation,
+                self.data.task,
+                self.data.measure_validation,
+                self._score if self.data.is_picking else None,
             ),
             "the mean of the seeds",
         )
@@ -260,20 +269,23 @@ class _Finetuning:
     # -- the test rows, once -------------------------------------------------------------------------------------
 
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
-        """The results of each seed on the test rows, which only the first process reads."""
-        (self.folder.path / "predictions").mkdir(exist_ok=True)
+        """The results on the test rows, which only the first process reads: of each seed, and of their mean if that is
+        delivered."""
+        folder = self.folder.path / PREDICTIONS
+        folder.mkdir(exist_ok=True)
+        (folder / AVERAGED_PREDICTIONS).unlink(missing_ok=True)  # of an attempt before this one
         model = self.start_weights.new_model()
         objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
         logits = None
-        others = [] if AVERAGED in chosen else [t for t in reported if t["trial"] != chosen["trial"]]
+        others = [t for t in reported if AVERAGED in chosen or t["trial"] != chosen["trial"]]
         for trial in [*others, chosen]:  # the chosen weights stay in the model
             model.load_state_dict(delivered_weights(trial, self._trial_folder))
             if len(self.test.targets):
                 logits = predict_outputs(objective, self.test, self.compute.device)
-                tests.append(self.data.test(trial, logits, self.folder.path / "predictions"))
+                tests.append(self.data.test(trial, logits, folder))
                 self.folder.log.write("test", **tests[-1])
         labelling = replace(self.data.labelling, decision=chosen.get(DECISION, self.data.labelling.decision))
         stacked = self._stack(objective, logits)
@@ -294,7 +306,7 @@ class _Finetuning:
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The linear models that are stacked on the chosen weights, if that is better on validation."""
         if not can_stack(self.config):  # an attempt before this one may have had a stack
-            (self.folder.path / "predictions" / STACK_PREDICTIONS).unlink(missing_ok=True)
+            (self.folder.path / PREDICTIONS / STACK_PREDICTIONS).unlink(missing_ok=True)
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
         stacked = train_stack(
@@ -307,9 +319,13 @@ class _Finetuning:
             self.data.metric,
         )
         if stacked is not None and test_logits is not None:
-            target = self.folder.path / "predictions"
             write_stack_predictions(
-                target, self.data.task, self.data.rows["test"], self.test.targets, test_logits, stacked
+                self.folder.path / PREDICTIONS,
+                self.data.task,
+                self.data.rows["test"],
+                self.test.targets,
+                test_logits,
+                stacked,
             )
         return stacked
 
@@ -331,9 +347,12 @@ class _Finetuning:
             log.write("notice", sentence=sentence)
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
-        shown = write_metric(self.data.metric, chosen[self.data.metric])
+        shown, single = (
+            write_metric(self.data.metric, trial[self.data.metric])
+            for trial in (chosen, max(reported, key=self._score))
+        )
         num_rows = None if self.data.is_picking else len(self.data.rows["validation"])
-        return describe_delivered(chosen, len(reported), num_rows, shown)
+        return describe_delivered(chosen, len(reported), num_rows, shown, single)
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
         num_rows = {f"{split} rows": len(self.data.rows[split]) for split in SPLITS}

@@ -20,8 +20,8 @@ from pretune.training.linear_probe import LinearProbe, fit_linear_probe, pooled_
 class StartingWeights:
     """Makes the network of each seed. `read_train` gives the training rows, for a head that is fitted to them.
 
-    With `shared_seed`, all seeds start from the same head, so that their weights can be averaged: logistic regression
-    on the frozen vectors if the task is classification, else the random one of that seed.
+    With `shared_seed`, all seeds start from the same head, so that their weights can be averaged: the random one of
+    that seed, or with `fits_head`, logistic regression on the frozen vectors if the task is classification.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class StartingWeights:
         *,
         from_scratch: bool,
         shared_seed: int | None,
+        fits_head: bool,
         is_balanced: bool,
         read_train: Callable[[], LabeledShard],
         window_rule: WindowRule | None = None,
     ) -> None:
         self.loaded, self.labelling, self.config, self.device = loaded, labelling, config, device
-        self.from_scratch, self.shared_seed, self.is_balanced = from_scratch, shared_seed, is_balanced
+        self.from_scratch, self.shared_seed, self.fits_head = from_scratch, shared_seed, fits_head
+        self.is_balanced = is_balanced
         self.read_train, self.window_rule = read_train, window_rule
 
     def new_model(self) -> TaskModel:
@@ -63,7 +65,7 @@ class StartingWeights:
             model.transformer.load_state_dict(base.transformer.state_dict())
             if self._has_same_labels and isinstance(base, SequenceClassifier | TokenClassifier):
                 model.classifier.load_state_dict(base.classifier.state_dict())
-            elif self.shared_seed is not None and self.linear_probe is not None:
+            elif self.fits_head and self.linear_probe is not None:
                 self.linear_probe.copy_into(model.classifier)
         return model.to(self.device)
 
