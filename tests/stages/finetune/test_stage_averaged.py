@@ -73,10 +73,10 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def test_the_choice_names_the_trials(run: Path) -> None:
     [event] = of_kind(run / "finetune", "chosen")
-    assert event["averaged_trials"] == [1, 2, 3]  # trial 0 searched for the learning rate
+    assert event["averaged_trials"] == [0, 1, 2]
     assert "Chosen: the mean of the weights of 3 seeds at learning rate 0.001 (validation " in event["sentence"]
     assert "the best seed alone has" in event["sentence"]
-    assert read_manifest(run / "finetune").summary["chosen"]["averaged_trials"] == [1, 2, 3]
+    assert read_manifest(run / "finetune").summary["chosen"]["averaged_trials"] == [0, 1, 2]
 
 
 def test_the_checkpoint_has_the_mean(run: Path, means: list[dict[str, Tensor]]) -> None:
