@@ -42,16 +42,19 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.pipeline import run as run
     from pretune.recipe import Recipe as Recipe
     from pretune.recipe import read_recipe as read_recipe
+    from pretune.settings import ChatTuningConfig as ChatTuningConfig
     from pretune.settings import CollectConfig as CollectConfig
     from pretune.settings import FinetuneConfig as FinetuneConfig
     from pretune.settings import PrepareConfig as PrepareConfig
     from pretune.settings import PreprocessConfig as PreprocessConfig
     from pretune.settings import PretrainConfig as PretrainConfig
     from pretune.settings import SplitConfig as SplitConfig
+    from pretune.stages.chat_tuning.stage import tune_chat as tune_chat
     from pretune.stages.collect.stage import collect as collect
     from pretune.stages.compare import compare as compare
     from pretune.stages.finetune.stage import finetune as finetune
     from pretune.stages.prepare import prepare as prepare
+    from pretune.stages.prepare_chat import prepare_chat as prepare_chat
     from pretune.stages.preprocess.stage import preprocess as preprocess
     from pretune.stages.pretrain.stage import pretrain as pretrain
     from pretune.stages.split import split as split
@@ -92,7 +95,9 @@ _MODULE_OF = {
     "preprocess": "stages.preprocess.stage",
     "pretrain": "stages.pretrain.stage",
     "prepare": "stages.prepare",
+    "prepare_chat": "stages.prepare_chat",
     "finetune": "stages.finetune.stage",
+    "tune_chat": "stages.chat_tuning.stage",
     "compare": "stages.compare",
     "predict": "inference.predict",
     "predict_file": "inference.predict",
@@ -106,6 +111,7 @@ _MODULE_OF = {
     "PretrainConfig": "settings",
     "PrepareConfig": "settings",
     "FinetuneConfig": "settings",
+    "ChatTuningConfig": "settings",
     "Recipe": "recipe",
     "read_recipe": "recipe",
     "run": "pipeline",

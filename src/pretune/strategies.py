@@ -35,6 +35,7 @@ from pretune.stages.strategies import (
     read_held_out_texts,
 )
 from pretune.text.chat.chat_lines import HELD_OUT_NAME, write_held_out
+from pretune.text.chat.prepared_folder import has_conversations
 from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
@@ -123,8 +124,7 @@ class _Strategies:
 
         if not self.domain:
             raise UsageError("There is no text of the domain; give it with --domain PATH.")
-        source = read_manifest(self.prepared, "prepare")
-        if source.summary.get("task") != "chat":
+        if not has_conversations(read_manifest(self.prepared, "prepare")):
             raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
         # These refuse a base that only fills in masked words, and conversations for another tokenizer.
         load_chat_session(read_base_folder(local_folder(self.base)).path)

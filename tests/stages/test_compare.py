@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.stage_folder import open_stage
 from pretune.stages.compare import compare
@@ -137,3 +137,12 @@ def test_a_pair_was_trained_on_only_if_both_texts_were(tmp_path: Path) -> None:
     compare(finetuned, None, prepared, tmp_path / "compare")
     (warning,) = [event for event in read_events(tmp_path / "compare") if event["event"] == "warning"]
     assert warning["count"] == 2
+
+
+def test_conversations_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    """They have no labels.json, which was missed only after the folder had been made."""
+    for stage in ("prepare", "finetune"):
+        open_stage(tmp_path / stage, stage, config={}, inputs={}).finish(task="chat")
+    with pytest.raises(UsageError, match=r"prepare has conversations; expected labelled examples\. .*--strategies"):
+        compare(tmp_path / "finetune", None, tmp_path / "prepare", tmp_path / "compare")
+    assert not (tmp_path / "compare").exists()

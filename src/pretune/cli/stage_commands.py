@@ -249,10 +249,11 @@ def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
 def finetune(arguments: Arguments) -> int:
     """Stage 5: fine-tune the model on labelled examples, or on conversations."""
     from pretune.runtime.manifest import read_manifest
+    from pretune.text.chat.prepared_folder import has_conversations
 
     prepared = stage_folder(arguments.prepared, "prepare")
     pretrained = stage_folder(arguments.pretrained, "pretrain")
-    is_chat = read_manifest(prepared, "prepare").summary.get("task") == CHAT
+    is_chat = has_conversations(read_manifest(prepared, "prepare"))
     typed = _typed_for(arguments, CHAT if is_chat else "finetune")
     if arguments.dry_run:
         if not is_chat:

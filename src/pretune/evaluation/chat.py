@@ -24,6 +24,7 @@ from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.checks import keep_usable
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import telling_texts
+from pretune.text.chat.prepared_folder import has_conversations
 from pretune.text.chat.reader import read_chat_file
 from pretune.text.chat.template import USUAL_LENGTH, encode_prompt
 from pretune.text.chat.tokens import add_chat_tokens
@@ -61,8 +62,8 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
         left_out = len(file.rows) - len(records)
         source = f"{path}: {len(records):,} conversations" + (f", {left_out:,} left out" if left_out else "")
         return HeldOutChats(conversations=[record.conversation for record in records], source=source)
-    summary = read_manifest(path, "prepare").summary
-    if summary.get("task") != "chat":
+    manifest = read_manifest(path, "prepare")
+    if not has_conversations(manifest):
         raise InputDataError(f"{path} has labelled rows; expected a folder that `pretune prepare --task chat` wrote.")
     training = read_replies(path)
     splits: tuple[Split, ...] = ("test", "validation")
@@ -70,7 +71,7 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
         found = read_chat_lines(path, split).conversations
         if found:
             source = f"{path}: {len(found):,} conversations of the {split} split"
-            length = int(summary["max_seq_len"])
+            length = int(manifest.summary["max_seq_len"])
             return HeldOutChats(
                 conversations=found, source=source, training_replies=training, max_seq_len=length, split=split
             )

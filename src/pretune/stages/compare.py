@@ -18,6 +18,7 @@ from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, 
 from pretune.scoring.stacked_model import name_delivered
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
+from pretune.text.chat.prepared_folder import refuse_conversations
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
@@ -28,12 +29,15 @@ def compare(finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *,
     """Compare the fine-tuned model with its control and the baselines on the test rows of `prepared`.
 
     The predictions of the networks are read; only the baselines are trained. Raises InputDataError if a folder is
-    missing or not finished, if there are no test rows, or if predictions belong to other rows.
+    missing or not finished, if there are no test rows, or if predictions belong to other rows, and UsageError for
+    conversations.
     """
     folders = {"prepared": Path(prepared), "finetuned": Path(finetuned)}
     if scratch is not None:
         folders["scratch"] = Path(scratch)
     manifests = {name: read_manifest(path) for name, path in folders.items()}
+    advice = "`pretune compare BASE PREPARED --strategies` compares four ways to a chatbot."
+    refuse_conversations(folders["prepared"], manifests["prepared"], advice)
     folder = open_stage(
         Path(out), "compare", config={}, inputs={n: m.fingerprint for n, m in manifests.items()}, redo=redo
     )

@@ -22,6 +22,7 @@ from pretune.run_trace.headline import write_headline
 from pretune.runtime.atomic import verify_folder
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.stage import tune_chat
 from pretune.terminal import Page, to_text
@@ -227,3 +228,10 @@ def test_the_command_refuses_options_of_the_other_kind(
     assert run_command_line(command) == EXIT_USAGE
     assert sentence in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_labelled_examples_are_refused_and_leave_nothing(base_folder: Path, tmp_path: Path) -> None:
+    open_stage(tmp_path / "prepare", "prepare", config={}, inputs={}).finish()
+    with pytest.raises(UsageError, match=r"has labelled examples; expected conversations\. .*pretune\.finetune"):
+        tune(base_folder, tmp_path / "prepare", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ from pretune.runtime.atomic import write_json
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.rows import read_rows
 from pretune.stages.finetune.stage import finetune
@@ -299,6 +300,14 @@ def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_
         run(run_folder / "pretrain", prepared, tmp_path / f"out-{metric}", **short)
         notices = [event["sentence"] for event in of_kind(read_events(tmp_path / f"out-{metric}"), "notice")]
         assert any("rare classes have larger weights" in sentence for sentence in notices) == is_weighed
+
+
+def test_conversations_are_refused_and_leave_nothing(run_folder: Path, tmp_path: Path) -> None:
+    """They have no labels.json, which was missed only after the folder had been made."""
+    open_stage(tmp_path / "prepare", "prepare", config={}, inputs={}).finish(task="chat")
+    with pytest.raises(UsageError, match=r"has conversations; expected labelled examples\. .*pretune\.tune_chat"):
+        run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_different_tokenizer_is_refused_and_leaves_nothing(

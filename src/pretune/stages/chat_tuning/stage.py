@@ -26,6 +26,7 @@ from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, Prep
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
+from pretune.text.chat.prepared_folder import refuse_labelled_rows
 from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.objective import TokenObjective
@@ -51,12 +52,13 @@ def tune_chat(
     saved alone, in `out/adapter`. The weights with the lowest loss on the validation replies are kept, and the test
     conversations are read before the first update and after the last one. The same call resumes after an interruption,
     with the same result as without one. Raises the errors of `open_start`, InputDataError for the conversations,
-    OutOfResourcesError if a single row does not fit into memory, InterruptedByUserError or StoppedError after a signal
-    and a commit.
+    UsageError for labelled examples, OutOfResourcesError if a single row does not fit into memory,
+    InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared, out = Path(prepared), Path(out)
     source = read_manifest(prepared, "prepare")
+    refuse_labelled_rows(prepared, source, "To train on labelled examples, use pretune.finetune or `pretune finetune`.")
     start = open_start(Path(pretrained), prepared, config)
     ranks = ALONE if alone else join_ranks()
     inputs = {"pretrained": start.weights_hash, "prepared": source.fingerprint}

@@ -39,6 +39,7 @@ from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
 from pretune.stages.finetune.rows import texts_of
 from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
+from pretune.text.chat.prepared_folder import refuse_conversations
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, join_seen, load_seen, save_seen
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
@@ -61,19 +62,20 @@ def finetune(
 ) -> Manifest:
     """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
-    `pretrained` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+    `pretrained` is the folder of stage 3, any model folder, a GGUF file, or `hf:OWNER/NAME`.
 
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
     the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, training
     chooses nothing on them (see `pretune.training.few_labels`), unless several rates are given. The test rows are read
     once, at the end. The same call resumes after an interruption, also with another `config.stack`, which acts after
     all training. The processes of a launch train together, unless only this one makes the call, with `alone`. Raises
-    ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for a pattern
-    or label words that do not work, InterruptedByUserError or StoppedError after a signal and a commit.
+    ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for conversations and
+    for a pattern or label words that do not work, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
+    refuse_conversations(prepared, source, "To train on conversations, use pretune.tune_chat or `pretune finetune`.")
     loaded = load_model_folder(model_folder_of(local_folder(pretrained)))
     stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
