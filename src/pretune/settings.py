@@ -232,7 +232,9 @@ class PrepareConfig:
     """Stage 4: encode labelled examples with the model's tokenizer."""
 
     max_seq_len: int | None = _setting(
-        None, "maximum tokens that the model reads at once (default: up to 512); for longer texts see --long-texts"
+        None,
+        "maximum tokens that the model reads at once (default: up to 512; for conversations up to 1,024); for longer "
+        "texts see --long-texts",
     )
     long_texts: Literal["auto", "windows", "cut"] = _setting(
         "auto",
@@ -252,11 +254,13 @@ class FinetuneConfig:
 
     epochs: int | None = _setting(
         None,
-        "maximum number of epochs; three times as many from scratch (default: 2 to 5, by the amount of text; 3 for "
-        "conversations)",
+        "maximum number of epochs; with labels, three times as many from scratch (default: 2 to 5, by the amount of "
+        "text; 3 for conversations)",
     )
     updates: int | None = _setting(
-        None, "number of updates instead of epochs (default: by the epochs, but at least 4 times the root of the rows)"
+        None,
+        "number of updates instead of epochs; with labels, three times as many from scratch (default: by the epochs; "
+        "with labels at least 40, and at least 4 times the square root of the number of rows)",
     )
     method: Literal["auto", "head", "cloze"] = _setting(
         "auto", "head: a linear layer on the mean vector; cloze: label words at a [MASK]; auto: by the number of rows"
@@ -397,7 +401,7 @@ class StrategiesConfig:
     minutes: float | None = _setting(None, "budget of each strategy in minutes of training, calibration included")
     tokens: int | None = _setting(None, "budget of each strategy in training tokens, instead of minutes")
     domain_fraction: float = _setting(
-        0.5, "fraction of the budget that pre-training further takes from the fourth strategy"
+        0.5, "fraction of the fourth strategy's budget that is spent on further pre-training"
     )
     adapter: Literal["none", "lora"] = _setting("none", "how the base is fine-tuned, as in `finetune`")
     seed: int = _setting(0, "first seed")
@@ -425,12 +429,14 @@ class Sampling:
     (arXiv:1904.09751) leave out the less probable tokens, and one of the others is drawn.
     """
 
-    max_tokens: int = _setting(100, "length of the continuation in tokens")
+    max_tokens: int = _setting(100, "maximum tokens in the continuation; in a chat, in each reply")
     temperature: float = _setting(
         0.8, "how far to stray from the most probable tokens; 0: always the most probable one"
     )
     top_k: int = _setting(50, "draw one of the N most probable tokens; 0: of all")
-    top_p: float = _setting(1.0, "draw one of the most probable tokens that have this probability together")
+    top_p: float = _setting(
+        1.0, "draw from the smallest set of most probable tokens whose probabilities reach this sum"
+    )
     repetition_penalty: float = _setting(
         1.0, "make tokens that have occurred less probable, from 1, which does nothing"
     )

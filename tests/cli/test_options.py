@@ -64,10 +64,21 @@ def test_two_stages_with_settings_of_one_name_have_two_options() -> None:
 
 
 def test_run_has_an_option_for_every_setting() -> None:
-    """Except for from_scratch, which `run` sets itself for the control."""
+    """Except for from_scratch, which `run` sets for the control, and those for conversations, which it refuses."""
     settings = {f"{c.__name__.removesuffix('Config').lower()}.{f.name}" for c in CONFIGS for f in dataclasses.fields(c)}
     offered = {field for options in run_options().values() for option in options for field in option.fields}
-    assert settings - offered == {"finetune.from_scratch"}
+    assert settings - offered == {"finetune.from_scratch", "split.response_column", "prepare.notice"}
+
+
+def test_options_for_conversations_belong_to_prepare_alone() -> None:
+    """`run` and `split` listed options that they always refuse."""
+    for flag in ("--response-column", "--notice"):
+        offered = [
+            name
+            for name in ("run", "split", "prepare")
+            if any(flag in action.option_strings for action in build_parser(VERBS[name])._actions)
+        ]
+        assert offered == ["prepare"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -142,11 +142,11 @@ def run_options() -> dict[str, list[Option]]:
     """The options of `run`, by stage; one that several stages share is listed under the first of them."""
     flags = _RUN_FLAGS
     options = [
-        *options_of("split", SplitConfig),
+        *options_of("split", SplitConfig, without={"response_column"}),
         *options_of("collect", CollectConfig, flags=flags["collect"]),
         *options_of("preprocess", PreprocessConfig, flags=flags["preprocess"]),
         *options_of("pretrain", PretrainConfig),
-        *options_of("prepare", PrepareConfig),
+        *options_of("prepare", PrepareConfig, without={"notice"}),
         *options_of("finetune", FinetuneConfig, flags=flags["finetune"], without={"from_scratch"}),
     ]
     grouped: dict[str, list[Option]] = {}
@@ -221,7 +221,7 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     _add_test_labels(parser, "separate test set (default: hold out some rows of FILE)")
     _add_out(parser)
     _add_redo(parser)
-    _add_settings(parser, "settings", options_of("split", SplitConfig))
+    _add_settings(parser, "settings", options_of("split", SplitConfig, without={"response_column"}))
 
 
 def add_collect(parser: argparse.ArgumentParser) -> None:
@@ -380,8 +380,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)
     _add_no_stack(parser)
     _add_answers(parser)
-    figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
-    _add_json(parser, f"print one JSON object: {figures}, confusion_matrix, skipped, detected, seen, seen_sentence")
+    keys = "skipped, detected, seen, seen_sentence, and the figures of the task, such as n, accuracy, accuracy_interval"
+    _add_json(parser, f"print the figures as one JSON object; with --labels: {keys}")
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
