@@ -47,6 +47,7 @@ EITHER_PRECISION := tests/parity tests/training/test_pretraining_run.py tests/pi
 
 demo: $(VENV)/.installed
 	$(BIN)/pretune run --out $(DEMO_OUT) $(DEMO)
+	@command -v pretune >/dev/null || echo "To use these commands, type \`. $(BIN)/activate\` once: pretune is in $(VENV)."
 
 test: $(VENV)/.installed-dev
 	$(PYTEST_HERE) -m "not slow" $(PYTEST)

@@ -1,7 +1,8 @@
-"""What `make` does before there is an environment."""
+"""What `make` does before there is an environment, and what the demo says of it."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,3 +34,27 @@ def test_an_environment_that_could_not_be_made_is_removed(tmp_path: Path) -> Non
     assert done.returncode != 0
     assert "apt-get install python3-venv" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize("is_on_path", [False, True])
+def test_the_demo_says_how_to_find_pretune(is_on_path: bool, tmp_path: Path) -> None:
+    """The commands that the demo suggests were not found, because nothing activates the environment."""
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "pretune").write_text("#!/bin/sh\necho The demo.\n", encoding="utf-8")
+    (binaries / "pretune").chmod(0o755)
+    for name in ("pyproject.toml", ".venv/.python", ".venv/.torch", ".venv/.installed"):
+        (tmp_path / name).touch()
+    system = [folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "pretune").exists()]
+    path = os.pathsep.join([*system, str(binaries)] if is_on_path else system)
+    done = subprocess.run(
+        ["make", "--silent", "-f", str(ROOT / "Makefile"), "demo"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "The demo." in done.stdout
+    assert ("type `. .venv/bin/activate` once" in done.stdout) == (not is_on_path)
