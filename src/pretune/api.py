@@ -407,8 +407,8 @@ def open_run(path: Path | str) -> Run:
 def load_pretrained_model(path: Path | str) -> Model:
     """The pre-trained model of a run, to fill in or continue texts and to train on a task; or a public one, to train.
 
-    A public model is a local folder as transformers writes it, or `hf:OWNER/NAME`, which is downloaded. If the path is
-    a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
+    A public model is a local folder as transformers writes it, a GGUF file, or `hf:OWNER/NAME`, which is downloaded. If
+    the path is a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
     ModelNotFoundError or CorruptModelError with what is wrong with the path, and ModelError for a model that cannot be
     used.
     """

@@ -158,7 +158,8 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
 
     Parameters
     ----------
-    base : the model to start from: the path of a run, of a stage or of a model folder, or a `pretune.Model`.
+    base : the model to start from: the path of a run, of a stage, of a model folder or of a GGUF file, `hf:OWNER/NAME`,
+        or a `pretune.Model`.
     random_state : the first seed: a number, a RandomState, or None for a new seed with every `fit`.
     verbose : whether to show the progress of the training.
 
@@ -279,7 +280,8 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
 class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no type annotations
     """A regressor of texts, fine-tuned from a pre-trained model, as an estimator of scikit-learn.
 
-    The parameters are those of `TextClassifier`, without `class_weights`.
+    The parameters are those of `TextClassifier`, without `class_weights`, `method`, `pattern`, `label_words` and
+    `stack`.
 
     Attributes
     ----------

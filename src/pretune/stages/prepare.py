@@ -68,10 +68,10 @@ def prepare(
     """Encode labelled rows for fine-tuning the model in `base`.
 
     `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
-    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
-    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base
-    was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
-    there is no folder.
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, a GGUF file, or
+    `hf:OWNER/NAME`. Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test
+    rows that the base was pre-trained on because another split was held out; ModelNotFoundError if `base` has no
+    tokenizer. After an error there is no folder.
     """
     refuse_notice(config)
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
