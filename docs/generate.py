@@ -1,7 +1,8 @@
 """Write the documentation that is made from the code.
 
-docs/guide/cli.md, the map of files in CONTRIBUTING.md, the costs in scaling.md, the rules in cleaning.md. With --check
-nothing is written, and the exit code is 1 if one of them is out of date.
+docs/guide/cli.md, the map of files in CONTRIBUTING.md, the costs in scaling.md, the rules in cleaning.md, the schema of
+trace.json in the package and in docs/guide, and its types in web/src/trace.ts. With --check nothing is written, and the
+exit code is 1 if one of them is out of date.
 """
 
 from __future__ import annotations

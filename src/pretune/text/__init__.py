@@ -1,1 +1,1 @@
-"""Text before it becomes tensors: reading, repairing, filtering, splitting, tokenizing, and the built-in world."""
+"""Text before it becomes tensors: reading, repairing, filtering, splitting and tokenizing."""
