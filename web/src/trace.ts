@@ -367,6 +367,8 @@ export interface Phase {
   evaluations: Evaluation[];
   trials: Trial[];
   shown_trial: number | null;
+  /** if the mean of their weights is delivered; its test has no seed */
+  averaged_trials: number[];
   chosen: string | null;
   skipped: SkippedUpdate[];
   test: TestResult[];
@@ -939,7 +941,7 @@ export interface EntityErrors {
   examples: EntityRow[];
 }
 
-/** The test rows as the network (its chosen seed) predicts them, without linear models that may be stacked on it. Of a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty. */
+/** The test rows as the delivered network predicts them, without linear models that may be stacked on it; `seed` is null if it is the mean of the weights of several seeds. Of a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty. */
 export interface TestErrors {
   n: number;
   seed: number | null;
