@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from data_sets import DATA_SETS
 from machine import RESULTS
 from scipy import stats
@@ -116,8 +117,15 @@ def main_metric(comparison: Row) -> str:
 
 
 def _count_test(name: str, draws: Sequence[Row]) -> int:
-    tests = [int(draw["prepared"]["test"]) for draw in draws]
+    """The test rows, each once: all bases are measured on the same ones."""
+    tests = [int(draw["prepared"]["test"]) for draw in _by_base(draws)[0]]
     return sum(tests) if name in _CROSSFITTED else tests[0]
+
+
+def _by_base(draws: Sequence[Row]) -> list[list[Row]]:
+    """The draws of each base, that is of each seed of pre-training; all bases have the same draws in the same order."""
+    seeds = sorted({draw.get("pretraining_seed", 0) for draw in draws})
+    return [[draw for draw in draws if draw.get("pretraining_seed", 0) == seed] for seed in seeds]
 
 
 def _row(draw: Row, kind: str) -> Row | None:
@@ -173,34 +181,44 @@ def _difference(name: str, draws: Sequence[Row], is_control: bool) -> str:
 
 def _compare(name: str, draws: Sequence[Row], *, is_control: bool) -> tuple[float, Sequence[float]] | None:
     """How far the model is above its control from scratch, or as delivered above the best linear baseline."""
-    verdicts = [
-        verdict
-        for draw in draws
-        for verdict in draw["comparison"]["verdicts"]
-        if "slice" not in verdict and (verdict["between"][1] == "scratch") == is_control
-    ]
-    if not verdicts:
+    bases = _by_base(draws)
+    verdicts = [verdict for base in bases for draw in base if (verdict := _verdict(draw, is_control)) is not None]
+    if len(verdicts) < len(draws):
         return None
     if len(draws) == 1:
         return verdicts[0]["difference"], verdicts[0]["difference_interval"]
     intervals = [] if name in _CROSSFITTED else [verdict["difference_interval"] for verdict in verdicts]
-    return mean_over_draws([verdict["difference"] for verdict in verdicts], intervals)
+    differences = np.reshape([verdict["difference"] for verdict in verdicts], (len(bases), -1))
+    return mean_over_draws(differences, intervals)
+
+
+def _verdict(draw: Row, is_control: bool) -> Row | None:
+    """The verdict on all test rows, of one draw."""
+    verdicts = [verdict for verdict in draw["comparison"]["verdicts"] if "slice" not in verdict]
+    return next((each for each in verdicts if (each["between"][1] == "scratch") == is_control), None)
 
 
 def mean_over_draws(
-    differences: Sequence[float], intervals: Sequence[Sequence[float]]
+    differences: npt.NDArray[np.float64], intervals: Sequence[Sequence[float]]
 ) -> tuple[float, tuple[float, float]]:
-    """The mean difference with its 95 % interval: over draws of training rows (Student's t), and over the test rows.
+    """The mean difference with its 95 % interval; `differences` has a row for each base, a column for each draw.
 
-    `intervals` are those of the draws over the same test rows. Their choice is common to all draws, so the mean is no
-    surer of it than a draw. Without them, as with folds, each draw has test rows of its own, so these are counted.
+    Three choices make it uncertain. Training rows: Student's t over the draws, each averaged over the bases, because
+    they read the same rows. Bases: Student's t over their means. Test rows: `intervals` are those of the differences
+    over the same test rows; all have them in common, so the mean is no surer of them than one difference. Without
+    `intervals`, as with folds, each draw has test rows of its own, which the first of the three then counts.
     """
-    mean = float(np.mean(differences))
-    error = float(np.std(differences, ddof=1)) / len(differences) ** 0.5
-    of_draws = float(stats.t.ppf(0.975, len(differences) - 1)) * error
     of_rows = np.sqrt(np.mean([((high - low) / 2) ** 2 for low, high in intervals])) if intervals else 0.0
-    half = float(np.hypot(of_draws, of_rows))
+    of_draws, of_bases = (_student_half(np.mean(differences, axis=axis)) for axis in (0, 1))
+    mean, half = float(np.mean(differences)), float(np.linalg.norm([of_draws, of_bases, of_rows]))
     return mean, (mean - half, mean + half)
+
+
+def _student_half(values: npt.NDArray[np.float64]) -> float:
+    """Half the 95 % interval of the mean of some values; 0 if there is only one, from which nothing can be said."""
+    if len(values) == 1:
+        return 0.0
+    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 def write_difference(difference: float, interval: Sequence[float]) -> str:

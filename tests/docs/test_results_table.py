@@ -276,12 +276,46 @@ def test_a_draw_without_a_combination_delivers_its_network() -> None:
     assert figures[7] == "-"
 
 
-def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
-    found = result("ag-news-32", [comparison(0.70, 0.5, 0.60)] * 4)
+def with_bases(name: str, comparisons: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first half of the comparisons is of one base, the second half of another one with the same draws."""
+    found = result(name, comparisons)
     for number, draw in enumerate(found["draws"]):
-        draw["pretraining_seed"] = number // 2
-    _, budget = cells(page.render({"ag-news-32": found}), "AG News, 32 labels a class")
-    assert budget[5] == "1, 2 of pre-training, 2 draws"
+        draw["pretraining_seed"] = number // (len(comparisons) // 2)
+    return found
+
+
+def half_width(values: list[float]) -> float:
+    """Half of Student's 95 % interval of the mean."""
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    return (high - low) / 2
+
+
+def test_two_seeds_of_pretraining_are_counted_apart_from_draws() -> None:
+    draws = [comparison(linear + above, 0.5, linear) for linear, above in ((0.6, 0.10), (0.6, 0.06), (0.7, 0.09))]
+    others = [comparison(linear + above, 0.5, linear) for linear, above in ((0.6, 0.12), (0.6, 0.06), (0.7, 0.13))]
+    found = with_bases("ag-news-32", [*draws, *others])
+    figures, budget = cells(page.render({"ag-news-32": found}), "AG News, 32 labels a class")
+    assert budget[5] == "1, 2 of pre-training, 3 draws"
+    assert figures[4] == "500"
+    of_draws, of_bases = half_width([0.11, 0.06, 0.11]), half_width([0.25 / 3, 0.31 / 3])
+    mean, half = 0.28 / 3, np.linalg.norm([of_draws, of_bases, 0.02])
+    assert figures[-1] == page.write_difference(mean, (mean - half, mean + half))
+
+
+def test_folds_of_two_seeds_of_pretraining_have_the_same_test_rows() -> None:
+    draws = [comparison(0.70, 0.5, 0.60), comparison(0.72, 0.5, 0.66)]
+    found = with_bases("imdb-folds", [*draws, *draws])
+    figures, *_ = cells(page.render({"imdb-folds": found}), "IMDB, each fifth from the others")
+    assert figures[4] == "1,000"
+    half = half_width([0.10, 0.06])
+    assert figures[-1] == page.write_difference(0.08, (0.08 - half, 0.08 + half))
+
+
+def test_one_draw_of_two_bases_has_an_interval_over_bases_and_test_rows() -> None:
+    found = with_bases("sst2", [comparison(0.85, 0.5, 0.80), comparison(0.852, 0.5, 0.80)])
+    figures, *_ = cells(page.render({"sst2": found}), "SST-2, sentiment of phrases")
+    half = np.hypot(half_width([0.05, 0.052]), 0.02)
+    assert figures[-1] == page.write_difference(0.051, (0.051 - half, 0.051 + half))
 
 
 def target_lines(figures: dict[str, Any]) -> list[list[str]]:
