@@ -17,9 +17,7 @@ def main() -> None:
     spec: dict[str, Any] = json.loads(sys.argv[1])
     logging.set_verbosity_error()
     texts = Path(spec["file"]).read_text(encoding="utf-8").splitlines()
-    if spec["texts"]:
-        texts = texts[-spec["texts"] :]
-    dtype = torch.bfloat16 if spec.get("bf16") else torch.float32
+    dtype = torch.bfloat16 if spec["bf16"] else torch.float32
     classify = pipeline("text-classification", model=spec["model"], dtype=dtype)
     seconds = {}
     for batch_size in spec["batch_sizes"]:
