@@ -85,6 +85,13 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def cpu_seconds() -> float:
+    """CPU seconds of this process with all its threads, and of its children that have ended; a child that goes on,
+    such as a worker that compiles, is not counted."""
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the middle two."""
     ordered, half = sorted(values), len(values) // 2

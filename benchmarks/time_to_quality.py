@@ -11,11 +11,11 @@ that recipe and code make the difference. It is better with little time than a B
 A schedule has to know its end, so every contender is trained from scratch, with a whole schedule, for 1, 2, 5 and 10
 times the minutes, up to --most, until it reaches the mean of ours. The result is an interval ("more than 2x, at most
 5x"), and between its ends the accuracy is taken to be linear in the logarithm of the time.
-Where there is a choice, it is theirs:
-of ours the whole command counts, with its imports, initial vectors, calibration, evaluations and files, of theirs only
-the call that trains, compiling included; the search does not count, and it reads the rows that decide; of rows of 64
-and of 512 tokens, those count with which theirs does better. One process runs at a time, contenders by turns, and each
-line has the rate of matrix products right before it, so that a slow hour shows.
+Where there is a choice, it is theirs: of ours the whole command counts, with its imports, initial vectors, calibration,
+evaluations and files, of theirs only the call that trains, compiling included, but not the CPU time of workers that
+compile beside it and outlive it. The search does not count, and it reads the rows that decide. Of rows of 64 and of
+512 tokens, those count with which theirs does better. One process runs at a time, contenders by turns, and each line
+has the rate of matrix products right before it, so that a slow hour shows.
 
 A run is appended to LINES when it is finished; a run that LINES has is not repeated, so the same command resumes. The
 settings that the search finds for a size serve all its budgets. With the default options, the whole takes some nine
@@ -164,12 +164,16 @@ def _has_reached(targets: dict[str, float], lines: Sequence[Line]) -> bool:
 
 
 def _factors(targets: dict[str, float], ours: Sequence[Line], lines: Sequence[Line]) -> dict[str, Any]:
-    """By the clock and by CPU seconds, for each length of rows; `counted` is the length at which theirs is better."""
+    """By the clock and by CPU seconds, for each length of rows; `counted` is the length at which theirs is better.
+
+    The CPU seconds of an older line of theirs are those of its whole process, so that line counts by the clock only.
+    """
     found: dict[str, Any] = {}
-    for kind in ("seconds", "cpu_seconds"):
+    comparable = {"seconds": lines, "cpu_seconds": [line for line in lines if "whole_cpu_seconds" in line]}
+    for kind, theirs in comparable.items():
         own = _mean([line[kind] for line in ours])
         found[kind] = {
-            length: asdict(find_factor(target, own, [(line[kind], line["accuracy"][length]) for line in lines]))
+            length: asdict(find_factor(target, own, [(line[kind], line["accuracy"][length]) for line in theirs]))
             for length, target in targets.items()
         }
     found["counted"] = min(targets, key=lambda length: _order(found["seconds"][length]))
@@ -202,7 +206,7 @@ def render(results: Sequence[dict[str, Any]]) -> str:
                     f"{contender['rungs'][-1]['accuracy'][length]:.1%}",
                     clock.describe(),
                     "-" if clock.interpolated is None else f"{clock.interpolated:.1f}x",
-                    cpu.describe(),
+                    cpu.describe() or "-",
                     length,
                 ]
             )
@@ -290,7 +294,9 @@ class Runs:
         return {
             **spent,
             "whole_seconds": spent["seconds"],
+            "whole_cpu_seconds": spent["cpu_seconds"],
             "seconds": found.pop("train_seconds"),
+            "cpu_seconds": found.pop("train_cpu_seconds"),
             **found,
             "accuracy": self._accuracies(masked_accuracy.their_logits(folder)),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 benchmark, settings = (importlib.import_module(name) for name in ("time_to_quality", "trainer_settings"))
+machine = importlib.import_module("machine")
 
 
 # --- factors -----------------------------------------------------------------------------------------------------
@@ -69,6 +71,7 @@ def line(minutes: float, short: float, long: float) -> dict[str, Any]:
         "size": "tiny",
         "seconds": 60 * minutes,
         "cpu_seconds": 30 * minutes,
+        "whole_cpu_seconds": 30 * minutes + 20,
         "accuracy": {"64": short, "512": long},
     }
 
@@ -121,6 +124,37 @@ def test_a_finished_run_is_not_repeated_and_an_interrupted_one_is(
     assert again.ours(2.0, 0) == first
     again.ours(2.0, 1)
     assert calls == [(2.0, 0), (2.0, 1), (2.0, 1)]
+
+
+def test_theirs_is_charged_for_the_call_that_trains_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_process(_command: list[str]) -> dict[str, Any]:
+        (tmp_path / "found.json").write_text('{"train_seconds": 60, "train_cpu_seconds": 110}', encoding="utf-8")
+        return {"seconds": 75, "cpu_seconds": 130}
+
+    monkeypatch.setattr(benchmark, "run_process", run_process)
+    monkeypatch.setattr(benchmark.Runs, "_accuracies", lambda *_: {})
+    monkeypatch.setattr(importlib.import_module("masked_accuracy"), "their_logits", lambda _folder: None)
+    runs = object.__new__(benchmark.Runs)
+    runs.options = argparse.Namespace(preprocessed=tmp_path)
+    spec = {"minutes": 1.0, "size": "tiny", "settings": {}, "seed": 0, "threads": 2}
+    found = runs._run_theirs(spec, tmp_path)
+    assert (found["seconds"], found["cpu_seconds"]) == (60, 110)
+    assert (found["whole_seconds"], found["whole_cpu_seconds"]) == (75, 130)
+
+
+def test_a_line_with_the_cpu_time_of_the_whole_process_counts_by_the_clock_only() -> None:
+    older = {name: value for name, value in line(5, 0.5, 0.5).items() if name != "whole_cpu_seconds"}
+    found = benchmark.compare(5, [line(5, 0.4, 0.4)], {"default": settings.DEFAULT}, 1, lambda *_: older)
+    factors = found["contenders"][0]["factors"]
+    assert factors["seconds"]["64"]["at_most"] == pytest.approx(1)
+    assert factors["cpu_seconds"]["64"]["at_most"] is None
+    assert benchmark.render([found]).splitlines()[-1].split()[-2:] == ["-", "64"]
+
+
+def test_cpu_seconds_include_those_of_children_that_have_ended() -> None:
+    before = machine.cpu_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    assert machine.cpu_seconds() - before > 0.02
 
 
 # --- the settings of theirs --------------------------------------------------------------------------------------
