@@ -4,7 +4,8 @@
     python benchmarks/few_labels.py --summarize --chip CHIP --commit ID --out benchmarks/results/few-labels.json < LINES
 
 BASE is a pre-trained checkpoint, DATA the folder of the public data. Each arm appends one JSON line for each draw, so
-that the script resumes where it was stopped. All arms of a draw see the same rows, in the same order for each seed.
+that the script resumes where it was stopped; what another base or other test rows gave does not count as done. All arms
+of a draw see the same rows, in the same order for each seed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.load import load_filler
+from pretune.model.base_folder import read_base_folder
 from pretune.model.transformer import (
     ClozeClassifier,
     LanguageModel,
@@ -47,6 +49,7 @@ MAX_SEQ_LEN = 64
 BATCH_ROWS = 32
 MASK_AUGMENT = 0.1
 UNTRAINED = ("tfidf", "probe", "zero", "zero:raw")
+CONDITIONS = ("base", "test_rows")  # of older lines, which do not have them, they are not known
 
 
 @dataclass
@@ -325,6 +328,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     settings = {"rate": words.rate, "seeds": words.seeds}
+    conditions = {"base": read_base_folder(words.base).fingerprint[:12], "test_rows": words.test_rows}
     done = set()
     if words.out.exists():
         done = {_key(json.loads(line)) for line in words.out.read_text().splitlines()}
@@ -333,7 +337,7 @@ def main() -> None:
         for draw in words.draws:
             for count in words.labels:
                 settings["updates"] = words.updates or max(40, round(4 * count**0.5))
-                about = {"task": name, "labels": count, "draw": draw, **settings}
+                about = {"task": name, "labels": count, "draw": draw, **settings, **conditions}
                 arms = [arm for arm in words.arms if _key({**about, "arm": arm}) not in done]
                 for found in run_draw(bench, count, draw, arms, settings):
                     line = {**about, **found}
@@ -343,7 +347,12 @@ def main() -> None:
 
 
 def summarize(lines: list[dict[str, Any]], chip: str, commit: str) -> dict[str, Any]:
-    """The accuracies of each task, number of labels and arm, one for each draw (the mean over its seeds)."""
+    """The accuracies of each task, number of labels and arm, one for each draw (the mean over its seeds).
+
+    Raises SystemExit if the lines are of several bases or test rows, which would replace each other.
+    """
+    if len({tuple(line.get(name) for name in CONDITIONS) for line in lines}) > 1:
+        raise SystemExit("The lines have several bases or numbers of test rows; give those of one at a time.")
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for line in sorted(lines, key=lambda each: (each["task"], each["labels"], each["arm"], each["draw"])):
         updates = None if line["arm"] in UNTRAINED else line["updates"]
@@ -362,10 +371,10 @@ def summarize(lines: list[dict[str, Any]], chip: str, commit: str) -> dict[str, 
 
 
 def _key(line: dict[str, Any]) -> str:
-    names = ("task", "labels", "draw", "arm", "updates", "rate", "seeds")
-    if line["arm"] in UNTRAINED:
-        names = names[:4]
-    return json.dumps([line[name] for name in names])
+    names = (*CONDITIONS, "task", "labels", "draw", "arm")
+    if line["arm"] not in UNTRAINED:
+        names = (*names, "updates", "rate", "seeds")
+    return json.dumps([line.get(name) for name in names])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ python benchmarks/long_texts.py OUT.jsonl --base FOLDER --reviews FILE.jsonl.zst
     [--row-tokens N] [--tokens N] [--seeds N] [--arms cut windows-1 ...]
 
 `windows-N` trains on at most N windows of a text in each epoch, drawn anew. Each model is measured on the held-out
-texts cut, and in windows. A line is appended for each arm and seed; those that are there already are left out.
+texts cut, and in windows. A line is appended for each arm and seed; those that are there already, from the same base,
+reviews and options, are left out.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from pretune.data.batch import Batch
 from pretune.data.labelled_rows import LabelledBatches, load_labeled
 from pretune.data.special_ids import special_ids
 from pretune.data.targets import Targets
+from pretune.model.base_folder import read_base_folder
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.runtime.manifest import hash_file
 from pretune.runtime.randomness import derive_seed, generator
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
@@ -61,8 +64,9 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["cut", "windows-1", "windows-2", "windows-64"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    settings = {name: getattr(given, name) for name in ("rows", "held_out", "row_tokens", "tokens")}
-    done = [json.loads(line) for line in given.out.open(encoding="utf-8")] if given.out.exists() else []
+    settings = describe_settings(given)
+    lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
+    done = [json.loads(line) for line in lines]
     tokenizer = load_tokenizer(given.base)
     with tempfile.TemporaryDirectory() as name:
         labels = write_shards(Path(name), given, tokenizer)
@@ -74,6 +78,12 @@ def main() -> None:
             with given.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             sys.stdout.write(json.dumps(line) + "\n")
+
+
+def describe_settings(given: argparse.Namespace) -> dict[str, Any]:
+    """What a line depends on besides its arm and seed; the base and the reviews by their contents."""
+    found = {name: getattr(given, name) for name in ("rows", "held_out", "row_tokens", "tokens")}
+    return {**found, "base": read_base_folder(given.base).fingerprint[:12], "reviews": hash_file(given.reviews)[:12]}
 
 
 def write_shards(folder: Path, given: argparse.Namespace, tokenizer: Tokenizer) -> dict[str, np.ndarray[Any, Any]]:
