@@ -31,6 +31,8 @@ from data_sets import (
 from machine import say, write_result
 from results_page import read_figures, write_tables
 
+from pretune.cli.verbs import VERBS, build_parser
+from pretune.errors import UsageError
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
 
@@ -107,7 +109,19 @@ def _parse() -> argparse.Namespace:
         parser.error(f"--base is NAME=FOLDER, where NAME is one of {', '.join(bases)}")
     if options.base and options.pretraining_seeds > 1:
         parser.error("a base that is given has one seed; leave out --base or --pretraining-seeds")
+    try:
+        options.finetune = read_finetune_options(options.finetune)
+    except (ValueError, UsageError) as error:
+        parser.error(f"--finetune has {options.finetune!r}, which `pretune finetune` does not take: {error}")
     return options
+
+
+def read_finetune_options(text: str) -> list[str]:
+    """The words of options for `pretune finetune`. Raises ValueError or UsageError, now and not after hours, if it
+    would refuse them."""
+    words = shlex.split(text)
+    build_parser(VERBS["finetune"]).parse_intermixed_args(["BASE", "PREPARED", "--out", "DIR", *words])
+    return words
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -120,7 +134,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         scale=options.scale,
         minutes=options.minutes,
         size=options.size,
-        finetune_options=tuple(shlex.split(options.finetune)),
+        finetune_options=tuple(options.finetune),
         control=not options.without_control,
         pretraining_seeds=options.pretraining_seeds,
         given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
@@ -159,10 +173,14 @@ def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
 
 
 def options_of(data_set: DataSet, plan: Plan) -> list[str]:
-    """The options of `finetune`, each with its value; those of the data set replace the general ones."""
-    given = [*plan.finetune_options, *data_set.finetune_options]
-    by_name = dict(zip(given[::2], given[1::2], strict=True))
-    return [word for pair in by_name.items() for word in pair]
+    """The options of `finetune`, each with its value if it has one; those of the data set replace the general ones."""
+    by_name: dict[str, list[str]] = {}
+    for word in (*plan.finetune_options, *data_set.finetune_options):
+        if word.startswith("--"):
+            words = by_name[word.partition("=")[0]] = [word]
+        else:
+            words.append(word)
+    return [word for words in by_name.values() for word in words]
 
 
 def _with_seed(name: str, seed: int) -> str:

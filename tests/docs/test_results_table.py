@@ -166,6 +166,32 @@ def test_the_options_of_a_data_set_replace_the_general_ones() -> None:
     assert words[words.index("--learning-rates") + 1] == "0.001"
 
 
+def test_an_option_without_a_value_and_one_with_an_equals_sign_are_options() -> None:
+    own = replace(data_sets.data_set_named("trec"), finetune_options=("--epochs", "30"))
+    general = ("--no-stack", "--epochs=2", "--seeds", "3")
+    plan = table.Plan(data=Path(), work=Path(), scale=1.0, minutes=None, size="micro", finetune_options=general)
+    assert table.options_of(own, plan) == ["--no-stack", "--epochs", "30", "--seeds", "3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--seeds 1 --epochs", "--epochs: expected one argument"),
+        ("seeds 1", "has no place for"),
+        ("--seeds 1 2 --no-stack", "has no place for 2"),
+        ("--seed 1 --epoch 3", "did you mean --epochs"),
+        ("--label-words 'good", "No closing quotation"),
+    ],
+)
+def test_options_that_finetune_would_refuse_are_refused_before_anything_runs(
+    given: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["results_table.py", "--finetune", given])
+    with pytest.raises(SystemExit, match="2"):
+        table.main()
+    assert expected in capsys.readouterr().err
+
+
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
