@@ -34,7 +34,7 @@ from data_sets import (
     write_rows,
 )
 from machine import render_table, say, write_result
-from results_table import PartFailedError, run_part
+from parts import PartFailedError, Record, describe_records, run_part
 
 from pretune.runtime.manifest import read_manifest
 
@@ -95,7 +95,9 @@ def main() -> None:
     for sentence in left_out:
         say(f"Left out: {sentence}")
     if not options.smoke:
-        say(write_result("gpu-quality", {"rows": rows, "minimal_pairs": pairs, "left_out": left_out}).name)
+        made_by = describe_records(parts.records) if parts.records else {}
+        fields = {**made_by, "rows": rows, "minimal_pairs": pairs, "left_out": left_out}
+        say(write_result("gpu-quality", fields).name)
 
 
 class Parts:
@@ -104,6 +106,7 @@ class Parts:
     def __init__(self, data: Path, work: Path, scale: Scale) -> None:
         self.data, self.work, self.scale = data, work, scale
         self.start = time.monotonic()
+        self.records: list[Record] = []
 
     def after(self, minutes: float) -> dict[str, Any]:
         """Pre-train on reviews for so long, and fine-tune on each task."""
@@ -166,7 +169,7 @@ class Parts:
 
     def _run(self, words: list[str], folder: Path) -> Path:
         self._check_time(" ".join(folder.relative_to(self.work).parts))
-        run_part(words, folder)
+        self.records.append(run_part(words, folder))
         return folder
 
     def _check_time(self, part: str) -> None:

@@ -80,7 +80,7 @@ def _machines(results: Iterable[Row]) -> list[str]:
     commits: dict[str, set[str]] = {}
     for each in results:
         machine = f"{each['machine']['chip']}, {each['machine']['cores']} cores; version {each['version']}"
-        commits.setdefault(machine, set()).add(each["commit"][:10])
+        commits.setdefault(machine, set()).update(name[:10] for name in each["commit"].split(", "))
     return [f"- {machine}, commit {', '.join(sorted(found))}" for machine, found in sorted(commits.items())]
 
 
@@ -305,7 +305,7 @@ def _budget_of(title: str, result: Row) -> list[str]:
         _minutes(base["seconds"]["pretrain"]),
         *(_minutes(_total(draws, part)) for part in ("finetune", "scratch")),
         _minutes(sum(rest)),
-        f"{result['load_average']:.0f}",
+        "-" if result["load_average"] is None else f"{result['load_average']:.0f}",
     ]
 
 

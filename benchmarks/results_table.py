@@ -2,7 +2,8 @@
 
 PRETUNE_DATA names the folder of data sets. Each part is a command of pretune, as a user types it; what is finished is
 skipped, so the same command continues after an interruption. The figures of a data set, with machine and commit, go to
-benchmarks/results, and with `--write` into the tables of docs/results.md.
+benchmarks/results, and with `--write` into the tables of docs/results.md. Version, commit and load are those of the
+time when the parts were run.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
-import sys
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,18 +28,13 @@ from data_sets import (
     make_protected,
 )
 from machine import say, write_result
+from parts import PartFailedError, Record, describe_records, is_finished, make, read_record, run_part
 from results_page import read_figures, write_tables
 
 from pretune.cli.verbs import VERBS, build_parser
-from pretune.errors import UsageError
+from pretune.errors import PretuneError, UsageError
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
-
-_SHOWN_LINES = 12  # of the output of a command that failed
-
-
-class PartFailedError(Exception):
-    """A command of pretune ended with an error; the message has the command and the end of its output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +69,7 @@ def main() -> None:
                 say(f"figures in {path.name}")
             except KeyboardInterrupt:
                 raise SystemExit("Interrupted; the same command continues.") from None
-            except (PartFailedError, FileNotFoundError) as error:
+            except (PartFailedError, FileNotFoundError, PretuneError) as error:
                 failures.append(data_set.name)
                 say(str(error))
             if options.write:
@@ -158,12 +152,16 @@ def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
     """Everything for one data set; returns its figures. Raises PartFailedError."""
     bases = [make_base(data_set.base, plan, seed) for seed in range(plan.pretraining_seeds)]
     files = make_label_files(data_set, plan.data, plan.work / "files" / data_set.name)
+    records = [read_record(base.parent) for base in bases if data_set.base not in plan.given_bases]
     draws = []
     for seed, base in enumerate(bases):
         for draw, draw_files in enumerate(files):
             folder = plan.work / "tasks" / data_set.name / _with_seed(f"draw-{draw}", seed)
-            draws.append({"pretraining_seed": seed, **run_draw(data_set, draw_files, base, folder, plan)})
+            made, draw_result = run_draw(data_set, draw_files, base, folder, plan)
+            records += made
+            draws.append({"pretraining_seed": seed, **draw_result})
     return {
+        **describe_records(records),
         "data_set": data_set.name,
         "title": data_set.title,
         "base": describe_base(data_set.base, bases[0], plan),
@@ -194,7 +192,7 @@ def make_base(name: str, plan: Plan, seed: int = 0) -> Path:
         return plan.given_bases[name]
     base = base_named(name)
     folder = plan.work / "bases" / _with_seed(name + "".join(base.options).replace("--", "-"), seed)
-    if not _is_finished(folder / "pretrain"):
+    if not is_finished(folder / "pretrain"):
         corpus = make_corpus(base, plan.data, plan.work / "texts" / name, plan.scale)
         protected = make_protected(base, plan.data, plan.work / "protected" / name)
         amount = ["--tokens", str(round(base.tokens * plan.scale))]
@@ -202,26 +200,29 @@ def make_base(name: str, plan: Plan, seed: int = 0) -> Path:
             amount = ["--minutes", str(plan.minutes)]
         budget = [*amount, "--size", plan.size, "--seed", str(seed), *base.options]
         words = ["run", "--corpus", *map(str, corpus), "--protect", str(protected), *budget, "--out", str(folder)]
-        run_pretune(words, folder.with_suffix(".log"))
+        make(words, folder, {"command": shlex.join(words)})
     return folder / "pretrain"
 
 
-def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, plan: Plan) -> dict[str, Any]:
-    """Fine-tune, with its control, and compare; returns the figures and the seconds of each part."""
+def run_draw(
+    data_set: DataSet, files: LabelFiles, base: Path, folder: Path, plan: Plan
+) -> tuple[list[Record], dict[str, Any]]:
+    """Fine-tune, with its control, and compare; returns the records of the parts, and the figures with the seconds of
+    each part."""
     options = options_of(data_set, plan)
     prepared, finetuned, scratch = (folder / part for part in ("prepare", "finetune", "scratch"))
     compared = folder / ("compare" if plan.control else "compare-without-control")
     labels = [str(files.train), "--test-labels", str(files.test), *data_set.options]
-    run_part(["prepare", *labels, "--base", str(base)], prepared)
-    run_part(["finetune", str(base), str(prepared), *options], finetuned)
+    made = [run_part(["prepare", *labels, "--base", str(base)], prepared)]
+    made.append(run_part(["finetune", str(base), str(prepared), *options], finetuned))
     if plan.control:
-        run_part(["finetune", str(base), str(prepared), "--from-scratch", *options], scratch)
+        made.append(run_part(["finetune", str(base), str(prepared), "--from-scratch", *options], scratch))
     control = ["--scratch", str(scratch)] if plan.control else []
-    run_part(["compare", str(finetuned), str(prepared), *control], compared)
+    made.append(run_part(["compare", str(finetuned), str(prepared), *control], compared))
     parts = {"prepare": prepared, "finetune": finetuned, "scratch": scratch, "compare": compared}
     summary = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))["summary"]
     labels_file = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
-    return {
+    return made, {
         "seconds": {part: _seconds(path) for part, path in parts.items()},
         "prepared": {name: value for name, value in summary.items() if name != "example"},  # no text of the data
         "task": labels_file.get("task"),
@@ -229,32 +230,6 @@ def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, pla
         "chosen": [each["sentence"] for path in (finetuned, scratch) for each in _find(path, "chosen")],
         "comparison": _without_time(_find(compared, "comparison")[-1]),
     }
-
-
-def run_part(words: list[str], folder: Path) -> None:
-    """Run a command with `folder` as its output, unless it is finished and was made by the same command."""
-    words = [*words, "--out", str(folder)]
-    command, line = folder.with_suffix(".command"), shlex.join(words)
-    if _is_finished(folder) and command.is_file() and command.read_text(encoding="utf-8") == line:
-        return
-    command.parent.mkdir(parents=True, exist_ok=True)
-    command.write_text(line, encoding="utf-8")
-    run_pretune(words, folder.with_suffix(".log"))
-
-
-def run_pretune(words: list[str], log: Path) -> None:
-    """Run `pretune WORDS`, with its output in a file. Raises PartFailedError."""
-    say(f"pretune {shlex.join(words)}")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"$ pretune {shlex.join(words)}\n")
-        file.flush()
-        done = subprocess.run(
-            [sys.executable, "-m", "pretune", *words], stdout=file, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
-        last = log.read_text(encoding="utf-8").splitlines()[-_SHOWN_LINES:]
-        raise PartFailedError("\n".join([f"exit code {done.returncode}; the end of {log}:", *last]))
 
 
 # -- figures -------------------------------------------------------------------------------------------------------
@@ -295,11 +270,6 @@ def _find(folder: Path, kind: str) -> list[Event]:
 def _seconds(folder: Path) -> float | None:
     finished = _find(folder, "stage_finished")
     return finished[-1]["seconds"] if finished else None
-
-
-def _is_finished(folder: Path) -> bool:
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")).get("status") == "finished"
 
 
 def _without_time(event: Event) -> dict[str, Any]:

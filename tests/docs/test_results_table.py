@@ -20,7 +20,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 data_sets, machine = (importlib.import_module(name) for name in ("data_sets", "machine"))
-page, table = (importlib.import_module(name) for name in ("results_page", "results_table"))
+page, parts, table = (importlib.import_module(name) for name in ("results_page", "parts", "results_table"))
 
 
 def compress(path: Path, content: bytes) -> None:
@@ -135,25 +135,7 @@ def test_every_data_set_has_a_base_and_every_base_a_data_set() -> None:
     assert {each.base for each in data_sets.DATA_SETS} == {each.name for each in data_sets.BASES}
 
 
-# -- commands ------------------------------------------------------------------------------------------------------
-
-
-def test_a_finished_part_is_skipped_unless_its_command_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[list[str]] = []
-    monkeypatch.setattr(table, "run_pretune", lambda words, _log: ran.append(words))
-    folder = tmp_path / "prepare"
-    table.run_part(["prepare", "a"], folder)
-    folder.mkdir()
-    (folder / "manifest.json").write_text('{"status": "finished"}', encoding="utf-8")
-    table.run_part(["prepare", "a"], folder)
-    table.run_part(["prepare", "b"], folder)
-    assert ran == [["prepare", "a", "--out", str(folder)], ["prepare", "b", "--out", str(folder)]]
-
-
-def test_a_part_that_fails_shows_its_command_and_the_end_of_its_output(tmp_path: Path) -> None:
-    with pytest.raises(table.PartFailedError, match=r"(?s)exit code .*nothing-here"):
-        table.run_pretune(["prepare", str(tmp_path / "nothing-here"), "--base", "b", "--out", "o"], tmp_path / "log")
-    assert (tmp_path / "log").read_text(encoding="utf-8").startswith("$ pretune prepare")
+# -- options -------------------------------------------------------------------------------------------------------
 
 
 def test_the_options_of_a_data_set_replace_the_general_ones() -> None:
@@ -253,6 +235,18 @@ def test_the_tables_show_figures_differences_and_budgets() -> None:
     ]  # fmt: skip
     assert budget[1:] == ["reviews", "2 M", "micro", "fp32", "1", "`--seeds 1`", "10.0", "0.5", "0.5", "1.1", "1"]
     assert "- Chip, 2 cores; version 1, commit cccccccccc\n" in text
+
+
+def test_parts_that_were_made_by_two_commits_and_before_records_are_all_named() -> None:
+    found = result("trec", [comparison(0.9, 0.85, 0.88)])
+    made = [{"version": "1", "commit": letter * 40, "load_average": load} for letter, load in (("a", 2.6), ("b", 1.0))]
+    text = page.render({"trec": {**found, **parts.describe_records(made)}})
+    assert "- Chip, 2 cores; version 1, commit aaaaaaaaaa, bbbbbbbbbb\n" in text
+    assert cells(text, "TREC, question types")[1][-1] == "3"
+    older = parts.describe_records([parts.read_record(Path("nothing-here"))])
+    text = page.render({"trec": {**found, **older}})
+    assert "version unknown, commit unknown\n" in text
+    assert cells(text, "TREC, question types")[1][-1] == "-"
 
 
 def test_a_data_set_that_has_not_been_run_says_so() -> None:
