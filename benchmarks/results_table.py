@@ -33,8 +33,8 @@ from results_page import read_figures, write_tables
 
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.errors import PretuneError, UsageError
+from pretune.model.base_folder import read_base_folder
 from pretune.runtime.events import Event, read_events
-from pretune.runtime.manifest import read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +249,7 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
         "size": estimates[-1]["size"] if estimates else None,
         "tokens": plans[-1]["tokens"] if plans else None,
         "parameters": estimates[-1]["parameters"] if estimates else None,
-        "precision": (read_manifest(folder).summary.get("compute") or {}).get("precision"),
+        "precision": (read_base_folder(folder).summary.get("compute") or {}).get("precision"),
         "last_evaluation": _without_time(evaluations[-1]) if evaluations else None,
         "seconds": {stage: _seconds(folder.parent / stage) for stage in stages},
     }

@@ -174,6 +174,17 @@ def test_options_that_finetune_would_refuse_are_refused_before_anything_runs(
     assert expected in capsys.readouterr().err
 
 
+def test_a_given_base_that_no_stage_wrote_is_described(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    given = {"english": tmp_path}
+    plan = table.Plan(
+        data=Path(), work=Path(), scale=1.0, minutes=None, size="micro", finetune_options=(), given_bases=given
+    )
+    found = table.describe_base("english", tmp_path, plan)
+    assert (found["title"], found["precision"], found["tokens"]) == ("-", None, None)
+
+
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
