@@ -18,6 +18,8 @@ import pytest
 import zstandard
 from scipy import stats
 
+from pretune.evaluation.verdicts import NOT_LINEAR
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 data_sets, machine = (importlib.import_module(name) for name in ("data_sets", "machine"))
 page, parts, table = (importlib.import_module(name) for name in ("results_page", "parts", "results_table"))
@@ -258,6 +260,14 @@ def test_parts_that_were_made_by_two_commits_and_before_records_are_all_named() 
     text = page.render({"trec": {**found, **older}})
     assert "version unknown, commit unknown\n" in text
     assert cells(text, "TREC, question types")[1][-1] == "-"
+
+
+def test_phrases_known_from_training_are_the_trivial_baseline_of_entities() -> None:
+    each = comparison(0.9, 0.85, 0.88)
+    each["rows"][0] |= {"name": "phrases known from training", "kind": "gazetteer", "accuracy": 0.89}
+    figures, _ = cells(page.render({"conll2003": result("conll2003", [each])}), "CoNLL-2003, entities")
+    assert figures[9:11] == ["0.880 (0.870 to 0.890), tfidf", "0.890"]
+    assert {*page._TRIVIAL, *page._NETWORKS} == set(NOT_LINEAR)
 
 
 def test_a_data_set_that_has_not_been_run_says_so() -> None:
