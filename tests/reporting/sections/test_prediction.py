@@ -231,3 +231,20 @@ def test_the_parts_of_a_stack_are_shown_with_the_words_behind_them(trace: Predic
     assert "6 With NB-SVM" not in rendered(trace, width)
     stack.parts[0].logits[0] += 1.0
     assert rendered(replace(trace, stack=stack), width).count("does not add up") == 1
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_trace_without_contributions_says_why(trace: PredictionTrace, task: str) -> None:
+    trace = replace(trace, contributions=[], contributions_note="This encoder normalizes between its parts.")
+    if task == "regression":
+        number = Decision(
+            probabilities=[], label="3.6", index=0, probability=0.0, margin=0.0, flip=None,
+            score=3.6, mean=3.5, deviation=0.25,
+        )  # fmt: skip
+        head = Head(logits=[0.4], bias=[0.4], pooled=[0.0], weight=[[1.0]])
+        readouts = [Readout(layer=0, logits=[0.4], probabilities=[], label="3.6", probe=None)]
+        trace = replace(trace, task=task, decision=number, head=head, readouts=readouts, label_names=["score"])
+    said = " ".join(rendered(trace).split())
+    assert "This encoder normalizes between its parts." in said
+    assert "Each layer's mean vector goes through the head as if it were the last: this is what can be" in said
+    assert "final norm" not in said

@@ -59,10 +59,17 @@ def list_read_outs(trace: PredictionTrace, page: Page) -> Lines:
         [f"layer {each.layer}" if each.layer else "embedding", f"{mean + deviation * each.logits[0]:.4g}"]
         for each in trace.readouts
     ]
-    note = "Each layer is read through the final norm, at the layer's own scale: this is what can be decoded there, "
-    note += "not what was decided there."
     lines = table([Column("after"), Column("predicted number", "right")], rows, page, indent=2)
-    return lines + paragraph(note, page, indent=2, style="dim")
+    return lines + paragraph(describe_read_outs(trace), page, indent=2, style="dim")
+
+
+def describe_read_outs(trace: PredictionTrace) -> str:
+    """How the layers are read, and what that shows."""
+    read = "Each layer is read through the final norm, at the layer's own scale"
+    if trace.contributions_note is not None:  # an encoder whose layers end with a norm
+        vector = "mean vector" if trace.read_position is None else "vector"
+        read = f"Each layer's {vector} goes through the head as if it were the last"
+    return f"{read}: this is what can be decoded there, not what was decided there."
 
 
 def _number(trace: PredictionTrace, page: Page) -> Lines:

@@ -13,7 +13,15 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.sections.decision import bar_width, check, decide, list_read_outs, signed_bar, softmax
+from pretune.reporting.sections.decision import (
+    bar_width,
+    check,
+    decide,
+    describe_read_outs,
+    list_read_outs,
+    signed_bar,
+    softmax,
+)
 from pretune.reporting.sections.stacked_decision import render_stack, stacked_title
 from pretune.run_trace import formats
 from pretune.terminal import (
@@ -196,7 +204,7 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     first = shown[0]
     if trace.task == "regression":
         lines = list_read_outs(trace, page) + paragraph(NO_PROBES, page, indent=2, style="dim")
-        return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
+        return lines + _added(trace, shown, page)
     columns = [Column("after")]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     width = bar_width(page)
@@ -207,17 +215,10 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
         cells = [_layer_name(readout.layer), *(formats.percent(values[k]) for k in shown)]
         rows.append([*cells, Cell(bar(values[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2)
-    note = f"Bars: {_label(trace, first)}. Each layer is read through the final norm, at the layer's own scale: "
-    if trace.contributions_note is not None:  # an encoder whose layers end with a norm
-        note = f"Bars: {_label(trace, first)}. Each layer's mean vector goes through the head as if it were the last: "
-    note += "this is what can be decoded there, not what was decided there."
+    note = f"Bars: {_label(trace, first)}. {describe_read_outs(trace)}"
     lines += paragraph(note, page, indent=2, style="dim")
     lines += _probes(trace, trace.readouts, page)
-    if trace.contributions:
-        lines += [Text(""), *_contributions(trace, trace.contributions, shown, page)]
-    elif trace.contributions_note is not None:
-        lines += [Text(""), *paragraph(clean(trace.contributions_note), page, indent=2, style="dim")]
-    return lines
+    return lines + _added(trace, shown, page)
 
 
 def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Lines:
@@ -240,6 +241,15 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
     note = f"Probes are linear classifiers trained on the run's training rows; accuracies on {n:,} validation rows. "
     note += "The controls show what a probe reads without labels that mean anything, or without trained layers."
     return [Text(""), *table(columns, rows, page, indent=2), *paragraph(note, page, indent=2, style="dim")]
+
+
+def _added(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
+    """What each part adds to the logits, or why that is not shown."""
+    if trace.contributions:
+        return [Text(""), *_contributions(trace, trace.contributions, shown, page)]
+    if trace.contributions_note is None:
+        return []
+    return [Text(""), *paragraph(clean(trace.contributions_note), page, indent=2, style="dim")]
 
 
 def _contributions(trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page) -> Lines:
