@@ -86,11 +86,21 @@ def test_fine_tuning_resumes_before_its_first_evaluation(run: Path, event: str, 
     assert f"! finetune is not finished (last logged step: 3); run the same command to {advice}" in render_run(run)
 
 
-def test_a_stage_without_checkpoints_is_not_resumed(run: Path) -> None:
-    log = run / "collect" / "events.jsonl"
+@pytest.mark.parametrize(
+    ("stage", "advice"),
+    [
+        ("collect", "resume it: the parts that it has finished are kept."),
+        ("preprocess", "resume it: the parts that it has finished are kept."),
+        ("prepare", "start it over."),
+    ],
+)
+def test_a_stage_without_checkpoints_resumes_if_it_saves_its_parts(run: Path, stage: str, advice: str) -> None:
+    log = run / stage / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if '"stage_finished"' not in line]
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert render_run(run).splitlines()[0] == "! collect is not finished; run the same command to start it over."
+    said = " ".join(render_run(run).split())
+    assert said.startswith(f"! {stage} is not finished")
+    assert f"; run the same command to {advice}" in said
 
 
 @pytest.mark.parametrize("damaged", [b'{"schema": [', b"[]", b'{"schema": "trace/1.0"}', b"\xff\xfe", b'{"text": "a"}'])

@@ -38,12 +38,14 @@ TITLES = {
 }
 DROPPED_EXAMPLES = 3  # texts for each rule
 DROPPED_CHARACTERS = 400  # of each
-# The events after which a stage has a checkpoint to resume from; the other stages have none.
+# The events after which a stage has a checkpoint to resume from.
 _AFTER_CHECKPOINT = {
     "pretrain": ("checkpoint",),
     "finetune": ("checkpoint", "evaluation"),
     "scratch": ("checkpoint", "evaluation"),
 }
+# These save each part when it is finished: shards of the text, or the losses and answers of a model.
+_SAVE_PARTS = ("collect", "preprocess", STRATEGIES)
 _MESSAGES: dict[str, Literal["detected", "notice", "warning"]] = {
     "detected": "detected",
     "notice": "notice",
@@ -102,6 +104,8 @@ def _describe_reached(events: list[Event], name: str) -> str:
         reached = f" ({formats.count(progress['done'])}{of_all} {unit}".rstrip() + ")"
     has_checkpoint = any(event["event"] in _AFTER_CHECKPOINT.get(name, ()) for event in events)
     advice = "resume from its last checkpoint" if has_checkpoint else "start it over"
+    if name in _SAVE_PARTS:
+        advice = "resume it: the parts that it has finished are kept"
     return f"{name} is not finished{reached}; run the same command to {advice}."
 
 
