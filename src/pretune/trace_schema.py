@@ -790,7 +790,7 @@ class PredictionTrace:
         Annotated[int, "of the token that the head reads; None if it reads the mean over the text"] | None
     ) = None
     true_label: UserText | None
-    row: Annotated[int, "of the test split"] | None
+    row: Annotated[int, "of a test row: its number in its file, from 0"] | None
     slice: UserText | None
     label_names: list[UserText]
     tokens: list[Token]

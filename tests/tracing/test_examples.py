@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,22 @@ import pytest
 
 from pretune.inference.load import load_classifier
 from pretune.runtime.events import EventLog
-from pretune.tracing.examples import TestRows, choose_rows, choose_sentences, read_test_rows, trace_examples
+from pretune.runtime.stage_folder import open_stage
+from pretune.tracing.examples import (
+    OwnExample,
+    TestRows,
+    choose_rows,
+    choose_sentences,
+    read_own_example,
+    read_test_rows,
+    trace_examples,
+)
 
 
 def make_rows(probabilities: list[float], labels: list[int], lengths: list[int] | None = None) -> TestRows:
     count = len(labels)
     return TestRows(
+        numbers=[10 * number for number in range(count)],
         texts=[f"text {number}" for number in range(count)],
         labels=np.array(labels),
         probabilities=np.array([[1 - p, p] for p in probabilities]),
@@ -51,6 +62,32 @@ def test_short_texts_are_preferred() -> None:
     assert (chosen["wrong"], chosen["borderline"]) == (1, 3)
     long = make_rows([0.99, 0.8], [0, 1], [500, 400])
     assert choose_rows(long, set()) == {"borderline": 1, "wrong": 0}
+
+
+@pytest.mark.parametrize(
+    ("example", "place"),
+    [
+        ({"row": 20, "text": "  text 2", "split": "test"}, 2),  # the text as it was found, before cleaning
+        ({"row": 2, "text": "text 2", "split": "test"}, None),  # a number of the file, not of the split
+        ({"row": 20, "text": "another text", "split": "validation"}, None),
+        ({"text": "text 2"}, None),  # a document of the corpus
+    ],
+)
+def test_the_own_example_is_found_by_its_number_in_its_file(
+    tmp_path: Path, example: dict[str, Any], place: int | None
+) -> None:
+    stage = open_stage(tmp_path / "prepare", "prepare", config={}, inputs={})
+    stage.finish(example={**example, "text_pair": "a second text", "label": "b"})
+    rows = make_rows([0.5] * 3, [0] * 3)
+    expected = OwnExample(text=example["text"], text_pair="a second text", label="b", place=place)
+    assert read_own_example(tmp_path, rows) == expected
+    assert read_own_example(tmp_path, None) == replace(expected, place=None)
+    assert read_own_example(tmp_path / "elsewhere", rows) is None
+
+
+def test_of_the_parts_of_a_long_text_the_one_with_the_text_is_found() -> None:
+    rows = replace(make_rows([0.5] * 3, [0] * 3), numbers=[7, 7, 8])
+    assert (rows.find(7, "text 1"), rows.find(7, "text 2"), rows.find(8, "text 2")) == (1, None, 2)
 
 
 def sentence(word: str, *, is_in_training: bool = False) -> dict[str, Any]:
@@ -107,8 +144,9 @@ def test_a_trained_run_has_its_example_and_its_test_rows(trained_run: Path, is_w
     names = load_classifier(trained_run).label_names
     for each in predictions[1:]:
         assert each.row is not None
-        assert each.text == rows.texts[each.row]
-        assert each.true_label == names[rows.labels[each.row]]
-        np.testing.assert_allclose(each.decision.probabilities, rows.probabilities[each.row], atol=1e-4)
+        place = rows.numbers.index(each.row)
+        assert each.text == rows.texts[place]
+        assert each.true_label == names[rows.labels[place]]
+        np.testing.assert_allclose(each.decision.probabilities, rows.probabilities[place], atol=1e-4)
         assert (each.why == "wrong") <= (each.decision.label != each.true_label)
         assert all(readout.probe is not None for readout in each.readouts)

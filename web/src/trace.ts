@@ -751,7 +751,7 @@ export interface PredictionTrace {
   read_position: number | null;
   /** text of the user */
   true_label: string | null;
-  /** of the test split */
+  /** of a test row: its number in its file, from 0 */
   row: number | null;
   /** text of the user */
   slice: string | null;

@@ -51,6 +51,7 @@ class TestRows:
 
     __test__ = False  # it is no test, whatever its name
 
+    numbers: list[int]  # of each row in its file, from 0; rows that are parts of one text share it
     texts: list[str]
     labels: npt.NDArray[np.int64]  # of a classification
     probabilities: FloatArray  # (N, C), of a classification
@@ -66,6 +67,13 @@ class TestRows:
         """The second text of a row of pairs."""
         return self.pairs[row] if self.pairs else None
 
+    def find(self, number: Any, text: str) -> int | None:
+        """The place of the row with this number in its file; of the parts of a long text, that with this text."""
+        places = [place for place, each in enumerate(self.numbers) if each == number]
+        if len(places) > 1:
+            places = [place for place in places if clean_text(self.texts[place]) == clean_text(text)]
+        return places[0] if places else None
+
     def judge(self) -> JudgedRows:
         """What the choice of examples looks at."""
         if self.judged is not None:
@@ -78,6 +86,16 @@ class TestRows:
             confidence=top,
             doubt=top - order[:, -2] if order.shape[1] > 1 else top,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnExample:
+    """The text that a run carries through all stages, or pair of texts, and its place among the test rows."""
+
+    text: str
+    text_pair: str | None
+    label: str | None
+    place: int | None
 
 
 def trace_examples(run: Path) -> tuple[list[PredictionTrace], list[FillTrace]]:
@@ -95,21 +113,21 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     classifier = load_classifier(run)
     context = read_run_context(classifier)
     rows = read_test_rows(run, classifier)
-    text, place, label = _own_example(run, rows)
-    pair = None if rows is None or place is None else rows.pair(place)
+    example = read_own_example(run, rows)
+    place = None if example is None else example.place
     traces = []
-    if text is not None and (pair is not None) == classifier.labelling.has_pairs:
-        part = None if rows is None or place is None else rows.slices[place]
+    if example is not None and (example.text_pair is not None) == classifier.labelling.has_pairs:
+        number, part = (None, None) if rows is None or place is None else (rows.numbers[place], rows.slices[place])
         traces.append(
             trace_prediction(
                 classifier,
-                text,
-                pair,
+                example.text,
+                example.text_pair,
                 context=context,
                 id="example",
                 why="example",
-                true_label=label,
-                row=place,
+                true_label=example.label,
+                row=number,
                 slice=part,
             )
         )
@@ -125,7 +143,7 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
                 id=why,
                 why=why,
                 true_label=rows.judged.labels[row] if rows.judged else classifier.label_names[rows.labels[row]],
-                row=row,
+                row=rows.numbers[row],
                 slice=rows.slices[row],
             )
         )
@@ -180,6 +198,7 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
         own = averaged.with_name(seed_predictions(chosen["seed"]))
         predicted = _read_lines(averaged if averaged.is_file() else own)
         lengths = TokenShard(run / "prepare", "test").lengths
+        numbers = [int(row["row"]) for row in texts]
     except (OSError, ValueError, KeyError, PretuneError):
         return None
     if not texts or not len(texts) == len(predicted) == len(lengths):
@@ -187,6 +206,7 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
     pairs = [row.get("text_pair") for row in texts] if "text_pair" in texts[0] else []
     if classifier is not None and classifier.task.name != "classification":
         return TestRows(
+            numbers=numbers,
             texts=[str(row["text"]) for row in texts],
             labels=np.zeros(len(texts), dtype=np.int64),
             probabilities=np.zeros((len(texts), 1)),
@@ -196,6 +216,7 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
             judged=judge_rows(classifier, texts, predicted),
         )
     return TestRows(
+        numbers=numbers,
         texts=[str(row["text"]) for row in texts],
         labels=np.array([row["label"] for row in texts], dtype=np.int64),
         probabilities=np.array([row["probabilities"] for row in predicted], dtype=np.float64),
@@ -245,16 +266,20 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def _own_example(run: Path, rows: TestRows | None) -> tuple[str | None, int | None, str | None]:
-    """The text that the run carries through all stages, its test row, and its label, as far as it has them."""
+def read_own_example(run: Path, rows: TestRows | None) -> OwnExample | None:
+    """The text that the run carries through all stages, with its label and its test row, as far as it has them."""
     summaries = [_summary(run / stage) for stage in ("prepare", "collect")]
     example = next((each["example"] for each in summaries if each.get("example")), None)
-    text = None if example is None else str(example.get("text", ""))
-    if example is None or not text or not clean_text(text):
-        return None, None, None
-    row = example.get("row")
-    is_test_row = rows is not None and isinstance(row, int) and row < len(rows) and rows.texts[row] == text
-    return text, row if is_test_row else None, example.get("label")
+    text = "" if example is None else str(example.get("text", ""))
+    if example is None or not clean_text(text):
+        return None
+    is_test_row = rows is not None and example.get("split") == "test"  # the rows of each split have their own numbers
+    return OwnExample(
+        text=text,
+        text_pair=example.get("text_pair"),
+        label=example.get("label"),
+        place=rows.find(example.get("row"), text) if rows is not None and is_test_row else None,
+    )
 
 
 def _summary(folder: Path) -> Mapping[str, Any]:

@@ -94,7 +94,7 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
       {likelihood !== null && ` with ${probability(likelihood)}`}
       {isRight !== null && (isRight ? ": right" : ": wrong")}.
       {prediction.word && ` The layers below are those of the word that is labelled ${label}.`}
-      {row !== null && ` Row ${count(row)} of the test split`}
+      {row !== null && ` Row ${count(row)} of its file, in the test split`}
       {slice !== null && (
         <>
           {row === null ? " Slice" : ", slice"} “<UserText text={slice} limit={60} />”
