@@ -235,7 +235,7 @@ def test_attributions_of_several_windows_are_those_of_the_whole_text(
     found = in_windows.reasons
     assert found is not None
     assert found.words == LONG.split()
-    assert found.deletion[0] == pytest.approx(found.score, abs=1e-5)
+    assert found.deletion[0] == pytest.approx(found.score, abs=1e-4)
     assert found.is_converged
     assert sum(found.integrated_gradients) == pytest.approx(found.score - found.masked_score, abs=0.05)
     read = tokenize(

@@ -72,7 +72,8 @@ def give_reasons(
     alone = masking.logits([[word] for word in range(len(words))])
     occlusion = score - masking.margin(alone)
     order = np.argsort(-gradients.words, kind="stable")
-    random_curve, orders = _delete_at_random(masking, score)
+    unmasked_score = float(masking.scores([[]])[0])  # computed as the others are, so that it can be checked
+    random_curve, orders = _delete_at_random(masking, unmasked_score)
     names = classifier.labelling.outputs
     reasons = Reasons(
         label=names[first],
@@ -87,27 +88,27 @@ def give_reasons(
         occlusion=occlusion.tolist(),
         rank_correlation=rank_correlation(gradients.words, occlusion),
         is_top_word_equal=int(gradients.words.argmax()) == int(occlusion.argmax()),
-        deletion=_delete(masking, [order], score)[0].tolist(),
+        deletion=_delete(masking, [order], unmasked_score)[0].tolist(),
         random_deletion=random_curve.tolist(),
         random_orders=orders,
     )
     return reasons, _find_flip(masking, alone, score) if explained.flips else None
 
 
-def _delete(masking: WordMasking, orders: Sequence[IntArray], score: float) -> FloatArray:
+def _delete(masking: WordMasking, orders: Sequence[IntArray], unmasked_score: float) -> FloatArray:
     """The score after masking the first 0, 1, 2, ... words of each order, a row for each order."""
     count = min(len(masking.words), DELETED_WORDS)
     scores = masking.scores([order[:masked].tolist() for order in orders for masked in range(1, count + 1)])
-    return np.concatenate([np.full((len(orders), 1), score), scores.reshape(len(orders), count)], axis=1)
+    return np.concatenate([np.full((len(orders), 1), unmasked_score), scores.reshape(len(orders), count)], axis=1)
 
 
-def _delete_at_random(masking: WordMasking, score: float) -> tuple[FloatArray, int]:
+def _delete_at_random(masking: WordMasking, unmasked_score: float) -> tuple[FloatArray, int]:
     """The mean curve over random orders, and how many there were."""
     count = min(len(masking.words), DELETED_WORDS)
     fitting = _CONTROL_TOKENS // (count * len(masking.ids))
     orders = min(RANDOM_ORDERS, max(FEWEST_RANDOM_ORDERS, fitting))
     drawn = [generator(0, "deletion", order).permutation(len(masking.words)) for order in range(orders)]
-    return _delete(masking, drawn, score).mean(0), orders
+    return _delete(masking, drawn, unmasked_score).mean(0), orders
 
 
 def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"], score: float = 1.0) -> Flip | None:
