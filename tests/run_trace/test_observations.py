@@ -210,6 +210,18 @@ def test_a_trial_of_one_evaluation_reports_that_it_was_kept() -> None:
     assert in_short(found[0]) == "kept: best validation score of this trial"
 
 
+def test_tuning_on_conversations_keeps_the_weights_with_the_lowest_loss() -> None:
+    """Their accuracy may be lower than that of another evaluation."""
+    events: list[dict[str, Any]] = [{"event": "estimate", "objective": "replies"}]
+    events += [{**given, "event": "evaluation"} for given in (row(0, 3.0, 0.4), row(10, 2.5, 0.5), row(20, 2.4, 0.49))]
+    events.append({"event": "chosen", "kept_step": 20, "sentence": "Kept: the weights of step 20 of 20."})
+    phase = read_phase([{**event, "stage": "finetune"} for event in events], "finetune")
+    assert phase is not None
+    kept = [each for row in phase.evaluations for each in row.observations if each.rule == "kept"]
+    assert [each.sentence for each in kept] == ["kept: lowest loss on the validation replies"]
+    assert kept[0].numbers == {"loss": 2.4}
+
+
 def test_a_plateau_of_pre_training_is_one_of_its_loss() -> None:
     rows = [row(0, 9.0), row(10, 5.0), row(20, 5.1), row(30, 5.05)]
     assert "validation loss not lower for 2 evaluations" in in_short(observed("pretrain", rows)[3])

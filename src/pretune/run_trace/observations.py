@@ -290,6 +290,9 @@ def _best_so_far(moment: Moment) -> Observation | None:
     if not row.is_best:
         return None
     pointers = [*moment.at(moment.index), *moment.trial_pointer]
+    if moment.phase.objective == "replies":
+        lowest: Numbers = {"loss": (row.loss, moment.read("loss"))}
+        return _found("kept", "kept: lowest loss on the validation replies", lowest, pointers)
     is_last = moment.trial is not None and moment.trial.stopped == "updates"
     why = (
         "the last weights, since there are too few rows to choose by"
