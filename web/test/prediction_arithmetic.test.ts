@@ -134,6 +134,16 @@ test("a text that is read in windows may lack the stretches between them, and no
   assert.equal(joinTokens(text, row.filter((token) => token !== six), true).lost, " five six");
 });
 
+test("windows are counted whatever special tokens are at their ends", () => {
+  const [token] = tokensOf("one", [0, 3]) as [Token];
+  const special = { ...token, start: null, end: null, is_special: true };
+  for (const window of [[special, token, token], [token, token, special], [special, token, token, special]]) {
+    assert.equal(countWindows({ tokens: window, text_pair: null }), 1);
+    assert.equal(countWindows({ tokens: [...window, ...window, ...window, ...window], text_pair: null }), 4);
+  }
+  assert.equal(countWindows({ tokens: [special, token, special, token, special], text_pair: null }), 1);
+});
+
 test("attention is read by layer and head, rows first", () => {
   const bytes = [0, 255, 255, 0, 51, 204, 102, 153];
   const attention = {

@@ -24,6 +24,7 @@ from pretune.trace_schema import (
     Reasons,
     StackedDecision,
     Token,
+    WordLabel,
 )
 
 
@@ -89,6 +90,29 @@ def test_the_windows_of_a_long_text_are_counted(trace: PredictionTrace) -> None:
     assert "read in 3 windows" in text
     assert "windows" not in rendered(trace)
     assert "some of it was left out" in " ".join(rendered(replace(trace, tokens=tokens, was_cut=True)).split())
+
+
+@pytest.mark.parametrize(("first", "last"), [(True, True), (True, False), (False, True)])
+def test_windows_are_counted_whatever_special_tokens_are_at_their_ends(
+    trace: PredictionTrace, first: bool, last: bool
+) -> None:
+    """Tokenizers of bases may add one special token to a text."""
+    inside = [token for token in trace.tokens if not token.is_special]
+    tokens = trace.tokens[:1] * first + inside + trace.tokens[-1:] * last
+    assert "windows" not in rendered(replace(trace, tokens=tokens))
+    assert "read in 4 windows" in " ".join(rendered(replace(trace, tokens=tokens * 4)).split())
+    mark = replace(trace.tokens[0], surface="<s>")
+    text = trace.text.replace(" was", "<s>was")
+    marked = [*tokens[: first + 2], mark, *tokens[first + 2 :]]
+    assert "windows" not in rendered(replace(trace, text=text, tokens=marked))  # it is part of the text
+
+
+def test_the_part_of_a_long_text_around_a_word_is_said_to_be_one(trace: PredictionTrace) -> None:
+    word = WordLabel(start=4, end=8, position=2, label="positive")
+    shown = replace(trace, task="tokens", word=word, read_position=2, was_cut=True)
+    said = " ".join(rendered(shown).split())
+    assert "the text was too long to be read at once, so only the part around this word is shown" in said
+    assert "middle" not in said
 
 
 def test_hostile_text_stays_text(trace: PredictionTrace) -> None:

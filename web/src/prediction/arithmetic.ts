@@ -152,12 +152,13 @@ export interface Joined {
   lost: string;
 }
 
-/** The places of the first tokens of the windows after the first one: there, the end of a window and the beginning of
- * the next stand side by side. A row of two texts has no windows. */
+/** The places of the first tokens of the windows after the first one: there, the special tokens at the end of a window
+ * and at the beginning of the next stand side by side; some tokenizers add only one of them. A row of two texts has no
+ * windows. */
 function windowStarts(tokens: readonly Token[]): Set<number> {
-  const first = tokens.findIndex((token) => !token.is_special);
-  const isStart = (place: number) => place > first && !tokens[place]!.is_special && [1, 2].every((back) => tokens[place - back]?.is_special);
-  return new Set(tokens.flatMap((_, place) => (isStart(place) ? [place] : [])));
+  const places = tokens.flatMap((token, place) => (token.is_special ? [] : [place]));
+  const around = Math.min(2, (places[0] ?? 0) + tokens.length - 1 - (places.at(-1) ?? 0));
+  return new Set(places.filter((place, index) => index > 0 && around > 0 && place - places[index - 1]! > around));
 }
 
 /** In how many windows the model reads a text; 1 where it reads it at once. */

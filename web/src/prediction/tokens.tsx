@@ -70,6 +70,7 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
       </Holds>
     );
   }
+  if (wasCut && prediction.word !== null) return <Holds isOk>the tokens put together give the part of the text that is shown</Holds>;
   const cut = countWindows(prediction) > 1 ? "the stretches between windows that were left out" : "the middle that was cut";
   const rest = wasCut ? `, but for ${cut}` : "";
   return <Holds isOk>the tokens put together give {pair === null ? "the text" : "both texts"}{rest}</Holds>;

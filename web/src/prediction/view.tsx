@@ -74,6 +74,7 @@ function Found({ prediction: { entities, word, text } }: { prediction: Predictio
 }
 
 function cutSentence(prediction: PredictionTrace): string {
+  if (prediction.word !== null) return "The text is longer than the model reads at once, so only the part around this word is shown.";
   const windows = countWindows(prediction);
   return windows > 1
     ? `The text is longer than the ${count(windows)} windows in which the model reads it, so stretches between them were left out.`

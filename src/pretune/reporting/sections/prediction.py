@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich.cells import cell_len
@@ -127,12 +128,39 @@ def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
-    windows = sum(token.is_special for token in tokens) // 2 if trace.text_pair is None else 1
-    cut = f"; read in {windows} windows" if windows > 1 else ""
-    if trace.was_cut:
-        left_out = "some of it was left out" if windows > 1 else "its middle was cut"
-        cut += f"; the text was too long, so {left_out}"
-    return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
+    read = f"{len(tokens)} tokens{_more(tokens)}{joined}{_describe_cut(trace)}"
+    return lines + paragraph(read, page, indent=2, style="dim")
+
+
+def _describe_cut(trace: PredictionTrace) -> str:
+    """In how many windows the text is read, and what of it is not."""
+    windows = _count_windows(trace)
+    read = f"; read in {windows} windows" if windows > 1 else ""
+    if not trace.was_cut:
+        return read
+    if trace.word is not None:
+        return f"{read}; the text was too long to be read at once, so only the part around this word is shown"
+    left_out = "some of it was left out" if windows > 1 else "its middle was cut"
+    return f"{read}; the text was too long, so {left_out}"
+
+
+def _count_windows(trace: PredictionTrace) -> int:
+    """In how many windows a text is read; 1 if it is read at once.
+
+    Each window has the special tokens of a text at its ends: two of them with pretune's own tokenizers, one or none
+    with those of some bases. A special token that is written in the text stands in a window.
+    """
+    tokens = trace.tokens
+    places = [place for place, token in enumerate(tokens) if not token.is_special]
+    if not places or trace.text_pair is not None or trace.read_position is not None:
+        return 1
+    num_around = min(places[0] + len(tokens) - 1 - places[-1], 2)
+    count = 1
+    for last, first in pairwise(places):
+        is_border = 0 < num_around < first - last
+        between = trace.text[tokens[last].end : tokens[first].start]
+        count += is_border and (trace.was_cut or not between.strip())
+    return count
 
 
 def _more(items: Sequence[Any]) -> str:
