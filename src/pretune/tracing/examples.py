@@ -22,6 +22,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, seed_predictions
 from pretune.text.clean.normalize import clean_text
 from pretune.text.token_shards import TokenShard
 from pretune.trace_schema import FillTrace, PredictionTrace
