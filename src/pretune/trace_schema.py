@@ -806,9 +806,10 @@ class PredictionTrace:
     contribution_error: float
     head_error: float
     prediction_error: float
-    stack: Annotated[StackedDecision | None, "with linear models stacked on the network; all else is the network's"] = (
-        None
-    )
+    stack: Annotated[
+        StackedDecision | None,
+        "with linear models stacked on the network; all else but the entities is the network's",
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from pretune.inference.load import load_classifier
 from pretune.runtime.events import EventLog
 from pretune.runtime.stage_folder import open_stage
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS, seed_predictions
 from pretune.tracing.examples import (
     OwnExample,
     TestRows,
@@ -113,6 +116,24 @@ def test_a_run_of_models_alone_has_no_examples(run_folder: Path) -> None:
     assert read_test_rows(run_folder) is None
 
 
+def test_test_rows_are_judged_by_what_the_delivered_model_predicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.tracing.examples.TokenShard", lambda *_: SimpleNamespace(lengths=np.array([5])))
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare" / "test.jsonl").write_text('{"row": 7, "text": "a", "label": 1}\n', encoding="utf-8")
+    stage = open_stage(tmp_path / "finetune", "finetune", config={}, inputs={})
+    (stage.path / PREDICTIONS).mkdir()
+    stage.finish(chosen={"seed": 3})
+    for name, probability in ((seed_predictions(3), 0.25), (AVERAGED_PREDICTIONS, 0.375), (STACK_PREDICTIONS, 0.75)):
+        line = {"row": 7, "label": 1, "probabilities": [1 - probability, probability]}
+        (stage.path / PREDICTIONS / name).write_text(json.dumps(line) + "\n", encoding="utf-8")
+        rows = read_test_rows(tmp_path)
+        assert rows is not None and rows.numbers == [7]
+        assert rows.probabilities[0, 1] == probability
+        assert rows.judge().is_right.tolist() == [probability > 0.5]
+
+
 def test_a_run_without_labels_has_fills_only(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "pretrain").mkdir()
     (tmp_path / "pretrain" / "checkpoint").symlink_to(run_folder / "pretrain" / "checkpoint")
@@ -147,6 +168,7 @@ def test_a_trained_run_has_its_example_and_its_test_rows(trained_run: Path, is_w
         place = rows.numbers.index(each.row)
         assert each.text == rows.texts[place]
         assert each.true_label == names[rows.labels[place]]
-        np.testing.assert_allclose(each.decision.probabilities, rows.probabilities[place], atol=1e-4)
-        assert (each.why == "wrong") <= (each.decision.label != each.true_label)
+        delivered = each.stack or each.decision
+        np.testing.assert_allclose(delivered.probabilities, rows.probabilities[place], atol=1e-4)
+        assert (each.why == "wrong") <= (delivered.label != each.true_label)
         assert all(readout.probe is not None for readout in each.readouts)

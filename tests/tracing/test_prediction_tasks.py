@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,8 @@ from pretune.inference.load import load_classifier
 from pretune.model.transformer import SequenceClassifier, TokenClassifier
 from pretune.run_trace.codec import as_written
 from pretune.run_trace.prediction_checks import check_predictions
+from pretune.scoring.stack import Stack
+from pretune.scoring.stacked_model import StackedModel
 from pretune.text.labels.labelling import Labelling
 from pretune.text.labels.word_windows import read_words
 from pretune.trace_schema import PredictionTrace, RunCard, RunTrace
@@ -212,4 +215,17 @@ def test_entities_are_traced_at_the_first_token_of_a_word(trained: Classifier, c
     assert found.label_names[found.decision.index] == found.word.label == found.decision.label
     if given:
         assert found.tokens[found.word.position].end > given[0][0]
+    assert failing(card, found) == []
+
+
+def test_the_entities_of_a_stack_are_those_that_are_returned(trained: Classifier, card: RunCard) -> None:
+    alone = make(trained, "tokens")
+    every_word = np.where(np.array(OUTPUTS["tokens"]) == "B-PER", 50.0, 0.0)
+    stacked = replace(alone, stacked=StackedModel(partners=(), stack=Stack(np.ones(1), every_word)))
+    found = trace(stacked, TEXT)
+    [predicted] = stacked.predict([TEXT])
+    given = [(each.start, each.end, each.type) for each in predicted.entities]  # type: ignore[attr-defined]
+    assert [(each.start, each.end, each.type) for each in found.entities] == given
+    assert given != [(each.start, each.end, each.type) for each in trace(alone, TEXT).entities]
+    assert found.word is not None and (found.word.start, found.stack and found.stack.label) == (0, "B-PER")
     assert failing(card, found) == []

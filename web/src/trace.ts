@@ -771,7 +771,7 @@ export interface PredictionTrace {
   contribution_error: number;
   head_error: number;
   prediction_error: number;
-  /** with linear models stacked on the network; all else is the network's */
+  /** with linear models stacked on the network; all else but the entities is the network's */
   stack: StackedDecision | null;
 }
 

@@ -22,7 +22,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, seed_predictions
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS, seed_predictions
 from pretune.text.clean.normalize import clean_text
 from pretune.text.token_shards import TokenShard
 from pretune.trace_schema import FillTrace, PredictionTrace
@@ -188,16 +188,13 @@ def _distance_from_middle(values: npt.NDArray[Any], among: npt.NDArray[np.bool_]
 
 
 def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows | None:
-    """The test rows with the predictions of the delivered network; None if the run has no test rows or lost a file.
+    """The test rows with the predictions of the delivered model; None if the run has no test rows or lost a file.
 
     Those of a task beyond one class for a text are judged as `classifier` needs it.
     """
     try:
-        chosen = read_manifest(run / "finetune", "finetune").summary["chosen"]
-        averaged = run / "finetune" / PREDICTIONS / AVERAGED_PREDICTIONS
         texts = _read_lines(run / "prepare" / "test.jsonl")
-        own = averaged.with_name(seed_predictions(chosen["seed"]))
-        predicted = _read_lines(averaged if averaged.is_file() else own)
+        predicted = _read_lines(_delivered_predictions(run))
         lengths = TokenShard(run / "prepare", "test").lengths
         numbers = [int(row["row"]) for row in texts]
     except (OSError, ValueError, KeyError, PretuneError):
@@ -227,6 +224,17 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
     )
 
 
+def _delivered_predictions(run: Path) -> Path:
+    """The file of what the delivered model predicts: with linear models stacked on the network, if there are some, or
+    as the mean of the seeds, or else as the chosen seed."""
+    folder = run / "finetune" / PREDICTIONS
+    several = (folder / name for name in (STACK_PREDICTIONS, AVERAGED_PREDICTIONS))
+    found = next((path for path in several if path.is_file()), None)
+    if found is not None:
+        return found
+    return folder / seed_predictions(read_manifest(run / "finetune", "finetune").summary["chosen"]["seed"])
+
+
 def judge_rows(
     classifier: Classifier, rows: Sequence[Mapping[str, Any]], predicted: Sequence[Mapping[str, Any]]
 ) -> JudgedRows:
@@ -238,12 +246,13 @@ def judge_rows(
     """
     task, names = classifier.task, classifier.label_names
     labels = [task.describe(task.from_json(row["label"], names), str(row["text"]), names, names) for row in rows]
+    decision = {**classifier.labelling.decision, **(classifier.stacked.decision if classifier.stacked else {})}
     if task.name == "regression":
         errors = np.array([abs(line["predicted"] - row["label"]) for row, line in zip(rows, predicted, strict=True)])
         return JudgedRows(labels=labels, is_right=errors <= np.median(errors), confidence=errors, doubt=None)
     if task.name == "multilabel":
         probabilities = np.array([line["probabilities"] for line in predicted], dtype=np.float64)
-        levels = np.array(thresholds_of(dict(classifier.labelling.decision), len(names)))
+        levels = np.array(thresholds_of(decision, len(names)))
         true = np.zeros(probabilities.shape, dtype=np.bool_)
         for index, row in enumerate(rows):
             true[index, row["label"]] = True

@@ -22,8 +22,8 @@ OUTSIDE = "O"
 
 
 def find_entities(classifier: Classifier, text: str) -> list[Entity]:
-    """The entities that the network predicts in a clean text, without a stack."""
-    [found] = replace(classifier, stacked=None).predict([text])
+    """The entities that are predicted in a clean text, with a stack if there is one."""
+    [found] = classifier.predict([text])
     entities = getattr(found, "entities", ())
     return [Entity(start=each.start, end=each.end, type=each.type) for each in entities]
 
