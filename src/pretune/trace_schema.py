@@ -377,7 +377,7 @@ class Phase:
     """Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown."""
 
     stage: Literal["pretrain", "finetune", "scratch"]
-    unit: Literal["masked tokens", "next tokens", "reply tokens", "texts"]
+    unit: Literal["masked tokens", "next tokens", "reply tokens", "texts", "rows"]
     objective: (
         Annotated[Literal["masked", "causal", "hybrid", "replies"], "of pre-training; of conversations, replies"] | None
     ) = None

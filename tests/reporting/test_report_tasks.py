@@ -66,7 +66,9 @@ def test_the_training_trace_has_the_metric_of_the_task(builder: Any, metric: str
     text = to_text(render_training(trace, Page(120, "unicode")), Page(120, "unicode"))
     title, value = TASKS[metric]
     assert f"{written(value)} ±0.020" in text
-    assert f"validation: loss, and {title} ± half its 95 % interval, on 500 texts" in text
+    rows = "rows" if metric == "entity_f1" else "texts"  # a long text of entities may be several rows
+    assert f"validation: loss, and {title} ± half its 95 % interval, on 500 {rows}" in text
+    assert f" on 500 {rows}." in trace.run.detail
     assert f"seed 0: {title} {written(0.9 * value)}" in text
     assert "accuracy" not in text.lower() and "ln K" not in text
     assert title.split()[0].lower() in score_chart(phase).title.lower()
@@ -81,6 +83,7 @@ def test_the_comparison_has_the_figures_of_the_task(builder: Any, metric: str, w
     trace, page = fill(builder, metric), Page(width, "unicode")
     text = to_text(render_comparison(trace, page), page)
     assert written(0.9 * TASKS[metric][1]) in text
+    assert f"on the same 500 test {'rows' if metric == 'entity_f1' else 'texts'}" in " ".join(text.split())
     assert max(cell_len(line) for line in text.splitlines()) <= width
     if width == 140:
         for value in OTHERS[metric].values():

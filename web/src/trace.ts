@@ -352,7 +352,7 @@ export interface HeldOutReplies {
 /** Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown. */
 export interface Phase {
   stage: "pretrain" | "finetune" | "scratch";
-  unit: "masked tokens" | "next tokens" | "reply tokens" | "texts";
+  unit: "masked tokens" | "next tokens" | "reply tokens" | "texts" | "rows";
   /** of pre-training; of conversations, replies */
   objective: "masked" | "causal" | "hybrid" | "replies" | null;
   /** accuracy, micro_f1, pearson or entity_f1: what `score` is */

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_delivered, find_verdict
-from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
+from pretune.run_trace.metrics import points_of, rows_of, write_interval, write_named, write_score
 from pretune.run_trace.shown_trial import find_test
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
@@ -63,7 +63,9 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     }[verdict.outcome]
     models = {model.kind: model for model in comparison.models}
     pretrained = models.get("pretrained")
-    n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
+    n = ""
+    if pretrained is not None and pretrained.n:
+        n = f" on the same {formats.count(pretrained.n)} test {rows_of(comparison.metric)}"
     detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}."
     detail = " ".join(filter(None, [detail, _on_seeds(models), _describe_delivered(comparison)]))
     return Headline(
@@ -152,7 +154,7 @@ def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
         figure = write_score(phase.metric, test.score)
         unit = " %" if phase.metric == "accuracy" else ""
         bounds = write_interval(phase.metric, (test.low, test.high))
-        interval = f"The 95 % interval is {bounds}{unit} on {formats.count(test.n)} texts."
+        interval = f"The 95 % interval is {bounds}{unit} on {formats.count(test.n)} {rows_of(phase.metric)}."
         if phase.metric != "accuracy":
             sentence = f"On the test texts, the fine-tuned model reaches {write_named(phase.metric, test.score)}."
             return Headline(sentence=sentence, figure=figure, detail=f"{interval} {open_question}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from pretune.run_trace import formats
 from pretune.run_trace.log_values import figure, figures, words
@@ -96,6 +96,11 @@ def write_interval(metric: str, bounds: tuple[float, float]) -> str:
 def write_gain(metric: str, difference: float) -> str:
     """A signed difference: +3.1 points for accuracy, +0.031 for others."""
     return formats.points(difference) if metric in _PERCENT else f"{difference:+.3f}"
+
+
+def rows_of(metric: str) -> Literal["texts", "rows"]:
+    """What a number of held-out rows counts. For entities, a long text may be cut into several rows."""
+    return "rows" if metric == "entity_f1" else "texts"
 
 
 def points_of(metric: str) -> str:

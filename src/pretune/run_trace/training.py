@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from pretune.run_trace.carried_example import guesses
 from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, wholes, words
-from pretune.run_trace.metrics import METRIC_OF_TASK, metric_of, read_figures, read_score
+from pretune.run_trace.metrics import METRIC_OF_TASK, metric_of, read_figures, read_score, rows_of
 from pretune.run_trace.noise import half_interval
 from pretune.run_trace.observations import in_short, observe
 from pretune.run_trace.step_series import read_steps
@@ -100,7 +100,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
     read = [_read_evaluation(row, metric, best_step) for row in rows]
     phase = Phase(
         stage=stage,
-        unit=_unit(objective),
+        unit=_unit(objective, metric),
         objective=objective,
         metric=metric,
         parameters=whole(estimate.get("parameters")),
@@ -209,9 +209,11 @@ def _read_objective(estimate: Event, stage: Training) -> ObjectiveName | None:
     return cast(ObjectiveName, found) if found in ("causal", "hybrid") else "masked"
 
 
-def _unit(objective: ObjectiveName | None) -> Literal["masked tokens", "next tokens", "reply tokens", "texts"]:
+def _unit(
+    objective: ObjectiveName | None, metric: str
+) -> Literal["masked tokens", "next tokens", "reply tokens", "texts", "rows"]:
     if objective is None:
-        return "texts"
+        return rows_of(metric)
     units: dict[str, Literal["next tokens", "reply tokens"]] = {"causal": "next tokens", "replies": "reply tokens"}
     return units.get(objective, "masked tokens")
 

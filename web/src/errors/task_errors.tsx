@@ -256,7 +256,7 @@ export function Entities({ found, errors, alone, isRedacted }: Shown<EntityError
     <div class="errors">
       <Lead>
         An entity counts as found only with its type and both borders: {count(found.right)} are, which makes an F1 of{" "}
-        {fixed(found.entity_f1, 3)} on {counted(errors.n, "test text")}.{alone}
+        {fixed(found.entity_f1, 3)} on {counted(errors.n, "test row")}.{alone}
       </Lead>
       <div class="g2 errors-more">
         <LabelTable title="Type by type" figures={found.types} />

@@ -55,7 +55,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
   const plot: IntervalPlotProps = {
     rows: models.map((model) => ({ name: model.name, shortName: shortName(model.kind, model.name), isAccent: isOurs(model) })),
     panels: [
-      { title: `all ${count(n)} test texts`, values: models.map(modelValue) },
+      { title: `all ${count(n)} test ${comparison.metric === "entity_f1" ? "rows" : "texts"}`, values: models.map(modelValue) },
       ...slices.map(({ name, n: rows }) => ({
         title: `${isolated(name, 18)}, n = ${count(rows)}`,
         values: models.map((model) => sliceValue(model, name)),

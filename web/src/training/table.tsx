@@ -96,7 +96,7 @@ function PhaseRows({ phase }: { phase: Phase }) {
 
 function measuredOn(phase: Phase, guess: string | undefined): string {
   const n = phase.evaluations.at(-1)?.n;
-  const unit = phase.unit === "texts" ? "validation texts" : predictedTokens(phase);
+  const unit = phase.unit === "texts" || phase.unit === "rows" ? `validation ${phase.unit}` : predictedTokens(phase);
   return [n == null ? null : `of ${count(n)} ${unit}`, guess && `the dotted mark is the ${guess}`].filter((part) => part).join("; ");
 }
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pretune.reporting.sections.flow import synthetic_note
 from pretune.run_trace import formats
-from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, title_of, write_interval, write_score
+from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, rows_of, title_of, write_interval, write_score
 from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
 
@@ -33,8 +33,8 @@ def render_comparison(trace: RunTrace, page: Page) -> Lines:
         sentence = "Not measured in this run: the model has not been compared with the baselines and the control."
         return [*heading(TITLE, note, page), *paragraph(sentence, page, indent=1, style="dim")]
     models = comparison.models
-    notes = [f"all models on the same {formats.count(max(model.n for model in models))} test texts", note]
-    lines = heading(TITLE, " · ".join(filter(None, notes)), page)
+    tested = f"{formats.count(max(model.n for model in models))} test {rows_of(comparison.metric)}"
+    lines = heading(TITLE, " · ".join(filter(None, [f"all models on the same {tested}", note])), page)
     lines += _table(models, comparison.metric, page)
     lines += _slices(models, comparison.metric, page)
     lines += _verdicts(comparison.verdicts, models, page)
