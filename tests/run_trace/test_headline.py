@@ -57,6 +57,17 @@ def test_without_a_control_the_question_stays_open(full_run: Any) -> None:
                                 "beside it.")  # fmt: skip
 
 
+def test_a_control_that_was_trained_is_not_called_missing(full_run: Any, add_stack: Any) -> None:
+    full_run.add("scratch", "stage_finished", seconds=60.0)
+    add_stack(full_run, 0.219, (0.19, 0.24))
+    (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]
+    comparison["rows"] = [row for row in comparison["rows"] if row["kind"] != "scratch"]
+    comparison["verdicts"] = []  # compared before the control was trained
+    expected = "Whether pre-training helped is not known: the network from scratch has not been compared yet."
+    assert full_run.trace.run.detail.endswith(expected)
+    assert without(full_run, "compare").detail.endswith(expected)
+
+
 def test_without_a_test_validation_is_named_as_such(full_run: Any) -> None:
     full_run.events = [event for event in full_run.events if event["event"] != "test"]
     card = without(full_run, "compare")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pretune.run_trace.build import fold_events
+from pretune.run_trace.headline import NOT_COMPARED
 from pretune.run_trace.missing import DAMAGED, find_missing
 from pretune.run_trace.run_card import RunFolder
 from pretune.trace_schema import RunTrace, Strategies
@@ -48,7 +49,11 @@ def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> Non
     assert traced.comparison is not None
     models = [model for model in traced.comparison.models if model.kind != "scratch"]
     bare = replace(traced, comparison=replace(traced.comparison, models=models))
-    assert "Set control = true in recipe.toml" in sections(bare)["help"]
+    stages = [stage for stage in bare.stages if stage.name != "scratch"]
+    assert "Set control = true in recipe.toml" in sections(replace(bare, stages=stages))["help"]
+    [finished] = [stage for stage in bare.stages if stage.name == "finetune"]
+    trained = replace(bare, stages=[*stages, replace(finished, name="scratch")])
+    assert sections(trained)["help"] == NOT_COMPARED
 
 
 def test_a_comparison_of_strategies_has_its_own_section_and_lacks_nothing() -> None:

@@ -13,6 +13,7 @@ from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, P
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
 NOT_MEASURED = "Whether pre-training helped was not measured: no network was trained from scratch beside it."
+NOT_COMPARED = "Whether pre-training helped is not known: the network from scratch has not been compared yet."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +42,28 @@ def write_headline(
     if verdict is not None and comparison is not None:
         return _of_verdict(verdict, comparison)
     if comparison is not None and find_delivered(comparison) is not None:
-        return _of_delivered(comparison, running)
+        return _of_delivered(comparison, _open_question(stages, running))
     if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
         return _of_replies(phases.finetune, running)
     if phases.finetune is not None and (find_test(phases.finetune) is not None or phases.finetune.evaluations):
-        return _of_classifier(phases.finetune, running)
+        return _of_classifier(phases.finetune, _open_question(stages, running))
     if phases.pretrain is not None and phases.pretrain.evaluations:
         return _of_pretraining(phases.pretrain, running)
     if running is not None:
         return Headline(sentence=_at(running), detail=running.reached or "")
     return _of_stages(stages, phases)
+
+
+def _open_question(stages: list[Stage], running: Stage | None) -> str:
+    """What is missing for a verdict on pre-training, or the stage at which the run is."""
+    if running is not None:
+        return _at(running)
+    return NOT_COMPARED if has_control(stages) else NOT_MEASURED
+
+
+def has_control(stages: list[Stage]) -> bool:
+    """Whether the same network has been trained from scratch."""
+    return any(stage.name == "scratch" and stage.status == "finished" for stage in stages)
 
 
 def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
@@ -100,7 +113,7 @@ def _describe_delivered(comparison: Comparison) -> str:
     return f"{sentence}: {against}, {points} ({points_interval(verdict.low, verdict.high)})."
 
 
-def _of_delivered(comparison: Comparison, running: Stage | None) -> Headline:
+def _of_delivered(comparison: Comparison, open_question: str) -> Headline:
     """A run without a control, whose model has linear models stacked on it, or is the mean of the seeds."""
     model = find_delivered(comparison)
     assert model is not None
@@ -113,7 +126,6 @@ def _of_delivered(comparison: Comparison, running: Stage | None) -> Headline:
     alone = next((each for each in comparison.models if each.kind == "pretrained"), None)
     name = "One seed of it, on average" if model.kind == "averaged" else "The network alone"
     network = "" if alone is None else f"{name}: {write_score(comparison.metric, alone.score)}."
-    open_question = NOT_MEASURED if running is None else _at(running)
     return Headline(
         sentence=f"The model as delivered, {model.name}, {reaches}.",
         figure=figure,
@@ -146,8 +158,7 @@ def _at(running: Stage) -> str:
     return f"The run is at its stage {running.name}."
 
 
-def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
-    open_question = NOT_MEASURED if running is None else _at(running)
+def _of_classifier(phase: Phase, open_question: str) -> Headline:
     place = find_test(phase)
     if place is not None:
         test = phase.test[place]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pretune.run_trace.headline import NOT_MEASURED
+from pretune.run_trace.headline import NOT_COMPARED, NOT_MEASURED, has_control
 from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
 from pretune.trace_schema import Missing, RunTrace
@@ -34,6 +34,8 @@ def find_missing(
         ]
     if trace.comparison is not None and not any(model.kind == "scratch" for model in trace.comparison.models):
         sentence = f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
+        if has_control(trace.stages):
+            sentence = NOT_COMPARED
         found.append(Missing(section="help", sentence=sentence, command=_again(trace)))
     for stage, count in (damaged_lines or {}).items():
         lines = "1 line" if count == 1 else f"{count} lines"

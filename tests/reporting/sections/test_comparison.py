@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.comparison import NO_CONTROL, render_comparison
+from pretune.run_trace.headline import NOT_COMPARED
 from pretune.terminal import Page, to_text
 
 
@@ -45,6 +46,9 @@ def test_without_the_control_the_question_stays_open(full_run: Any) -> None:
     (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]
     comparison["rows"] = [row for row in comparison["rows"] if row["kind"] != "scratch"]
     assert f" ● {NO_CONTROL}" in rendered(full_run)
+    full_run.add("scratch", "stage_finished", seconds=60.0)
+    assert f" ● {NOT_COMPARED}" in rendered(full_run)
+    assert NO_CONTROL not in rendered(full_run)
 
 
 def test_equal_accuracies_can_be_drawn(builder: Any) -> None:

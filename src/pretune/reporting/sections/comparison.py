@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pretune.reporting.sections.flow import synthetic_note
 from pretune.run_trace import formats
+from pretune.run_trace.headline import NOT_COMPARED, has_control
 from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, rows_of, title_of, write_interval, write_score
 from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
@@ -37,7 +38,7 @@ def render_comparison(trace: RunTrace, page: Page) -> Lines:
     lines = heading(TITLE, " · ".join(filter(None, [f"all models on the same {tested}", note])), page)
     lines += _table(models, comparison.metric, page)
     lines += _slices(models, comparison.metric, page)
-    lines += _verdicts(comparison.verdicts, models, page)
+    lines += _verdicts(comparison.verdicts, models, NOT_COMPARED if has_control(trace.stages) else NO_CONTROL, page)
     for sentence in (_explain_titles(models), clean(comparison.coverage, 400), _calibration(models)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
@@ -153,11 +154,11 @@ def _slice(found: SliceResult | None, metric: str, has_intervals: bool) -> str:
     return f"{text}  {write_interval(metric, (found.low, found.high))}" if has_intervals else text
 
 
-def _verdicts(verdicts: list[Verdict], models: list[ComparedModel], page: Page) -> Lines:
-    has_control = any(model.kind == "scratch" for model in models)
-    lines: Lines = [Text("")] if verdicts or not has_control else []
-    if not has_control:
-        lines += paragraph(NO_CONTROL, page, indent=1, first="● ", style="bold")
+def _verdicts(verdicts: list[Verdict], models: list[ComparedModel], without_control: str, page: Page) -> Lines:
+    is_compared = any(model.kind == "scratch" for model in models)
+    lines: Lines = [Text("")] if verdicts or not is_compared else []
+    if not is_compared:
+        lines += paragraph(without_control, page, indent=1, first="● ", style="bold")
     for verdict in verdicts:
         lines += paragraph(clean(verdict.sentence, 400), page, indent=1, first="● ", style="bold")
         evidence = _evidence(verdict, models)
