@@ -123,7 +123,10 @@ def _of_delivered(comparison: Comparison, open_question: str) -> Headline:
         if comparison.metric == "accuracy"
         else f"reaches {write_named(comparison.metric, model.score)} on the test texts"
     )
-    alone = next((each for each in comparison.models if each.kind == "pretrained"), None)
+    models = {each.kind: each for each in comparison.models}
+    alone = models.get("pretrained")
+    if model.kind == "stack":  # on the mean of the seeds, if there is one
+        alone = models.get("averaged", alone)
     name = "One seed of it, on average" if model.kind == "averaged" else "The network alone"
     network = "" if alone is None else f"{name}: {write_score(comparison.metric, alone.score)}."
     return Headline(
