@@ -49,6 +49,16 @@ def replay(events: list[dict[str, Any]], stream: Stream, monkeypatch: pytest.Mon
     return stream.getvalue()
 
 
+def test_the_epochs_of_a_trial_are_told_apart() -> None:
+    narrator, places = Narrator(), []
+    for step in range(3):
+        event = {"event": "evaluation", "stage": "finetune", "time": float(step), "trial": 0, "step": step, "loss": 0.5,
+                 "epoch": 0.0034 * step, "accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "n": 100}  # fmt: skip
+        narrator.follow(event)
+        places.append((narrator.sentence(event) or "").split("  ")[1])
+    assert places == ["epoch 0.00", "epoch 0.003", "epoch 0.007"]  # the first one stands alone
+
+
 def test_plain_lines_report_each_stage(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = replay(full_run.events, Stream(), monkeypatch).splitlines()
     assert "collect     started (synthetic data)" in lines

@@ -10,6 +10,11 @@ from pretune.run_trace import formats
     [
         (formats.count(1_234_567), "1,234,567"),
         (formats.count(2.5), "2.5"),
+        (formats.epoch(3.0, [0.0, 1.0, 2.0]), "3"),
+        (formats.epoch(0.1, [0.0, 0.2]), "0.1"),
+        (formats.epoch(0.0034, [0.0, 0.0068]), "0.003"),
+        (formats.epoch(0.0034, [0.0034, 0.0036]), "0.0034"),
+        (formats.epoch(0.004), "0.004"),
         (formats.short_count(5_342_720), "5.3 M"),
         (formats.short_count(13_912.4), "13.9 k"),
         (formats.short_count(950.2), "950"),
@@ -58,3 +63,10 @@ def test_a_number_is_written_with_few_digits_and_a_unit(written: str, expected: 
 )
 def test_a_quantity_of_one_has_its_name_in_the_singular(name: str, value: float, expected: str) -> None:
     assert formats.unit_of(name, value) == expected
+
+
+def test_epochs_get_the_decimals_that_tell_them_apart() -> None:
+    assert formats.epoch_decimals([]) == formats.epoch_decimals([1.0, 2.0]) == formats.epoch_decimals([0.01, 0.02]) == 2
+    assert formats.epoch_decimals([0.004 * step for step in range(5)]) == 3
+    assert formats.epoch_decimals([1.0, 1.0003]) == 4
+    assert formats.epoch_decimals([0.1 + 0.2, 0.3]) == 2  # the same but for rounding

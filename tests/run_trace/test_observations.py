@@ -87,6 +87,15 @@ def test_a_difference_within_noise_is_not_called_an_improvement() -> None:
     assert "best" not in rules(found)[2] + rules(found)[3]
 
 
+def test_epochs_of_a_small_part_are_told_apart() -> None:
+    rows = [row(10 * n, 0.4, 0.8, n=250, trial=1) | {"epoch": 0.004 * n} for n in range(4)]
+    rows[0] |= {"loss": 0.69, "accuracy": 0.5}
+    trial = {"trial": 1, "best_step": 10, "stopped": "patience", "best_epoch": 0.004}
+    found = observed("finetune", rows, trials=[trial])
+    assert "no measurable change since epoch 0.004" in [each.sentence for each in found[3]]
+    assert "stopped: validation accuracy has not risen since epoch 0.004" in [each.sentence for each in found[3]]
+
+
 @pytest.mark.parametrize("gain", [0.001, 0.01, 0.02, 0.03, 0.05])
 def test_only_gains_beyond_the_interval_are_best(gain: float) -> None:
     before, after = row(10, 0.4, 0.8, n=1000), row(20, 0.4, 0.8 + gain, n=1000)

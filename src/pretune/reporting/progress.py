@@ -120,11 +120,15 @@ class Narrator:
 
     def sentence(self, event: Event) -> str | None:
         """The line of its own that an event deserves, or None if it is only progress."""
+        if event["event"] == "evaluation":
+            return self._evaluation(event)
         describe = _SENTENCES.get(event["event"])
-        if describe is None:
-            return None
-        sentence = describe(event)
-        if event["event"] == "evaluation" and self.is_whole:  # "so far" means since the start
+        return None if describe is None else describe(event)
+
+    def _evaluation(self, event: Event) -> str:
+        of_trial = [e for e in self.events if e["event"] == "evaluation" and e.get("trial") == event.get("trial")]
+        sentence = _describe_evaluation(event, [each["epoch"] for each in of_trial if "epoch" in each])
+        if self.is_whole:  # "so far" means since the start
             phase = read_phase(self.events, event["stage"])
             if phase is not None and phase.evaluations and phase.evaluations[-1].summary:
                 sentence += f"  · {phase.evaluations[-1].summary}"
@@ -313,10 +317,12 @@ def _plan_corrected(event: Event) -> str:
     return f"plan revised: {formats.count(event['steps'])} steps instead of {formats.count(event['steps_before'])}"
 
 
-def _evaluation(event: Event) -> str:
+def _describe_evaluation(event: Event, epochs: list[float]) -> str:
+    """A line for an evaluation; `epochs` are those that it has to be told from."""
     place = f"step {formats.count(event['step'])}"
     if event.get("trial") is not None:
-        place = f"trial {event['trial']}  epoch {event['epoch']:.2f}"
+        decimals = formats.epoch_decimals([*epochs, event["epoch"]])
+        place = f"trial {event['trial']}  epoch {event['epoch']:.{decimals}f}"
     if "causal" not in event:
         return f"{place}  validation loss {formats.nats(event['loss'])}  {_score(event)}"
     masked, following = (f"loss {formats.nats(each['loss'])}  {_score(each)}" for each in (event, event["causal"]))
@@ -338,7 +344,7 @@ def _trial_started(event: Event) -> str:
 def _trial_finished(event: Event) -> str:
     metric = "accuracy" if event.get("validation_accuracy") is not None else metric_of([event])
     score = f"validation {write_named(metric, event['validation_accuracy' if metric == 'accuracy' else metric])}"
-    return f"trial {event['trial']}: kept epoch {formats.count(event['best_epoch'])}, {score}"
+    return f"trial {event['trial']}: kept epoch {formats.epoch(event['best_epoch'])}, {score}"
 
 
 def _test(event: Event) -> str:
@@ -380,7 +386,6 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "estimate": _estimate,
     "plan": _plan,
     "plan_corrected": _plan_corrected,
-    "evaluation": _evaluation,
     "trial_started": _trial_started,
     "trial_finished": _trial_finished,
     "test": _test,

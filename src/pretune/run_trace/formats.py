@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 MINUTE = 60
 HOUR = 3600
+MOST_DECIMALS = 6  # of an epoch: the trace keeps six significant digits
 
 
 def count(value: float) -> str:
     """A count in full: 1,234,567."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def epoch(value: float, others: Iterable[float] = ()) -> str:
+    """An epoch, with as many decimals as tell it from others: 3, 0.5, 0.0034."""
+    if float(value).is_integer():
+        return count(value)
+    return f"{value:.{epoch_decimals([value, *others])}f}".rstrip("0").rstrip(".")
+
+
+def epoch_decimals(epochs: Iterable[float]) -> int:
+    """The decimals that tell these epochs apart, 2 at least: of much data, only a small part of an epoch may be
+    read."""
+    gaps = [after - before for before, after in pairwise(sorted({0.0, *epochs}))]
+    smallest = min((gap for gap in gaps if gap >= 10**-MOST_DECIMALS), default=1.0)
+    return min(max(2, math.ceil(-math.log10(smallest) - 1e-6)), MOST_DECIMALS)
 
 
 def unit_of(name: str, value: float) -> str:

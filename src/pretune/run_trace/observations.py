@@ -47,6 +47,11 @@ class Moment:
         return self.phase.evaluations[: self.index + 1]
 
     @property
+    def epochs(self) -> list[float]:
+        """The epochs of all evaluations of the phase."""
+        return [row.epoch for row in self.phase.evaluations]
+
+    @property
     def is_last(self) -> bool:
         return self.index == len(self.phase.evaluations) - 1
 
@@ -232,8 +237,10 @@ def _change(moment: Moment) -> Observation | None:
     else:
         sentence = "no measurable change"
     if anchor < moment.index - 1:
-        unit, place = ("step", since.step) if moment.is_pretraining else ("epoch", since.epoch)
-        sentence += f" since {unit} {formats.count(place)}"
+        place = f"step {formats.count(since.step)}"
+        if not moment.is_pretraining:
+            place = f"epoch {formats.epoch(since.epoch, moment.epochs)}"
+        sentence += f" since {place}"
     elif not is_measurable(rows[anchor:]):
         sentence += f" (n = {formats.count(row.n or 0)})"
     numbers = {
@@ -333,7 +340,7 @@ def _stopped(moment: Moment) -> Observation | None:
         return None
     epoch, pointers = trial.best_epoch or 0, [*moment.at(moment.index), *moment.trial_pointer]
     metric = title_of(trial.metric or moment.phase.metric)
-    sentence = f"stopped: validation {metric} has not risen since epoch {formats.count(epoch)}"
+    sentence = f"stopped: validation {metric} has not risen since epoch {formats.epoch(epoch, moment.epochs)}"
     numbers: Numbers = {}
     if trial.best_epoch is not None:
         numbers["best_epoch"] = (epoch, ["at", f"{moment.trial_pointer[0]}/best_epoch"])

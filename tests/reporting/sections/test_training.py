@@ -81,3 +81,19 @@ def test_a_trial_of_the_rate_search_is_marked_with_its_rows(full_run: Any) -> No
             event |= {"rows": 3000 if event["trial"] == 1 else 9000, "is_search": event["trial"] == 1}
     assert rendered(full_run).count("search, 3,000 rows") == 1
     assert max(cell_len(line) for line in rendered(full_run, 76).splitlines()) <= 76
+
+
+def test_the_epochs_of_a_small_part_of_the_text_are_told_apart(builder: Any) -> None:
+    """On a narrow page, they are all that tells one row from another."""
+    for step in range(3):
+        builder.add("pretrain", "evaluation", step=step, epoch=0.0034 * step, loss=9.0, accuracy=0.1, n=100)
+    shown = [line.split()[0] for line in rendered(builder, 80).splitlines() if "9.00 " in line and "±" in line]
+    assert shown == ["0.000", "0.003", "0.007"]
+
+
+def test_the_best_epoch_of_a_trial_has_its_decimals(full_run: Any) -> None:
+    for event in full_run.events:
+        for name in ("epoch", "best_epoch"):
+            if event["stage"] == "finetune" and name in event:
+                event[name] /= 1000
+    assert "     0  0.0005     0       0.003      96.4 %" in rendered(full_run)

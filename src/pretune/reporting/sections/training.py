@@ -223,12 +223,13 @@ def render_rows(phase: Phase, page: Page) -> Lines:
         Column("observation", wraps=True),
     ]
     is_accuracy, is_hybrid = phase.metric == "accuracy", phase.objective == "hybrid"
+    decimals = formats.epoch_decimals(row.epoch for row in phase.evaluations)
     rows: list[Row] = []
     for row in phase.evaluations:
         style = "bold" if row.is_best else ""
         rows.append(
             [
-                Cell(f"{row.epoch:.2f}", style),
+                Cell(f"{row.epoch:.{decimals}f}", style),
                 formats.count(row.step),
                 Cell(_known(row.weighted_train_loss if is_hybrid else row.train_loss, formats.nats), style),
                 Cell(_known(row.train_accuracy, formats.percent), style),
@@ -403,7 +404,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
             str(trial.trial),
             _known(trial.learning_rate, formats.rate),
             _known(trial.seed, str),
-            _known(trial.best_epoch, formats.count),
+            _known(trial.best_epoch, partial(formats.epoch, others=[row.epoch for row in phase.evaluations])),
             _known(trial.validation_score, partial(write_score, phase.metric)),
             _known(trial.validation_loss, formats.nats),
             ENDINGS.get(trial.stopped or "", "not finished"),
