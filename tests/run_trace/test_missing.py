@@ -20,7 +20,9 @@ def test_a_whole_run_lacks_nothing(traced: RunTrace) -> None:
 def test_each_part_that_is_not_there_is_named_with_a_command(traced: RunTrace) -> None:
     bare = replace(traced, comparison=None, predictions=[], errors=None, quiz=None, insights=[])
     assert set(sections(bare)) == {"help", "prediction", "errors", "quiz", "insight"}
-    assert {missing.command for missing in find_missing(bare)} == {"pretune run tested/recipe.toml"}
+    commands = {missing.section: missing.command for missing in find_missing(bare)}
+    assert commands.pop("insight") is None  # the same command would not find anything to say, either
+    assert set(commands.values()) == {"pretune run tested/recipe.toml"}
 
 
 def test_a_run_at_work_has_not_come_so_far(traced: RunTrace) -> None:
@@ -36,6 +38,23 @@ def test_a_run_without_test_rows_says_how_to_get_some(traced: RunTrace) -> None:
     bare = replace(traced, stages=stages, phases=phases, comparison=None, errors=None)
     assert "give --test-labels or --test-fraction" in sections(bare)["help"]
     assert "give --test-labels or --test-fraction" in sections(bare)["errors"]
+    commands = {missing.section: missing.command for missing in find_missing(bare)}
+    expected = "pretune run tested/recipe.toml --test-fraction 0.1 --out tested-tested"
+    assert commands["help"] == commands["errors"] == expected
+    without_recipe = replace(bare, run=replace(bare.run, command=""))
+    assert {missing.command for missing in find_missing(without_recipe)} == {None}
+
+
+def test_a_run_that_was_tuned_on_conversations_is_not_asked_for_test_rows(traced: RunTrace) -> None:
+    assert traced.phases.finetune is not None
+    tuned = replace(traced.phases.finetune, objective="replies", test=[])
+    stages = [stage for stage in traced.stages if stage.name != "compare"]
+    bare = replace(traced, stages=stages, comparison=None, predictions=[], errors=None)
+    bare = replace(bare, phases=replace(traced.phases, finetune=tuned))
+    found = [missing for missing in find_missing(bare) if missing.section in ("help", "prediction", "errors")]
+    assert {(missing.sentence, missing.command) for missing in found} == {
+        ("The run was tuned on conversations, so there is no classifier to look at.", None)
+    }
 
 
 def test_stages_that_were_tested_but_not_compared_have_test_rows(traced: RunTrace) -> None:
@@ -50,7 +69,11 @@ def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> Non
     models = [model for model in traced.comparison.models if model.kind != "scratch"]
     bare = replace(traced, comparison=replace(traced.comparison, models=models))
     stages = [stage for stage in bare.stages if stage.name != "scratch"]
-    assert "Set control = true in recipe.toml" in sections(replace(bare, stages=stages))["help"]
+    untrained = replace(bare, stages=stages)
+    assert "Set control = true in recipe.toml" in sections(untrained)["help"]
+    without_recipe = replace(untrained, run=replace(untrained.run, command=""))
+    assert "Fine-tune with --from-scratch" in sections(without_recipe)["help"]
+    assert "recipe.toml" not in sections(without_recipe)["help"]
     [finished] = [stage for stage in bare.stages if stage.name == "finetune"]
     trained = replace(bare, stages=[*stages, replace(finished, name="scratch")])
     assert sections(trained)["help"] == NOT_COMPARED

@@ -33,10 +33,7 @@ def find_missing(
             each for each in found if each.section != "prediction"
         ]
     if trace.comparison is not None and not any(model.kind == "scratch" for model in trace.comparison.models):
-        sentence = f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
-        if has_control(trace.stages):
-            sentence = NOT_COMPARED
-        found.append(Missing(section="help", sentence=sentence, command=_again(trace)))
+        found.append(Missing(section="help", sentence=_describe_control(trace), command=_again(trace)))
     for stage, count in (damaged_lines or {}).items():
         lines = "1 line" if count == 1 else f"{count} lines"
         sentence = f"{lines} of {stage}/{LOG_NAME} cannot be read; figures may be missing."
@@ -49,13 +46,22 @@ def _phases(trace: RunTrace) -> list[bool]:
     return [bool(phase.evaluations) for phase in phases if phase is not None]
 
 
+def _describe_control(trace: RunTrace) -> str:
+    """Why the control is not in the comparison, and how it gets there."""
+    if has_control(trace.stages):
+        return NOT_COMPARED
+    if trace.run.command:
+        return f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
+    return f"{NOT_MEASURED} Fine-tune with --from-scratch on the same rows, and compare with --scratch."
+
+
 def _again(trace: RunTrace) -> str | None:
     return f"pretune run {trace.run.name}/{RECIPE_NAME}" if trace.run.command else None
 
 
 def _describe(section: str, trace: RunTrace) -> Missing:
-    """Why a section is empty: a stage folder alone, no labels, no test rows, not compared, not finished, or not yet
-    written."""
+    """Why a section is empty: a stage folder alone, no labels, conversations, no test rows, not compared, not finished,
+    or not yet written."""
     known = {stage.name: stage.status for stage in trace.stages}
     if not trace.run.command and len(known) == 1:
         stage = next(iter(known))
@@ -65,18 +71,23 @@ def _describe(section: str, trace: RunTrace) -> Missing:
         sentence = "The run has no labels, so there is no classifier to look at."
         command = f"pretune run {trace.run.name}/{RECIPE_NAME} --labels LABELLED.csv --out {trace.run.name}-labels"
         return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
+    finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
+    if section in ("help", "prediction", "errors") and finetune is not None and finetune.objective == "replies":
+        sentence = "The run was tuned on conversations, so there is no classifier to look at."
+        return Missing(section=section, sentence=sentence, command=None)
     if trace.run.status != "finished":
         sentence = f"The run has not come so far: {_NEEDED[section]}."
         return Missing(section=section, sentence=sentence, command=_again(trace))
-    finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
     is_tested = finetune is not None and bool(finetune.test)
     if section in ("help", "errors") and not is_compared and not is_tested:
         sentence = "The run has no test rows, so nothing was compared on them; give --test-labels or --test-fraction."
-        return Missing(section=section, sentence=sentence, command=_again(trace))
+        command = f"pretune run {trace.run.name}/{RECIPE_NAME} --test-fraction 0.1 --out {trace.run.name}-tested"
+        return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
     if section == "help" and not is_compared:
         sentence = "The stage compare has not run, so nothing was compared on the test rows."
         return Missing(section=section, sentence=sentence, command=_again(trace))
-    return Missing(section=section, sentence=f"It is not there: {_NEEDED[section]}.", command=_again(trace))
+    again = None if section == "insight" else _again(trace)  # the same command finds nothing else to say
+    return Missing(section=section, sentence=f"It is not there: {_NEEDED[section]}.", command=again)
 
 
 _NEEDED = {
@@ -86,7 +97,7 @@ _NEEDED = {
     "prediction": "it needs a model whose predictions were traced, which the end of a run does",
     "errors": "it needs the predictions of the test rows",
     "quiz": "its questions are made from a traced run",
-    "insight": "no rule found something to say",
+    "insight": "no rule found anything to say",
 }
 
 
