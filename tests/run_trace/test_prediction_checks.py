@@ -86,6 +86,15 @@ def test_the_middle_of_a_cut_text_may_be_lost(traced: RunTrace) -> None:
     assert "I01" not in failing(replace(traced, predictions=[replace(cut, was_cut=True)]))
 
 
+def test_both_texts_in_the_sentence_of_a_cloze_may_lose_their_middle(traced: RunTrace) -> None:
+    prediction = replace(traced.predictions[0], was_cut=True)
+    cut = replace(prediction, tokens=[t for t in prediction.tokens if t.position not in (1, 3)])
+    assert "I01" in failing(replace(traced, predictions=[cut]))
+    assert "I01" not in failing(replace(traced, predictions=[replace(cut, read_position=2)]))
+    thrice = replace(cut, read_position=2, text=cut.text + " More.")
+    assert "I01" in failing(replace(traced, predictions=[thrice]))
+
+
 def test_without_predictions_there_is_nothing_to_check(traced: RunTrace) -> None:
     assert check_predictions(replace(traced, predictions=[])) == []
     without = replace(traced.predictions[0], reasons=None)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.clean.normalize import clean_text
+from pretune.text.cloze.pattern import PatternEncoder, read_pattern
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing.words import TokenizedText, find_words, tokenize
 
@@ -69,6 +70,15 @@ def test_a_word_ends_at_the_cut(tokenizer: Tokenizer) -> None:
     assert found.was_cut and len(found.tokens) == 20
     assert len(found.words) == 2
     assert len("".join(word.surface for word in found.words)) < 100
+
+
+def test_a_word_ends_at_each_cut_of_a_cloze_about_a_pair(tokenizer: Tokenizer) -> None:
+    pattern = read_pattern("{text} was [MASK], {text_pair}", has_pair=True)
+    sentence, encoded, kept = PatternEncoder(tokenizer, pattern, 30).encode_with_offsets("x" * 100, "y" * 100)
+    found = tokenize(tokenizer, sentence, encoded, 30, kept=kept)
+    assert found.was_cut and len(found.tokens) == 30
+    for letter in "xy":
+        assert sum(set(word.surface) == {letter} for word in found.words) == 2
 
 
 def test_a_special_token_ends_a_word() -> None:

@@ -141,15 +141,18 @@ def _largest(
 
 def _rebuild_error(prediction: PredictionTrace) -> float:
     """Characters that are neither those of a token nor blanks between tokens; the middle of a cut text may be lost."""
+    is_cloze = prediction.read_position is not None and prediction.word is None
+    most_cuts = 2 if is_cloze else 1  # the sentence of a cloze has both texts of a pair
+    num_cuts = most_cuts if prediction.was_cut else 0
     of_first = [token for token in prediction.tokens if not token.in_pair]
-    error = _rebuild_text_error(prediction.text, of_first, prediction.was_cut)
+    error = _rebuild_text_error(prediction.text, of_first, num_cuts)
     if prediction.text_pair is not None:
         of_second = [token for token in prediction.tokens if token.in_pair]
-        error += _rebuild_text_error(prediction.text_pair, of_second, prediction.was_cut)
+        error += _rebuild_text_error(prediction.text_pair, of_second, num_cuts)
     return error
 
 
-def _rebuild_text_error(text: str, tokens: Sequence[Token], was_cut: bool) -> float:
+def _rebuild_text_error(text: str, tokens: Sequence[Token], num_cuts: int) -> float:
     place, wrong, gaps = 0, 0, []
     unread, is_new_window = 0, True  # of a very long text only some windows are read
     for token in tokens:
@@ -166,7 +169,8 @@ def _rebuild_text_error(text: str, tokens: Sequence[Token], was_cut: bool) -> fl
         is_new_window = False
         place = max(place, token.end)
     gaps.append(len(text[place:].strip()))
-    return float(wrong + sum(gaps) - (max(unread, *gaps) if was_cut else 0))
+    cut = max(unread, sum(sorted(gaps, reverse=True)[:num_cuts])) if num_cuts else 0
+    return float(wrong + sum(gaps) - cut)
 
 
 def _strange_tokens(prediction: PredictionTrace, vocab_size: int | None) -> float:

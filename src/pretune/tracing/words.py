@@ -2,14 +2,15 @@
 
 A word is a stretch of the clean text without a blank, with the punctuation that touches it: attributions are summed,
 and masking is done, by such words. In scripts that write no blanks between words (Chinese, Japanese, Thai, Lao, Khmer,
-Burmese), every token is a word by itself. Where the middle of a long text was cut out, the words end at the cut.
-Found in the text one after another, the words leave nothing but blanks, and the cut.
+Burmese), every token is a word by itself. Where the middle of a long text was cut out, the words end at the cut; the
+sentence of a cloze about a pair may have two cuts. Found in the text one after another, the words leave nothing but
+blanks, and the cuts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -78,11 +79,11 @@ def tokenize(
         windows = [cut_middle(places, max_seq_len) if kept is None else list(kept)]
     kept = [place for window in windows for place in window]
     was_cut = len(set(kept)) < len(places)
-    cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None) if rule is None else None
+    cuts = {i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1} if rule is None else set[int]()
     ids = [encoded.ids[index] for index in kept]
     special = tokenizer.all_special_ids - {tokenizer.unk_id}
     spans = [None if i in special else encoded.offsets[index] for i, index in zip(ids, kept, strict=True)]
-    words = find_words(text, spans, cut)
+    words = find_words(text, spans, cuts)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     tokens = []
     for position, (token_id, span) in enumerate(zip(ids, spans, strict=True)):
@@ -118,8 +119,8 @@ def tokenize_pair(
     for which, text in enumerate(texts):
         own = [encoded.texts[index] == which for index in kept]
         spans = [encoded.offsets[index] if is_own else None for index, is_own in zip(kept, own, strict=True)]
-        cut = next((i for i in range(1, len(kept)) if own[i] and own[i - 1] and kept[i] != kept[i - 1] + 1), None)
-        words += find_words(text, spans, cut)
+        cuts = {i for i in range(1, len(kept)) if own[i] and own[i - 1] and kept[i] != kept[i - 1] + 1}
+        words += find_words(text, spans, cuts)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     for position, index in enumerate(kept):
         token_id, of_text = encoded.ids[index], encoded.texts[index]
@@ -144,10 +145,11 @@ def tokenize_pair(
     )
 
 
-def find_words(text: str, spans: Sequence[tuple[int, int] | None], cut: int | None = None) -> list[Word]:
+def find_words(text: str, spans: Sequence[tuple[int, int] | None], cuts: Collection[int] = frozenset()) -> list[Word]:
     """The words of a text whose tokens have these spans; None is a special token, and ends a word.
 
-    `cut` is the position of the first token after a cut. A token of blanks alone is part of the word that follows.
+    `cuts` are the positions of the first token after each cut. A token of blanks alone is part of the word that
+    follows.
     """
     groups: list[list[int]] = []
     begin = end = 0  # of the word so far
@@ -155,7 +157,7 @@ def find_words(text: str, spans: Sequence[tuple[int, int] | None], cut: int | No
     for position, span in enumerate(spans):
         if span is None:
             is_open = False
-        elif is_open and position != cut and _continues_word(text, begin, end, span):
+        elif is_open and position not in cuts and _continues_word(text, begin, end, span):
             groups[-1].append(position)
             end = max(end, span[1])
         else:
