@@ -16,21 +16,35 @@ from pretune.trace_schema import RunTrace
 FUNNEL = next(each for each in TEMPLATES if each.id == "Q-FUNNEL")
 
 
-def test_the_smallest_of_many_steps_are_given_as_one_sum(make_trace: Callable[..., RunTrace]) -> None:
-    trace = make_trace()
+def with_drops(trace: RunTrace, *drops: int) -> RunTrace:
+    """The trace with 10,000 documents, and a step for each of these numbers of dropped ones."""
     assert trace.funnel is not None
     example = trace.funnel.steps[0]
     left, steps = 10_000, [dataclasses.replace(example, step="found", documents=10_000)]
-    for number, dropped in enumerate([5, 6, 27, 7, 828, 1_975, 585]):
+    for number, dropped in enumerate(drops):
         left -= dropped
         steps.append(dataclasses.replace(example, step=f"rule_{number}", documents=left))
-    trace = dataclasses.replace(trace, funnel=dataclasses.replace(trace.funnel, steps=steps))
+    return dataclasses.replace(trace, funnel=dataclasses.replace(trace.funnel, steps=steps))
+
+
+@pytest.mark.parametrize("drops", [[10] * 6, [10, 10, 10, 10, 10, 3], [3, 20, 10, 10, 10, 10]])
+def test_steps_with_equal_counts_are_not_named_beside_an_empty_sum(
+    make_trace: Callable[..., RunTrace], drops: list[int]
+) -> None:
+    draft = FUNNEL.make(with_drops(make_trace(), *drops), Random(0))
+    together = sum(sorted(drops)[:2])
+    assert f"{together} by 2 other steps together" in draft.prompt
+    assert draft.solution[0].count(" - ") == MOST_STEPS
+
+
+def test_the_smallest_of_many_steps_are_given_as_one_sum(make_trace: Callable[..., RunTrace]) -> None:
+    trace = with_drops(make_trace(), 5, 6, 27, 7, 828, 1_975, 585)
     question = finish(FUNNEL, FUNNEL.make(trace, Random(0)), to_json(trace), Random(0))
     assert question is not None
     assert "18 by 3 other steps together" in question.prompt
     assert question.solution == ["10,000 - 27 - 828 - 1,975 - 585 - 18 = 6,567 documents."]
     assert question.solution[0].count(" - ") == MOST_STEPS
-    assert question.answer == left == 6_567
+    assert question.answer == 6_567
 
 
 @pytest.mark.parametrize(

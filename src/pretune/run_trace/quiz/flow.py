@@ -203,9 +203,10 @@ def _funnel(trace: RunTrace, _rng: Random) -> Draft:
     lost = ["sub", ["first", documents], ["last", documents]]
     named = [(f"the step “{step.step.replace('_', ' ')}”", count) for step, count in dropped]
     if len(named) > MOST_STEPS:
-        largest = sorted((count for _, count in named), reverse=True)[MOST_STEPS - 2]
-        others = [count for _, count in named if count < largest]
-        named = [each for each in named if each[1] >= largest]
+        by_count = sorted(range(len(named)), key=lambda place: -named[place][1])
+        kept = sorted(by_count[: MOST_STEPS - 1])
+        others = [named[place][1] for place in by_count[MOST_STEPS - 1 :]]
+        named = [named[place] for place in kept]
         named.append((f"{len(others)} other steps together", sum(others)))
     rules = ", ".join(f"{formats.count(count)} by {name}" for name, count in named)
     counts = " - ".join(formats.count(count) for _, count in named)
