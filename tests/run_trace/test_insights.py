@@ -105,17 +105,18 @@ def test_the_next_step_depends_on_what_is_open(traced: RunTrace) -> None:
     assert command(again).startswith("pretune run --corpus TEXTS --labels LABELLED.csv")  # synthetic data
 
 
-def test_a_run_with_averaged_seeds_is_not_offered_again(traced: RunTrace) -> None:
-    """They are one model with one prediction file, whatever the number of the seeds."""
-    phase = traced.phases.finetune
-    assert phase is not None
-    trials = [replace(phase.trials[0], trial=seed, seed=seed) for seed in range(3)]
-    averaged = replace(traced, phases=replace(traced.phases, finetune=replace(phase, trials=trials)))
-    step = choose_next_step(averaged)
-    assert step is not None and "--seeds" not in step.command
-    search = [replace(trial, is_search=trial.seed != 0) for trial in trials]
-    searched = replace(traced, phases=replace(traced.phases, finetune=replace(phase, trials=search)))
-    assert "--seeds 3" in choose_next_step(searched).command  # type: ignore[union-attr]
+def test_more_seeds_are_offered_only_to_a_run_with_one(traced: RunTrace) -> None:
+    comparison = traced.comparison
+    assert comparison is not None
+
+    def command(num_seeds: int) -> str:
+        models = [replace(model, seeds=[model.score] * num_seeds) for model in comparison.models]
+        step = choose_next_step(replace(traced, comparison=replace(comparison, models=models)))
+        assert step is not None
+        return step.command
+
+    assert "--seeds 3" in command(1)
+    assert "--seeds" not in command(3)
 
 
 @pytest.mark.parametrize(("minutes", "longer"), [(2.4, 60), (29, 60), (119.8, 240), (121, 250)])
