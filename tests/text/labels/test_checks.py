@@ -205,8 +205,9 @@ def test_the_numbers_of_classes_are_not_warned_of(labels: list[int]) -> None:
         [str(n) for n in range(77)] * 3,
         ["0.5", "1"] * 9,
         ["Sci, Tech", "World"] * 9,
+        ["A", "A+", "B", "B+"] * 9,
     ],
-    ids=["binary", "stars", "ids", "two", "comma"],
+    ids=["binary", "stars", "ids", "two", "comma", "grades"],
 )
 def test_classes_with_such_names_are_fine(labels: list[str]) -> None:
     checks.check_labels("rows.csv", lines_of(labels), Lint())

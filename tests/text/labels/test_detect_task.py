@@ -37,6 +37,7 @@ def detect(records: list[Record], task: TaskWord = "auto", separator: str | None
         ["0.5", "1"] * 9,
         ["Sci, Tech", "World"] * 9,
         ["Sci/Tech", "Arts/Culture", "Sports"] * 9,
+        ["A", "A+", "B", "B+"] * 9,
         [True, False] * 9,
         [*range(18, 91)] * 4,
         ["2,5", "3,0", "3,5"] * 9,

@@ -86,6 +86,10 @@ def test_a_list_within_a_list_is_refused_with_its_line() -> None:
         (["Sci, Tech", "World", "Sports"], None),
         (["Sci/Tech", "Arts/Culture", "World"], None),
         (["C", "C++", "C#", "F#"], None),
+        (["A", "A+", "B", "B+"], None),
+        (["C", "C#", "F", "F#"], None),
+        (["a+b", "a", "b", "a+", "b+"], None),
+        (["a+b", "b+c", "a", "b", "c", "a+c"], "+"),
         (["0", "1"], None),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
-from pretune.text.labels.several_labels import find_separator
+from pretune.text.labels.several_labels import find_separator, joined_parts
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Findings, Tally, join_names, shorten
@@ -156,12 +156,14 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
 
 def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
     """Refuse rows with more than one label: lists, or labels joined by a sign."""
-    sign = "[" if sum(row.label.startswith("[") for row in rows) > len(rows) / 2 else find_separator(counts)
-    if sign is not None:
-        first = next(row for row in rows if sign in row.label)
+    several = [row for row in rows if row.label.startswith("[")]
+    if len(several) <= len(rows) / 2:
+        sign = find_separator(counts)
+        several = [row for row in rows if sign is not None and len(joined_parts(row.label, sign)) > 1]
+    if several:
         raise InputDataError(
-            f"{path}, line {first.line}: {shorten(first.label, 60)!r} contains several labels; expected one per row: "
-            "choose --task multilabel, or keep only the rows with one label."
+            f"{path}, line {several[0].line}: {shorten(several[0].label, 60)!r} contains several labels; expected one "
+            "per row: choose --task multilabel, or keep only the rows with one label."
         )
 
 

@@ -107,17 +107,23 @@ def find_separator(counts: Mapping[str, int]) -> str | None:
     """The sign that joins labels in some cells; None if none does.
 
     Some parts of joined labels also occur as labels by themselves, and there are fewer parts than combinations:
-    "Sci/Tech" among other names is a single label.
+    "Sci/Tech" among other names is a single label. So is "A+" or "C#": a sign joins nothing at the end of a label.
     """
     for sign in SEPARATORS:
-        together = [label for label in counts if sign in label]
+        parts_of = {label: joined_parts(label, sign) for label in counts}
+        together = [parts for parts in parts_of.values() if len(parts) > 1]
         if len(together) < MIN_JOINED:
             continue
-        parts = {part.strip() for label in counts for part in label.split(sign)}
-        num_known = sum(any(part.strip() in counts for part in label.split(sign) if part) for label in together)
-        if num_known >= MIN_JOINED and len(parts) < len(counts):
+        different = {part for parts in parts_of.values() for part in parts}
+        num_known = sum(any(part in counts for part in parts) for parts in together)
+        if num_known >= MIN_JOINED and len(different) < len(counts):
             return sign
     return None
+
+
+def joined_parts(label: str, sign: str) -> list[str]:
+    """The parts of a label between the signs, without blank ones."""
+    return [part.strip() for part in label.split(sign) if part.strip()]
 
 
 def count_with_sign(counts: Counter[str], sign: str) -> int:
