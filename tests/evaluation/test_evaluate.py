@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pretune.errors import InputDataError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
+from pretune.model.transformer import TokenClassifier
 from pretune.scoring.metrics import summarize
+from pretune.text.labels.labelling import Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, save_seen
 
 TEXTS = ["A wonderful film.", "Cold soup, noisy rooms.", "The sun rises.", "", "We never liked the food."]
@@ -20,9 +25,20 @@ LABELS = ["positive", "negative", "neutral", "positive", "negative"]
 
 
 def write_file(path: Path, labels: list[str]) -> Path:
-    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
+    return write_rows(path, [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)])
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def token_model(run_folder: Path) -> Classifier:
+    """A model of people and places with random weights, trained, it says, on rows of tokens and tags."""
+    trained, outputs = load_classifier(run_folder), ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    columns = {"text_column": "tokens", "label_column": "tags"}
+    labelling = Labelling(names=("LOC", "PER"), task="tokens", output_names=outputs, columns=columns)
+    return replace(trained, model=TokenClassifier(trained.model.config, len(outputs)).eval(), labelling=labelling)
 
 
 def test_figures_are_those_of_the_predictions(tmp_path: Path, run_folder: Path) -> None:
@@ -84,3 +100,16 @@ def test_rows_that_the_model_was_trained_on_are_counted(tmp_path: Path, run_fold
 def test_true_and_whole_numbers_match_however_they_are_spelled(tmp_path: Path, run_folder: Path) -> None:
     for given in (["2.0", "0.0", "1.0", "2.0", "0.0"], ["2", "0", "1", "2", "0"]):
         assert evaluate(run_folder, write_file(tmp_path / "rows.jsonl", given))["n"] == 4
+
+
+def test_numbered_tags_are_read_with_their_names(tmp_path: Path, run_folder: Path) -> None:
+    """They could be trained on, but not evaluated."""
+    model = token_model(run_folder)
+    rows = [{"tokens": ["Ada", "saw", "Rome"], "tags": [1, 0, 3]}, {"tokens": ["Nobody", "came"], "tags": [0, 0]}]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    found = evaluate(model, file, label_names=("0=O", "1=B-PER", "2=I-PER", "3=B-LOC"))
+    assert [(each["label"], each["support"]) for each in found["types"]] == [("LOC", 1), ("PER", 1)]
+    named = [{**row, "tags": [["O", "B-PER", "I-PER", "B-LOC"][tag] for tag in row["tags"]]} for row in rows]
+    assert evaluate(model, write_rows(tmp_path / "named.jsonl", named))["types"] == found["types"]
+    with pytest.raises(InputDataError, match="the tags are numbers, such as 1, whose names are not in the file"):
+        evaluate(model, file)

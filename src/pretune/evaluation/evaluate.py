@@ -10,6 +10,7 @@ from pretune.errors import InputDataError
 from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.task_rows import read_task_rows
 from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_seen
@@ -27,8 +28,8 @@ def evaluate(
     """The figures of `pretune.scoring.metrics.summarize` for the rows of a file, and which rows were read.
 
     Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
-    classes; `label_names` ("0=negative") renames the labels of the file. Rows without a text or a label are left out
-    and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
+    classes; `label_names` ("0=negative") renames the labels of the file, or names its numbered tags ("1=B-PER"). Rows
+    without a text or a label are left out and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
     know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
@@ -42,6 +43,7 @@ def evaluate(
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),
+        tag_names=read_renaming(label_names) if task.is_token_level else None,
     )
     pairs: Iterable[Text] = rows.texts
     if rows.text_pairs is not None:
