@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.classify import Classifier
@@ -113,3 +114,22 @@ def test_numbered_tags_are_read_with_their_names(tmp_path: Path, run_folder: Pat
     assert evaluate(model, write_rows(tmp_path / "named.jsonl", named))["types"] == found["types"]
     with pytest.raises(InputDataError, match="the tags are numbers, such as 1, whose names are not in the file"):
         evaluate(model, file)
+
+
+def test_the_second_texts_are_in_the_column_that_is_named(
+    tmp_path: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The errors advised to name it, but it could not be named."""
+    model = load_classifier(run_folder)
+    columns = {"text_column": "ask", "text_pair_column": "reply", "label_column": "label"}
+    pairs = replace(model, labelling=replace(model.labelling, columns=columns))
+    rows = [{"ask": text, "say": TEXTS[0], "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InputDataError, match=r"no column that is recognised as a second text .* --text-pair-column"):
+        evaluate(pairs, file)
+    assert evaluate(pairs, file, text_pair_column="say")["n"] == 4
+    with pytest.raises(InputDataError, match=r"'say' is named as that of second texts, but the model in .* one text a"):
+        evaluate(model, file, text_pair_column="say")
+    words = ["evaluate", str(run_folder), "--labels", str(file), "--text-pair-column", "say"]
+    assert run_command_line(words) == 3
+    assert "leave --text-pair-column out" in capsys.readouterr().err

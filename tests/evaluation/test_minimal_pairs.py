@@ -84,6 +84,7 @@ USAGE = [
     (["--minimal-pairs", "FILE", "--limit", "0"], "--limit is 0; expected at least 1."),
     (["--minimal-pairs", "FILE", "--scoring", "causal"], "not to predict the next token"),
     (["--minimal-pairs", "FILE", "--text-column", "good"], "--text-column is given with --minimal-pairs"),
+    (["--minimal-pairs", "FILE", "--text-pair-column", "bad"], "--text-pair-column is given with --minimal-pairs"),
     (["--minimal-pairs", "FILE", "--labels", "FILE"], "not allowed with argument"),
     (["--labels", "FILE", "--limit", "3"], "--limit is given without --minimal-pairs"),
     ([], "One of the arguments --labels --chat --minimal-pairs --text is required"),

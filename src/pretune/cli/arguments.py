@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
+from pretune.cli.model_arguments import add_answers, add_no_stack, add_text_columns
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
@@ -82,30 +83,6 @@ def _add_from(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder (for a run: {text})"
-    )
-
-
-def _add_no_stack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--no-stack",
-        dest="stack",
-        action="store_false",
-        help="leave out linear models that were stacked on the network",
-    )
-
-
-def _add_answers(parser: argparse.ArgumentParser) -> None:
-    """The options with which a pre-trained model labels texts without having seen a label."""
-    parser.add_argument(
-        "--label-words",
-        default="",
-        metavar="NAME,...",
-        help="label with a pre-trained model: the word for each label, e.g. positive=great/good,negative=bad",
-    )
-    parser.add_argument(
-        "--pattern",
-        metavar="TEXT",
-        help='with --label-words: the text with a [MASK], as in "{text} It was [MASK]." (default: suggested and shown)',
     )
 
 
@@ -323,15 +300,10 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="file to write: the rows of --input with the predictions added"
     )
-    parser.add_argument(
-        "--text-column", metavar="NAME", help="column of --input that holds the text (default: detected)"
-    )
-    parser.add_argument(
-        "--text-pair-column", metavar="NAME", help="column of --input that holds the second text (default: as trained)"
-    )
-    _add_answers(parser)
+    add_text_columns(parser, " of --input")
+    add_answers(parser)
     parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")
-    _add_no_stack(parser)
+    add_no_stack(parser)
     _add_json(parser, "print a JSON object for each text: text, label, probability, probabilities")
 
 
@@ -356,7 +328,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="text to predict token by token, in any format that collect reads: perplexity and bits per byte",
     )
-    parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
+    add_text_columns(parser)
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
         "--label-names",
@@ -378,8 +350,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=number_of(int), metavar="N", help=windows)
     strides = "with --text: tokens by which the next window of a long document reaches further (default: half a window)"
     parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)
-    _add_no_stack(parser)
-    _add_answers(parser)
+    add_no_stack(parser)
+    add_answers(parser)
     keys = "skipped, detected, seen, seen_sentence, and the figures of the task, such as n, accuracy, accuracy_interval"
     _add_json(parser, f"print the figures as one JSON object; with --labels: {keys}")
 
@@ -416,7 +388,7 @@ def add_trace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", metavar="FILE", help="write the page of the run with this prediction as the first one"
     )
-    _add_no_stack(parser)
+    add_no_stack(parser)
     _add_json(parser, "print the whole trace as one JSON object")
     parser.add_argument(
         "--selftest",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pretune.cli.message_reader import MessageReader, reader_of_stdin
+from pretune.cli.model_arguments import OF_LABELS
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.errors import EXIT_DONE, EXIT_USAGE, UsageError
@@ -49,8 +50,7 @@ def evaluate_replies(arguments: argparse.Namespace) -> int:
     from pretune.cli.render_replies import describe_reply_figures
     from pretune.evaluation.chat import evaluate_chat
 
-    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
-    refuse_options(arguments, (*of_labels, "--scoring", "--limit"), "with --chat", "use --labels")
+    refuse_options(arguments, ("--text-column", *OF_LABELS, "--scoring", "--limit"), "with --chat", "use --labels")
     figures = evaluate_chat(
         arguments.model,
         arguments.chat,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
+from pretune.cli.model_arguments import OF_LABELS
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.cli.page_commands import run_folder, write_page_with
@@ -158,6 +159,7 @@ def evaluate(arguments: Arguments) -> int:
         _model_of(arguments),
         Path(arguments.labels),
         text_column=arguments.text_column,
+        text_pair_column=arguments.text_pair_column,
         stack=arguments.stack,
         label_column=arguments.label_column,
         label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
@@ -168,8 +170,7 @@ def evaluate(arguments: Arguments) -> int:
 
 def _evaluate_minimal_pairs(arguments: Arguments) -> int:
     """Show how often a pre-trained model prefers the acceptable sentence."""
-    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
-    refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
+    refuse_options(arguments, ("--text-column", *OF_LABELS), "with --minimal-pairs", "use --labels")
     from pretune.evaluation.minimal_pairs import evaluate_minimal_pairs
 
     figures = evaluate_minimal_pairs(
@@ -187,8 +188,7 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
 
 def _evaluate_text(arguments: Arguments) -> int:
     """Show how well a causal model predicts text."""
-    of_labels = ("--label-column", "--label-names", "--label-words", "--pattern")
-    refuse_options(arguments, of_labels, "with --text", "use --labels")
+    refuse_options(arguments, OF_LABELS, "with --text", "use --labels")
     from pretune.evaluation.text import evaluate_text
 
     figures = evaluate_text(

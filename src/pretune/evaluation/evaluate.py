@@ -12,7 +12,7 @@ from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.detect_task import Columns
-from pretune.text.labels.task_rows import read_task_rows
+from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_seen
 
 
@@ -21,6 +21,7 @@ def evaluate(
     labels: Path | str,
     *,
     text_column: str | None = None,
+    text_pair_column: str | None = None,
     label_column: str | None = None,
     label_names: tuple[str, ...] = (),
     stack: bool = True,
@@ -29,22 +30,14 @@ def evaluate(
 
     Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
     classes; `label_names` ("0=negative") renames the labels of the file, or names its numbered tags ("1=B-PER"). Rows
-    without a text or a label are left out and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
-    know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
+    without a text or a label are left out and counted as `skipped`. Raises InputDataError if the file cannot be used or
+    has a label that the model does not know, and the errors of `load_classifier`. Without `stack`, linear models
+    stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
     task, names = classifier.task, classifier.label_names
-    known = classifier.columns
-    rows = read_task_rows(
-        labels,
-        task=task.name,  # a preferred column of second texts makes pairs
-        columns=Columns(text=text_column, label=label_column),
-        preferred_separator=known.get("label_separator"),
-        preferred=Columns(
-            text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
-        ),
-        tag_names=read_renaming(label_names) if task.is_token_level else None,
-    )
+    columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
+    rows = _read_rows(classifier, labels, columns, label_names)
     pairs: Iterable[Text] = rows.texts
     if rows.text_pairs is not None:
         pairs = zip(rows.texts, rows.text_pairs, strict=True)
@@ -69,6 +62,26 @@ def evaluate(
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
     }
+
+
+def _read_rows(classifier: Classifier, labels: Path | str, columns: Columns, label_names: tuple[str, ...]) -> TaskRows:
+    """The rows of a file, read as those that the model was trained on."""
+    known = classifier.columns
+    if columns.text_pair is not None and not classifier.labelling.has_pairs:
+        raise InputDataError(
+            f"The column {columns.text_pair!r} is named as that of second texts, but the model in {classifier.path} "
+            "reads one text a row; leave --text-pair-column out."
+        )
+    return read_task_rows(
+        labels,
+        task=classifier.task.name,  # a preferred column of second texts makes pairs
+        columns=columns,
+        preferred_separator=known.get("label_separator"),
+        preferred=Columns(
+            text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
+        ),
+        tag_names=read_renaming(label_names) if classifier.task.is_token_level else None,
+    )
 
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
