@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from pretune.text.clean.normalize import clean_text
 from pretune.text.cloze.pattern import PatternEncoder, read_pattern
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from pretune.tracing.words import TokenizedText, find_words, tokenize
+from pretune.tracing.words import TokenizedText, find_words, tokenize, tokenize_pair
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,18 @@ def test_a_word_ends_at_each_cut_of_a_cloze_about_a_pair(tokenizer: Tokenizer) -
     assert found.was_cut and len(found.tokens) == 30
     for letter in "xy":
         assert sum(set(word.surface) == {letter} for word in found.words) == 2
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("room", [9, 14, 20])
+def test_a_long_pair_is_cut_as_for_a_prediction(public_model: Callable[..., Path], kind: str, room: int) -> None:
+    """With a foreign tokenizer, the trace could show another token than the model had read."""
+    tokenizer = load_tokenizer(public_model(kind))
+    long = "The waiter was rude and the hotel was cold. " * 3
+    for texts in ((long, long), ("the hotel", long), (long, "it was")):
+        found = tokenize_pair(tokenizer, texts, tokenizer.encode_pair_with_offsets(*texts), room)
+        [row], _ = encode_rows(tokenizer, [texts], room)
+        assert (found.ids, found.was_cut) == (row, True)
 
 
 def test_a_special_token_ends_a_word() -> None:

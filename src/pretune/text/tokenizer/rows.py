@@ -28,10 +28,9 @@ def encode_pairs(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int)
     """The ids of each pair as `encode_rows` has them, and how many there were before they were cut."""
     pairs = [(first, second or "") for first, second in texts]
     whole = tokenizer.encode_pairs(pairs)
-    cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
     rows = [
-        ids if len(ids) <= max_seq_len else cut_pair(tokenizer, first, second, ids, max_seq_len)
-        for (first, second), ids in zip(pairs, whole, strict=True)
+        ids if len(ids) <= max_seq_len else [ids[p] for p in pair_positions(tokenizer, pair, len(ids), max_seq_len)[0]]
+        for pair, ids in zip(pairs, whole, strict=True)
     ]
     return rows, [len(ids) for ids in whole]
 
@@ -45,34 +44,36 @@ def encode_windows(
     return [rule.windows(ids) for ids in tokenizer.encode_batch([text for text, _ in texts])]
 
 
-def _cut_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
-    """The row of a pair with both texts cut in their middle, so that it fits."""
-    return [ids[place] for place in pair_positions(tokenizer, (first, second), len(ids), max_seq_len)[0]]
-
-
 def pair_positions(
     tokenizer: Tokenizer, texts: tuple[str, str], num_tokens: int, max_seq_len: int
 ) -> tuple[list[int], bool]:
     """The places that are kept of the whole row of a pair of texts, and whether some are not."""
     if num_tokens <= max_seq_len:
         return list(range(num_tokens)), False
+    if tokenizer.is_own:
+        return _cut_pair(tokenizer, texts, num_tokens, max_seq_len), True
+    return _cut_foreign_pair(tokenizer, texts, max_seq_len), True
+
+
+def _cut_pair(tokenizer: Tokenizer, texts: tuple[str, str], num_tokens: int, max_seq_len: int) -> list[int]:
+    """The places in a row of pretune's own template, with both texts cut in their middle."""
     # The special tokens around a single text stay with it; the template of a pair may have more of them.
     start, theirs = (len(tokenizer.encode(text)) for text in texts)
     end = num_tokens - theirs
     lengths = share_out(max_seq_len - (num_tokens - start - theirs), start, theirs)
     # With one special token between the texts, the second text comes without its first one.
     second = cut_middle(list(range(end, num_tokens)), lengths[1])[max(0, start - end) :]
-    return [*cut_middle(list(range(start)), lengths[0]), *range(start, end), *second], True
+    return [*cut_middle(list(range(start)), lengths[0]), *range(start, end), *second]
 
 
-def _cut_foreign_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
+def _cut_foreign_pair(tokenizer: Tokenizer, texts: tuple[str, str], max_seq_len: int) -> list[int]:
     """The same for a tokenizer whose template may be any: all its special tokens stay where they are."""
-    of_text = tokenizer.backend.encode(first, second).sequence_ids
+    of_text = tokenizer.backend.encode(*texts).sequence_ids
     places = [[place for place, number in enumerate(of_text) if number == text] for text in (0, 1)]
     special = [place for place, number in enumerate(of_text) if number is None]
     lengths = share_out(max_seq_len - len(special), len(places[0]), len(places[1]))
     kept = [place for each, length in zip(places, lengths, strict=True) for place in cut_middle(each, length)]
-    return [ids[place] for place in sorted([*special, *kept])]
+    return sorted([*special, *kept])
 
 
 def share_out(room: int, first: int, second: int) -> tuple[int, int]:
