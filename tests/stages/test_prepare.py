@@ -231,6 +231,17 @@ def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
     assert warning["sentence"].endswith("Every row is cut; --max-seq-len 512 reads more of each.")
 
 
+def test_pairs_with_nothing_between_are_warned_of(tmp_path: Path, tokenizer_folder: Path, endless_model: Path) -> None:
+    rows = [{"text": text, "text2": text[:20], "label": ("a", "b")[n % 2]} for n, text in enumerate(draw_texts(100))]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for base, is_warned in ((endless_model, True), (tokenizer_folder, False)):
+        out = tmp_path / base.name
+        prepare(tmp_path / "pairs.jsonl", out, base=base)
+        found = [event for event in events_of(out, "warning") if event["rule"] == "unseparated_pairs"]
+        assert bool(found) == is_warned
+        assert all("puts no token between the two texts of a pair" in event["sentence"] for event in found)
+
+
 def test_the_example_is_that_of_earlier_stages(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
     base = tmp_path / "pretrain"
     folder = open_stage(base, "pretrain", config={}, inputs={})

@@ -136,6 +136,7 @@ class _Preparation:
         log = self.folder.log
         self._check_pretraining()
         tokenizer = load_tokenizer(self.base.path)
+        self._check_pairs(tokenizer)
         rows = self.rows = self._cut_long_rows(tokenizer)
         encoded = {split: self._encode(tokenizer, rows.by_split[split]) for split in SPLITS}
         reading = self._choose_reading(tokenizer, encoded)
@@ -167,6 +168,20 @@ class _Preparation:
         found = describe_pretrained_rows(self.rows, self.base, self.split)
         if found is not None:
             self.lint.warn("seen_in_pretraining", *found)
+
+    def _check_pairs(self, tokenizer: Tokenizer) -> None:
+        """Warn if the model cannot see where the second text of a pair begins.
+
+        No token is put there that the tokenizer itself does not put: transformers would read other rows than pretune.
+        """
+        if self.rows.all[0].text_pair is not None and not tokenizer.separates_pairs:
+            self.lint.warn(
+                "unseparated_pairs",
+                len(self.rows.all),
+                "The tokenizer of the base puts no token between the two texts of a pair, so the model reads them as "
+                "one text. Choose a base whose tokenizer separates them, as those of BERT and RoBERTa do, or end every "
+                "first text with a sign that occurs nowhere else, such as =>.",
+            )
 
     def _cut_long_rows(self, tokenizer: Tokenizer) -> LabelledSplit:
         """The rows; if each word has a label, those that are too long are cut into several."""

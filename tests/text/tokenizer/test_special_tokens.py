@@ -101,6 +101,14 @@ def test_a_long_pair_keeps_every_special_token_of_its_template(tokenizer: Tokeni
     assert [i for i in row if i in tokenizer.all_special_ids and i != tokenizer.unk_id] == expected
 
 
+def test_whether_a_token_stands_between_two_texts(
+    tokenizer: Tokenizer, endless_model: Path, tokenizer_folder: Path
+) -> None:
+    assert tokenizer.separates_pairs
+    assert load_tokenizer(tokenizer_folder).separates_pairs
+    assert not load_tokenizer(endless_model).separates_pairs
+
+
 def test_surfaces_are_the_text_of_the_tokens(tokenizer: Tokenizer) -> None:
     text = "A wonderful film, warm and funny."
     encoded = tokenizer.encode_with_offsets(text)

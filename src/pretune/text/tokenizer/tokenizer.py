@@ -134,6 +134,12 @@ class Tokenizer:
         """Whether a pair of texts is encoded with type ids that tell the two apart."""
         return 1 in self.backend.encode("a", "a").type_ids
 
+    @property
+    def separates_pairs(self) -> bool:
+        """Whether a token stands between the two texts of a pair; some tokenizers of models that write add none."""
+        of_text = self.backend.encode("a", "a").sequence_ids
+        return 1 not in of_text or of_text[of_text.index(1) - 1] is None
+
     @cached_property
     def all_special_ids(self) -> frozenset[int]:
         """Ids of all tokens that stand for no text, with a role or without."""
