@@ -73,6 +73,22 @@ def test_an_entity_of_empty_words_is_none() -> None:
     assert text == "a b"
 
 
+@pytest.mark.parametrize(
+    ("words", "text", "span"),
+    [
+        (["Acme", "", "paid"], "Acme paid", Span(0, 4, "X")),
+        (["Acme", "\u00a0"], "Acme", Span(0, 4, "X")),
+        (["", "Acme", "paid"], "Acme paid", Span(0, 4, "X")),
+        (["Acme", "", "Corp"], "Acme Corp", Span(0, 9, "X")),
+    ],
+)
+def test_an_entity_ends_with_its_last_word_that_is_not_blank(words: list[str], text: str, span: Span) -> None:
+    """It reached to the next word, or beyond the text."""
+    joined, offsets = join_words(words)
+    tags = ["B-X", "I-X", "I-X" if span.end == len(text) else "O"][: len(words)]
+    assert (joined, spans_of_tags(tags, offsets)) == (text, (span,))
+
+
 @pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "IOBES", "BILOU"])
 @given(
     st.lists(st.tuples(st.text("ab.", min_size=1, max_size=3), st.sampled_from(["O", "B-X", "I-X", "B-Y"])), max_size=9)

@@ -147,6 +147,12 @@ def test_conll_files(tmp_path: Path) -> None:
         read_task_rows(path, task="classification")
 
 
+def test_an_entity_whose_last_word_is_blank(tmp_path: Path) -> None:
+    """Its span reached beyond the text, and cleaning the text failed."""
+    row = {"tokens": ["<b>Acme</b>", " "], "tags": ["B-ORG", "I-ORG"]}
+    assert read_task_rows(write_rows(tmp_path / "rows.jsonl", [row] * 3)).labels == [(Span(0, 4, "ORG"),)] * 3
+
+
 def test_a_column_of_a_conll_file_by_number(tmp_path: Path) -> None:
     path = tmp_path / "rows.conll"
     path.write_text("1\tEU\tB-ORG\tO\n2\tsaid\tO\tB-X\n", encoding="utf-8")

@@ -121,9 +121,16 @@ def join_words(words: Iterable[str]) -> tuple[str, list[tuple[int, int]]]:
 
 
 def spans_of_tags(tags: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """The entities of tagged words as spans of the text; `offsets` are where its words are."""
-    found = (Span(offsets[e.start][0], offsets[e.end - 1][1], e.type) for e in entities_of_tags(tags))
-    return tuple(span for span in found if span.start < span.end)
+    """The entities of tagged words as spans of the text; `offsets` are where its words are.
+
+    A blank word is nowhere in the text, so an entity reaches from its first word that is not blank to its last.
+    """
+    found = []
+    for entity in entities_of_tags(tags):
+        words = [(start, end) for start, end in offsets[entity.start : entity.end] if start < end]
+        if words:
+            found.append(Span(words[0][0], words[-1][1], entity.type))
+    return tuple(found)
 
 
 def to_tags(spans: Iterable[Span], offsets: Sequence[tuple[int, int]], scheme: Scheme = "IOB2") -> list[str]:
