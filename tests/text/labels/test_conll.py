@@ -65,6 +65,17 @@ def test_a_word_with_a_blank_between_tabs_and_a_header(tmp_path: Path) -> None:
     assert values(records) == [(["20 000", "Euro"], ["B-NUM", "I-NUM"])]
 
 
+@pytest.mark.parametrize("sign", ["\u00a0", "\u2009", "\u202f", "\u3000"])
+def test_only_blanks_and_tabs_separate_cells(tmp_path: Path, sign: str) -> None:
+    """A number with such a space between its digits was read as two cells."""
+    text = f"20{sign}000 CD B-NUM\neuros NN O\n{sign} SP O\n\n"
+    assert values(read(tmp_path / "rows.txt", text)) == [([f"20{sign}000", "euros", sign], ["B-NUM", "O", "O"])]
+    assert sniff_conll(text)
+    assert read(tmp_path / "rows.txt", text, ("2",))[0].fields["2"] == '["CD", "NN", "SP"]'
+    tabs = text.replace(" CD ", "\tCD\t").replace(" NN ", "\tNN\t").replace(" SP ", "\tSP\t")
+    assert values(read(tmp_path / "rows.tsv", tabs)) == values(read(tmp_path / "rows.txt", text))
+
+
 def test_a_line_without_a_tag_is_counted_and_many_are_refused(tmp_path: Path) -> None:
     findings = Findings()
     assert len(read(tmp_path / "rows.txt", "a O\nb O\n\n" * 100 + "lost\n\n", findings=findings)) == 100

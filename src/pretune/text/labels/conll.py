@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 from pretune.text.labels.tags import looks_like_tag
@@ -16,6 +17,7 @@ DOCUMENT_MARK = "-DOCSTART-"
 _SAMPLE_LINES = 2_000
 _MIN_TAGGED = 0.95  # of the lines of a sample
 _MIN_WORDS = 3  # in a sample
+_BLANKS = " \t\r"
 _HEADERS = ("tag", "tags", "ner", "ner_tag", "ner_tags", "label", "labels", "iob", "bio")  # above the last column
 
 
@@ -32,8 +34,13 @@ def sniff_conll(head: str) -> bool:
 
 
 def cells_of(line: str) -> list[str]:
-    """The cells of a line: between tabs if there are any, otherwise between blanks."""
-    return [cell.strip() for cell in line.rstrip().split("\t")] if "\t" in line.strip() else line.split()
+    """The cells of a line: between tabs if there are any, otherwise between blanks.
+
+    Other white space, such as a no-break space between the digits of a number, is part of a word.
+    """
+    line = line.rstrip(_BLANKS)
+    cells = line.split("\t") if "\t" in line.strip(_BLANKS) else re.split(r"[ \t]+", line.strip(_BLANKS))
+    return [cell.strip() or cell.strip(_BLANKS) for cell in cells]
 
 
 def iter_conll(stream: TextStream, findings: Findings, columns: Sequence[str] = ()) -> Iterator[Record]:
