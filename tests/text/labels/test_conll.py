@@ -60,6 +60,23 @@ def test_counted_words_between_tabs_with_comments(tmp_path: Path) -> None:
     assert "9" not in by_number[0].values
 
 
+def test_whether_words_are_counted_is_decided_for_the_whole_file(tmp_path: Path) -> None:
+    """The sentence of the word 1 lost it, and was one of the word CD."""
+    records = read(tmp_path / "rows.txt", CONLL_2003 + "\n1 CD B-NP O\n\n1 CD B-NP O\n. . O O\n")
+    assert values(records)[2:] == [(["1"], ["O"]), (["1", "."], ["O", "O"])]
+
+
+def test_lines_of_several_words_and_of_none_are_left_out_where_words_are_counted(tmp_path: Path) -> None:
+    """A sentence with them was one of the words 1, 2, 3."""
+    text = "1\tAda\tB-PER\n2-3\tal\t_\n2\ta\tO\n3\tel\tO\n3.1\tgo\t_\n4\tRoma\tB-LOC\n\n1\tSi\tO\n"
+    records = read(tmp_path / "rows.tsv", text)
+    assert values(records) == [(["Ada", "a", "el", "Roma"], ["B-PER", "O", "O", "B-LOC"]), (["Si"], ["O"])]
+    with pytest.raises(InputDataError, match=r"line 2: expected the number of a word, the word and its tag, found two"):
+        read(tmp_path / "rows.tsv", "1\tAda\tO\n2\tRoma\n\n1\tSi\tO\n2\tno\tO\n3\tya\tO\n")
+    uncounted = read(tmp_path / "rows.txt", "3-4\tO\nwas\tO\n8.1\tB-X\n")
+    assert values(uncounted) == [(["3-4", "was", "8.1"], ["O", "O", "B-X"])]
+
+
 def test_a_word_with_a_blank_between_tabs_and_a_header(tmp_path: Path) -> None:
     records = read(tmp_path / "rows.tsv", "word\ttag\n20 000\tB-NUM\nEuro\tI-NUM\n")
     assert values(records) == [(["20 000", "Euro"], ["B-NUM", "I-NUM"])]
