@@ -83,6 +83,13 @@ def test_a_contradiction_names_several_labels_one_by_one() -> None:
     assert found.sentence.endswith("'good film' is 'joy', 'love' in line 2, no label in line 3.")
 
 
+def test_labels_in_another_order_are_no_contradiction() -> None:
+    lint = Lint()
+    one, other = make_rows([("good film", "a"), ("Good film", "a")])
+    checks.check_repeats("rows.csv", [replace(one, label=("joy", "love")), replace(other, label=("love", "joy"))], lint)
+    assert {c.rule: c.count for c in lint.concerns} == {"duplicate": 1}
+
+
 def test_a_label_that_only_the_test_has() -> None:
     with pytest.raises(InputDataError, match=r"test.csv, line 3: the label 'c' never occurs .* labels are a, b"):
         checks.check_test_labels(make_rows(MANY), make_rows([("x", "a"), ("y", "c")]), "test.csv", Lint())

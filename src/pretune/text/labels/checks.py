@@ -199,13 +199,14 @@ def _warn_of_measures(path: str, counts: Counter[str], lint: Lint) -> None:
 
 
 def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-    """Warn of rows that repeat another, and of texts that have more than one label."""
+    """Warn of rows that repeat another, and of texts that have more than one label; the order of several is ignored."""
     first_with: dict[str, dict[Any, LabeledRow]] = {}
     num_repeats = 0
     for row in rows:
         labels = first_with.setdefault(row.key, {})
-        num_repeats += row.label in labels
-        labels.setdefault(row.label, row)
+        label = tuple(sorted(row.label)) if isinstance(row.label, tuple) else row.label
+        num_repeats += label in labels
+        labels.setdefault(label, row)
     sentence = f"{path}: {_rows(num_repeats)} with the same text and label as an earlier row; kept, in the same split."
     lint.warn("duplicate", num_repeats, sentence)
     torn = [list(labels.values()) for labels in first_with.values() if len(labels) > 1]
