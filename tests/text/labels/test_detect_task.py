@@ -95,6 +95,18 @@ def test_a_column_of_flags_for_each_label() -> None:
     assert detect(rows(*({**cell, "label": n % 2} for n, cell in enumerate(cells)))).task == "classification"
 
 
+def test_the_name_of_a_column_of_flags_may_contain_a_comma() -> None:
+    """It was detected, and then refused under half of its name."""
+    cells = [{"comment": TEXTS[n % 3], "cold, wet": n % 2, "old": n % 3 // 2, "red,": n % 5 // 4} for n in range(15)]
+    found = detect(rows(*cells))
+    assert found.label_columns == ("cold, wet", "old", "red,")
+    again = detect(rows(*cells[:2]), task="multilabel", label=found.label_column)
+    assert again.label_columns == found.label_columns
+    assert detect(rows(*cells), task="multilabel", label="old, cold, wet").label_columns == ("old", "cold, wet")
+    with pytest.raises(InputDataError, match="no column 'old,wet', which --label-column names"):
+        detect(rows(*cells), task="multilabel", label="old,wet")
+
+
 def test_columns_of_true_and_false_are_labels_only_on_request() -> None:
     cells = [{"comment": TEXTS[n % 3], "cold": n % 2 == 0, "old": n % 3 == 0, "red": n % 5 == 0} for n in range(15)]
     assert detect(rows(*cells)).task == "classification"

@@ -118,6 +118,18 @@ def test_columns_of_flags_are_preferred_together(tmp_path: Path) -> None:
     assert (found.task.label_columns, found.labels[0]) == (("cold", "old"), ("old",))
 
 
+def test_columns_of_flags_with_a_comma_in_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    lines = ['text,"cold, wet",old,red', "A kettle here.,1,0,0", "A pan there.,0,1,1", "A cup here.,1,1,0"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    train = read_task_rows(path)
+    assert train.labels == [("cold, wet",), ("old", "red"), ("cold, wet", "old")]
+    assert "label in 'cold, wet', 'old', 'red'" in train.detected["sentence"]
+    (tmp_path / "test.csv").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    test = read_task_rows(tmp_path / "test.csv", task="multilabel", preferred=train.task.columns)
+    assert test.labels == [("cold, wet",)]
+
+
 def test_scores_with_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text;score\nA film.;2,5\nA book.;3,75\nA play.;n/a\n", encoding="utf-8")

@@ -18,11 +18,13 @@ from pretune.text.labels.pairs import check_pair_column, find_pair_columns
 from pretune.text.labels.reader import find_columns
 from pretune.text.labels.scores import are_measures, describe_measures, detect_number_form, number_of
 from pretune.text.labels.several_labels import (
+    FLAGS_JOINED_BY,
     MIN_FLAG_COLUMNS,
     as_list,
     count_with_sign,
     find_separator,
     flag_columns,
+    named_columns,
 )
 from pretune.text.labels.spans import are_spans
 from pretune.text.readers.records import OTHER_NAMES, SAMPLE_ROWS, Record
@@ -41,7 +43,6 @@ LabelForm = Literal["cell", "list", "joined", "flags", "number", "tags", "spans"
 WORDS_NAMES = ("tokens", "words", "token", "word")
 TAGS_NAMES = ("tags", "ner_tags", "ner", "labels", "label", "bio", "iob", "bio_tags", "iob_tags", "tag")
 SPANS_NAMES = ("spans", "entities", "ents", "annotations", "label", "labels", "ner")
-FLAGS_JOINED_BY = ","  # the names of several columns in --label-column
 _MOST = 0.5  # of the filled cells: with more lists than that, the column has lists
 
 
@@ -65,6 +66,7 @@ class DetectedTask:
     sentence: str
     text_pair_column: str | None = None
     label_separator: str | None = None
+    flags: tuple[str, ...] = ()  # the columns of 0 and 1
 
     @property
     def word(self) -> TaskWord:
@@ -74,7 +76,7 @@ class DetectedTask:
     @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns with labels; several if each stands for one label."""
-        return tuple(self.label_column.split(FLAGS_JOINED_BY)) if self.form == "flags" else (self.label_column,)
+        return self.flags or (self.label_column,)
 
     @property
     def columns(self) -> Columns:
@@ -287,22 +289,26 @@ def _without(record: Record, columns: Sequence[str]) -> Record:
 
 def _as_flags(table: _Table) -> DetectedTask | None:
     """A column of 0 and 1 for each of several labels, if no column is called `label`, or the user names them all."""
-    named = (table.given.label or "").split(FLAGS_JOINED_BY)
-    if len(named) > 1 and table.given.label not in table.columns:
-        flags = tuple(name.strip() for name in named)
-        if not all(has_column(table.records, name) for name in flags):
+    given = table.given.label or ""
+    are_named = FLAGS_JOINED_BY in given
+    if are_named and given not in table.columns:
+        named = named_columns(given, table.records)
+        if named is None:
             return None
+        flags = named
     elif table.given.label is not None or label_column_by_name(table.sample) is not None:
         return None
     else:
         columns = [column for column in table.columns if column != table.given.text]
         flags = flag_columns(table.records, columns, with_words=not table.is_open)
     text = table.given.text or find_text_column(table.sample)
-    if text is None or (len(named) == 1 and len(flags) < MIN_FLAG_COLUMNS):
+    if text is None or (not are_named and len(flags) < MIN_FLAG_COLUMNS):
         return None
     sentence = f"a column of 0 and 1 for each of {len(flags)} labels ({join_names(flags)})."
     joined = FLAGS_JOINED_BY.join(flags)
-    return DetectedTask(task="multilabel", text_column=text, label_column=joined, form="flags", sentence=sentence)
+    return DetectedTask(
+        task="multilabel", text_column=text, label_column=joined, form="flags", flags=flags, sentence=sentence
+    )
 
 
 def _as_lists(table: _Table, text: str, label: str) -> DetectedTask | None:

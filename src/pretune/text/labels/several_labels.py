@@ -14,11 +14,12 @@ from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import shorten
-from pretune.text.sources.detect import MISSING_WORDS
+from pretune.text.sources.detect import MISSING_WORDS, has_column
 
 SEPARATORS = ("|", ";", ",", "#", "/", "+")
 MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
 MIN_FLAG_COLUMNS = 3  # columns of 0 and 1
+FLAGS_JOINED_BY = ","  # the names of several columns in --label-column
 _FLAGS: Mapping[str, bool] = {"0": False, "1": True, "false": False, "true": True}
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _NO_COMMA = re.compile(r"'\s+'|\"\s+\"")  # numpy prints ['a' 'b'], which Python reads as ['ab']
@@ -137,6 +138,23 @@ def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_word
     if with_words:
         return tuple(column for column in columns if {_flag(cell) for cell in both[column]} == {True, False})
     return tuple(column for column in columns if both[column] == {"0", "1"})
+
+
+def named_columns(joined: str, records: Sequence[Record]) -> tuple[str, ...] | None:
+    """The columns whose names are joined by commas; None if the file lacks one. A name may contain commas itself."""
+    known = {name for record in records for name in record.fields}
+    parts, found = joined.split(FLAGS_JOINED_BY), []
+    while parts:
+        for count in range(len(parts), 0, -1):
+            text = FLAGS_JOINED_BY.join(parts[:count])
+            name = text if text in known else text.strip()
+            if name in known or (count == 1 and has_column(records, name)):
+                found.append(name)
+                del parts[:count]
+                break
+        else:
+            return None
+    return tuple(found)
 
 
 def read_flags(records: Sequence[Record], columns: Sequence[str], path: str) -> list[tuple[str, ...]]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.labels.detect_task import FLAGS_JOINED_BY, Columns, DetectedTask, TaskWord, detect_task
+from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.labels.entities import EntityRows, read_tagged, read_with_spans
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
 from pretune.text.labels.scores import read_scores
-from pretune.text.labels.several_labels import read_flags, read_label_cells
+from pretune.text.labels.several_labels import FLAGS_JOINED_BY, named_columns, read_flags, read_label_cells
 from pretune.text.labels.span_alignment import clean_spans
 from pretune.text.labels.spans import Span
 from pretune.text.labels.tags import Scheme
@@ -71,7 +71,7 @@ def read_task_rows(
     """
     findings, columns, preferred = Findings(), columns or Columns(), preferred or Columns()
     named = (name for each in (columns, preferred) for name in (each.text, each.label, each.text_pair) if name)
-    expected = [part for name in named for part in name.split(FLAGS_JOINED_BY)]
+    expected = [part for name in named for part in (name, *name.split(FLAGS_JOINED_BY))]
     records, how = read_records(Path(path), findings, expected)
     if not records:
         raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
@@ -110,8 +110,7 @@ def _prefer(records: Sequence[Record], columns: Columns, preferred: Columns) -> 
     def choose(given: str | None, wanted: str | None) -> str | None:
         if given is not None or wanted is None or has_column(records, wanted):
             return given or wanted
-        flags = wanted.split(FLAGS_JOINED_BY)
-        return wanted if len(flags) > 1 and all(has_column(records, flag) for flag in flags) else None
+        return wanted if FLAGS_JOINED_BY in wanted and named_columns(wanted, records) is not None else None
 
     return Columns(
         text=choose(columns.text, preferred.text),
