@@ -50,8 +50,8 @@ class Classification:
 
     # -- labels --
 
-    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-        checks.check_labels(path, rows, lint)
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
+        checks.check_labels(path, rows, lint, is_named=is_named)
 
     def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
         return [row.label for row in rows]

@@ -72,7 +72,7 @@ class Multilabel(NamedLabels):
 
     # -- labels --
 
-    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         refuse_alike(path, [row.label for row in rows], self.name)
         counts = Counter(name for row in rows for name in row.label)
         singles = [name for name in sort_labels(counts) if counts[name] < 2]

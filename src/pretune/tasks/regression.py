@@ -58,7 +58,7 @@ class Regression:
 
     # -- labels --
 
-    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         refuse_alike(path, [row.label for row in rows], self.name)
 
     def strata(self, rows: Sequence[LabeledRow]) -> list[str]:

@@ -89,7 +89,7 @@ class Tokens(NamedLabels):
 
     # -- labels --
 
-    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         refuse_alike(path, [row.label for row in rows], self.name)
         counts = Counter(name for row in rows for name in {span.type for span in row.label})
         few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]

@@ -170,6 +170,18 @@ def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
         checks.check_labels("rows.csv", lines_of(labels), Lint())
 
 
+def test_numbers_that_the_user_calls_classes_are_only_warned_of() -> None:
+    """They were refused although the task was named."""
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of(["1.1", "1.2", "2.1"] * 20), lint, is_named=True)
+    [concern] = lint.concerns
+    assert (concern.rule, concern.count) == ("measurement", 3)
+    assert "3 different numbers (1.1, 1.2, 2.1), which look like a measurement. Each is a class" in concern.sentence
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of([f"{n}.5" for n in range(30)] * 20), lint, is_named=True)
+    assert [concern.rule for concern in lint.concerns] == ["measurement"]
+
+
 @pytest.mark.parametrize(
     "labels",
     [range(18, 91), range(101), range(1, 101), range(80, 101), [*range(7), *range(8, 40)], [*range(-15, 16)]],

@@ -51,6 +51,15 @@ def test_a_word_among_numbers_is_refused_with_its_line(cell: Any) -> None:
         read_scores(["1", "2.5", cell], [1, 2, 3], "rows.csv")
 
 
+def test_a_single_word_among_many_numbers_is_not_called_a_class() -> None:
+    """The advice was --task classification, which refused the numbers and advised --task regression."""
+    cells = [*(f"{n / 7:.3f}" for n in range(40)), "good"]
+    with pytest.raises(InputDataError, match=r"line 40: the label 'good' .*: correct it, or leave it empty\.$"):
+        read_scores(cells, range(41), "rows.csv")
+    with pytest.raises(InputDataError, match="leave it empty, or choose --task classification"):
+        read_scores(["1", "2.5", "good"], range(3), "rows.csv")
+
+
 def test_a_percent_sign_once_and_not_elsewhere_is_refused() -> None:
     with pytest.raises(
         InputDataError, match=r"line 2: the label '0\.4' has no percent sign, but other labels have one"

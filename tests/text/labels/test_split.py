@@ -97,6 +97,15 @@ def test_a_name_for_a_tag_that_does_not_occur_is_refused(tmp_path: Path) -> None
         split_labels(path, RULES, label_names=["B-pre=B-PER"])
 
 
+def test_numbers_with_fractions_are_classes_if_the_user_says_so(tmp_path: Path) -> None:
+    rows = [{"text": f"A text of number {n}", "label": ("1.1", "1.2", "2.1")[n % 3]} for n in range(90)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    assert split_labels(path, RULES).rules.name == "regression"
+    split = split_labels(path, RULES, task="classification")
+    assert split.labels == ["1.1", "1.2", "2.1"]
+    assert "measurement" in [concern.rule for concern in split.lint.concerns]
+
+
 def test_a_text_that_is_empty_after_cleaning_is_missing(tmp_path: Path) -> None:
     rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
     rows[3]["text"] = "<br /> &nbsp;"

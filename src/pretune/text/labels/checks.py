@@ -127,11 +127,15 @@ def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
     return kept
 
 
-def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-    """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling."""
+def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
+    """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling.
+
+    Numbers that look like a measurement are refused, or only warned of if the user has named the task (`is_named`).
+    """
     counts = Counter(row.label for row in rows)
     _refuse_several_labels(path, rows, counts)
-    _refuse_measures(path, counts)
+    if is_measured := are_measures(counts):
+        _find_measures(path, counts, lint, is_named)
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
@@ -148,7 +152,8 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
-    _warn_of_measures(path, counts, lint)
+    if not is_measured:
+        _warn_of_measures(path, counts, lint)
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
     lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
@@ -167,14 +172,16 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
         )
 
 
-def _refuse_measures(path: str, counts: Counter[str]) -> None:
-    """Refuse numbers that are measurements: fractions, or far too many different values for classes."""
-    if are_measures(counts):
+def _find_measures(path: str, counts: Counter[str], lint: Lint, is_named: bool) -> None:
+    """Refuse numbers that look like a measurement: fractions, or far too many different values for classes."""
+    found = f"{path}: the labels are {describe_measures(counts)}, which look like a measurement"
+    if not is_named:
         raise InputDataError(
-            f"{path}: the labels are {describe_measures(counts)}, which look like a measurement, not classes; choose "
-            "--task regression, group them into a few classes, such as low and high, or name another column with "
-            "--label-column."
+            f"{found}, not classes; choose --task regression, or --task classification if each number is the name of a "
+            "class, or name another column with --label-column."
         )
+    sentence = f"{found}. Each is a class of its own, as --task classification asks, and a near miss is an error."
+    lint.warn("measurement", len(counts), f"{sentence} If they measure something, choose --task regression.")
 
 
 def _warn_of_measures(path: str, counts: Counter[str], lint: Lint) -> None:

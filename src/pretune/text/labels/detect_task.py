@@ -1,7 +1,7 @@
 """Which task the rows of a file are labelled for, and in which columns and form; the reason is shown.
 
 The choice is conservative: a file is one of single classes unless its content or well-known names of columns say
-otherwise, and a task that the user names is never overruled.
+otherwise. A task that the user names is kept; labels that cannot be those of it are refused when they are checked.
 """
 
 from __future__ import annotations

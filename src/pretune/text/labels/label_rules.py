@@ -25,8 +25,11 @@ class LabelRules(Protocol):
     def counted_as(self) -> str:
         """What the labels are called where they are counted."""
 
-    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-        """Refuse labels that no model can learn, and warn of those that it probably cannot."""
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
+        """Refuse labels that no model can learn, and warn of those that it probably cannot.
+
+        Labels that rather look like those of another task are only warned of if the user has named the task.
+        """
 
     def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
         """The group of each row; every group should have rows in training and in validation."""

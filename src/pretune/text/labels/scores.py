@@ -98,23 +98,28 @@ def read_scores(cells: Sequence[Any], lines: Sequence[int], path: str) -> tuple[
     """
     form = detect_number_form(cells)
     found = [number_of(cell, form) for cell in cells]
-    num_numbers = sum(number is not None and math.isfinite(number) for number in found)
     for cell, number, line in zip(cells, found, lines, strict=True):
         if number is None:
-            raise InputDataError(_sentence_about_word(path, line, cell, num_numbers, len(cells), form))
+            raise InputDataError(_sentence_about_word(path, line, cell, found, form))
     return [number if number is not None and math.isfinite(number) else None for number in found], form
 
 
-def _sentence_about_word(path: str, line: int, cell: Any, num_numbers: int, num_cells: int, form: NumberForm) -> str:
+def _sentence_about_word(
+    path: str, line: int, cell: Any, found: Sequence[float | None], form: NumberForm
+) -> str:
+    """Why a cell is refused; `found` are the numbers of all cells. A few words among numbers are no classes."""
     shown = shorten(str(cell), 60)
     if isinstance(cell, str) and form.is_percent and number_of(cell, NumberForm(form.decimal, form.group)) is not None:
         return (
             f"{path}, line {line}: the label {shown!r} has no percent sign, but other labels have one; "
             "write all of them with it, or none."
         )
+    num_numbers = sum(number is not None and math.isfinite(number) for number in found)
+    has_many_words = found.count(None) > MAX_WORDS_FRACTION * len(found)
+    ways = "leave it empty, or choose --task classification" if has_many_words else "or leave it empty"
     return (
-        f"{path}, line {line}: the label {shown!r} is not a number, but {num_numbers:,} of {num_cells:,} labels are; "
-        "expected a number in each row: correct it, leave it empty, or choose --task classification."
+        f"{path}, line {line}: the label {shown!r} is not a number, but {num_numbers:,} of {len(found):,} labels are; "
+        f"expected a number in each row: correct it, {ways}."
     )
 
 

@@ -113,7 +113,7 @@ def split_labels(
     for file in files:
         checks.report_findings(file.path, file.findings, lint)
     usable = checks.keep_usable(train_file, lint)
-    rules.check(str(labels), usable, lint)
+    rules.check(str(labels), usable, lint, is_named=task == rules.name)
     checks.check_repeats(str(labels), usable, lint)
     splits, num_moved, num_nested = _split(
         usable, rules.strata(usable), validation_fraction, test_fraction if test_file is None else 0.0
