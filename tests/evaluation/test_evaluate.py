@@ -16,7 +16,7 @@ from pretune.errors import InputDataError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
-from pretune.model.transformer import TokenClassifier
+from pretune.model.transformer import SequenceClassifier, TokenClassifier
 from pretune.scoring.metrics import summarize
 from pretune.text.labels.labelling import Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, save_seen
@@ -133,3 +133,14 @@ def test_the_second_texts_are_in_the_column_that_is_named(
     words = ["evaluate", str(run_folder), "--labels", str(file), "--text-pair-column", "say"]
     assert run_command_line(words) == 3
     assert "leave --text-pair-column out" in capsys.readouterr().err
+
+
+def test_scores_are_read_in_the_form_of_the_training_file(tmp_path: Path, run_folder: Path) -> None:
+    model = load_classifier(run_folder)
+    labelling = Labelling(names=("score",), task="regression", columns={"number_form": "1250,5"})
+    scores = replace(model, model=SequenceClassifier(model.model.config, 1).eval(), labelling=labelling)
+    assert Labelling.from_dict(labelling.to_dict()) == labelling
+    (tmp_path / "rows.csv").write_text("text;score\nA new text;3,125\nAnother text;2,875\n", encoding="utf-8")
+    (tmp_path / "points.csv").write_text("text;score\nA new text;3.125\nAnother text;2.875\n", encoding="utf-8")
+    found, expected = (evaluate(scores, tmp_path / name) for name in ("rows.csv", "points.csv"))
+    assert found["mean_absolute_error"] == expected["mean_absolute_error"] < 1000

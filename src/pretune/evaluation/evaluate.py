@@ -77,6 +77,7 @@ def _read_rows(classifier: Classifier, labels: Path | str, columns: Columns, lab
         task=classifier.task.name,  # a preferred column of second texts makes pairs
         columns=columns,
         preferred_separator=known.get("label_separator"),
+        preferred_number=known.get("number_form"),
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),

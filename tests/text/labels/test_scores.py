@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,31 @@ def test_forms_of_numbers(cells: list[Any], numbers: list[float], said: str | No
     targets, form = read_scores(cells, range(len(cells)), "rows.csv")
     assert targets == numbers
     assert (said in form.sentence) if said and form.sentence else said == form.sentence
+
+
+@pytest.mark.parametrize("form", [NumberForm(), NumberForm(","), NumberForm(",", "."), NumberForm(".", ",")])
+@pytest.mark.parametrize("is_percent", [False, True])
+def test_the_form_is_found_in_its_example(form: NumberForm, is_percent: bool) -> None:
+    form = replace(form, is_percent=is_percent)
+    assert detect_number_form([form.example]) == form
+
+
+@pytest.mark.parametrize(
+    ("cells", "preferred", "numbers"),
+    [
+        (["3,125", "2,875"], NumberForm(","), [3.125, 2.875]),
+        (["3,125", "2,875"], None, [3125, 2875]),
+        (["3,125", "2,875"], NumberForm(), [3125, 2875]),
+        (["1.250", ""], NumberForm(",", "."), [1250, None]),
+        (["3.5", "1.250"], NumberForm(",", "."), [3.5, 1.25]),
+        (["2,5", "3"], NumberForm(".", ","), [2.5, 3]),
+        (["45", "7"], NumberForm(is_percent=True), [45, 7]),
+    ],
+)
+def test_the_form_of_the_training_file_is_taken_if_it_reads_every_cell(
+    cells: list[str], preferred: NumberForm | None, numbers: list[float | None]
+) -> None:
+    assert read_scores(cells, range(len(cells)), "test.csv", preferred)[0] == numbers
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError, UsageError
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
+from pretune.text.labels.split import choose_example, describe_slices, example_of, labels_fields, split_labels
 from pretune.text.splits import SPLITS, normalise_for_hash
 
 RULES = task_named
@@ -95,6 +95,16 @@ def test_a_name_for_a_tag_that_does_not_occur_is_refused(tmp_path: Path) -> None
     assert split_labels(path, RULES, label_names=["per=person"]).names == ["person"]
     with pytest.raises(UsageError, match=r"renames 'B-pre', which is neither a tag nor a type .*; its types are per\."):
         split_labels(path, RULES, label_names=["B-pre=B-PER"])
+
+
+def test_scores_of_the_test_file_are_written_as_those_of_the_training_file(tmp_path: Path) -> None:
+    """Three digits after each decimal comma were read as thousands."""
+    train = [f"A text of number {n};{n % 5},{n % 4}5" for n in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text;score", *train]) + "\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text;score\nA new text;3,125\nAnother text;2,875\n", encoding="utf-8")
+    split = split_labels(tmp_path / "rows.csv", RULES, tmp_path / "test.csv", task="regression")
+    assert [row.label for row in split.by_split["test"]] == [3.125, 2.875]
+    assert labels_fields(split)["number_form"] == "1250,5"
 
 
 def test_numbers_with_fractions_are_classes_if_the_user_says_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pretune.text.cloze.answers import ClozeAnswers
 
-COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
+COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator", "number_form")
 WINDOWS = "windows"  # `long_texts` of a model that reads a long text in several windows
 
 
@@ -17,8 +17,8 @@ class Labelling:
     """The task, the names of its labels and of the model's outputs, and what turns outputs into predictions.
 
     `decision` has JSON values that the task chose while training, such as thresholds. `columns` are those of the
-    training file, and the sign between several labels, by which texts and labels are found in new files. With
-    `answers`, the model predicts the word at a [MASK] instead of a head's outputs.
+    training file, the sign between several labels, and an example of how scores are written, by which texts and labels
+    are found in new files. With `answers`, the model predicts the word at a [MASK] instead of a head's outputs.
     """
 
     names: tuple[str, ...]

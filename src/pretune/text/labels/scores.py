@@ -34,6 +34,11 @@ class NumberForm:
     is_percent: bool = False
 
     @property
+    def example(self) -> str:
+        """A number in this form, from which `detect_number_form` finds it again."""
+        return f"1{self.group}250{self.decimal}5{'%' if self.is_percent else ''}"
+
+    @property
     def sentence(self) -> str | None:
         """What was decided where another reading is possible; None for plain numbers."""
         parts = []
@@ -84,19 +89,27 @@ def number_of(cell: Any, form: NumberForm = PLAIN) -> float | None:
     if text.endswith("%") != form.is_percent:
         return None
     text = text.removesuffix("%").rstrip()
-    if form.group:
+    if form.group and form.group in text:
+        grouped = _GROUPED_BY_COMMA if form.group == "," else _GROUPED_BY_POINT
+        if not grouped.fullmatch(text):
+            return None
         text = text.replace(form.group, "")
     if form.decimal == ",":
         text = text.replace(",", ".")
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def read_scores(cells: Sequence[Any], lines: Sequence[int], path: str) -> tuple[list[float | None], NumberForm]:
+def read_scores(
+    cells: Sequence[Any], lines: Sequence[int], path: str, preferred: NumberForm | None = None
+) -> tuple[list[float | None], NumberForm]:
     """The target of every row, None for one that is missing or not finite, and how the numbers are written.
 
-    Raises InputDataError, with the line, for a word among the numbers.
+    The `preferred` form, that of a training file, is taken if it reads every cell: 3,125 alone may be either of two
+    numbers. Raises InputDataError, with the line, for a word among the numbers.
     """
     form = detect_number_form(cells)
+    if preferred is not None and all(number_of(cell, preferred) is not None for cell in cells):
+        form = preferred
     found = [number_of(cell, form) for cell in cells]
     for cell, number, line in zip(cells, found, lines, strict=True):
         if number is None:
@@ -104,9 +117,7 @@ def read_scores(cells: Sequence[Any], lines: Sequence[int], path: str) -> tuple[
     return [number if number is not None and math.isfinite(number) else None for number in found], form
 
 
-def _sentence_about_word(
-    path: str, line: int, cell: Any, found: Sequence[float | None], form: NumberForm
-) -> str:
+def _sentence_about_word(path: str, line: int, cell: Any, found: Sequence[float | None], form: NumberForm) -> str:
     """Why a cell is refused; `found` are the numbers of all cells. A few words among numbers are no classes."""
     shown = shorten(str(cell), 60)
     if isinstance(cell, str) and form.is_percent and number_of(cell, NumberForm(form.decimal, form.group)) is not None:

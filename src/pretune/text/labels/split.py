@@ -106,6 +106,7 @@ def split_labels(
             task=train_file.task.task,  # few rows do not show whether numbers are classes
             columns=columns,
             preferred_separator=train_file.task.label_separator,
+            preferred_number=train_file.detected.get("number_form"),
             preferred=train_file.task.columns,
             tag_names=tag_names,
         )

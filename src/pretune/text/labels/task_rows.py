@@ -12,7 +12,7 @@ from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, det
 from pretune.text.labels.entities import EntityRows, read_tagged, read_with_spans
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
-from pretune.text.labels.scores import read_scores
+from pretune.text.labels.scores import PLAIN, NumberForm, detect_number_form, read_scores
 from pretune.text.labels.several_labels import FLAGS_JOINED_BY, named_columns, read_flags, read_label_cells
 from pretune.text.labels.span_alignment import clean_spans
 from pretune.text.labels.spans import Span
@@ -56,6 +56,7 @@ def read_task_rows(
     columns: Columns | None = None,
     label_separator: str | None = None,
     preferred_separator: str | None = None,
+    preferred_number: str | None = None,
     tag_names: Mapping[str, str] | None = None,
     preferred: Columns | None = None,
 ) -> TaskRows:
@@ -64,7 +65,8 @@ def read_task_rows(
     `columns` are the user's; those that are not given are taken from `preferred` (of the file that a model was trained
     on), if the file has them, and are found by name and content otherwise. For classification and regression, a second
     text is read if `columns` or `preferred` have one. `preferred_separator` is that of the training file; it need not
-    occur in this one. `tag_names` are names of numbered tags.
+    occur in this one. `preferred_number` is an example of how that file writes scores. `tag_names` are names of
+    numbered tags.
 
     Raises InputDataError if the file cannot be read, has no rows, lacks a column, or has labels that are not of the
     task; the message has the line, or the names of the columns.
@@ -88,7 +90,8 @@ def read_task_rows(
     if found.form == "cell":  # cells with several labels are read with a difference between missing and none
         texts.append(found.label_column)
     blank_missing_words(records, texts, how["format"], findings)
-    labelled = _read_labels(records, found, str(path), tag_names, findings)
+    form = None if preferred_number is None else detect_number_form([preferred_number])
+    labelled = _read_labels(records, found, str(path), tag_names, form, findings)
     return TaskRows(
         path=str(path),
         task=found,
@@ -99,7 +102,7 @@ def read_task_rows(
         lines=[record.line for record in records],
         scheme=labelled.scheme,
         unused_names=labelled.unused_names,
-        detected=_detected(records, str(path), found, how, labelled.scheme),
+        detected=_detected(records, str(path), found, how, labelled),
         findings=findings,
     )
 
@@ -124,18 +127,24 @@ class _Labelled:
     labels: list[Label | None]
     texts: list[str] | None = None  # if they are made of words
     scheme: Scheme | None = None
+    number_form: NumberForm = PLAIN
     unused_names: tuple[str, ...] = ()
 
 
 def _read_labels(
-    records: Sequence[Record], task: DetectedTask, path: str, names: Mapping[str, str] | None, findings: Findings
+    records: Sequence[Record],
+    task: DetectedTask,
+    path: str,
+    names: Mapping[str, str] | None,
+    form: NumberForm | None,
+    findings: Findings,
 ) -> _Labelled:
     if task.task == "tokens":
         return _read_entities(records, task, path, names, findings)
     if task.task == "multilabel":
         return _Labelled(labels=_read_several(records, task, path, findings))
     if task.task == "regression":
-        return _Labelled(labels=_read_numbers(records, task, path, findings))
+        return _read_numbers(records, task, path, form, findings)
     return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) or None for record in records])
 
 
@@ -172,12 +181,14 @@ def _read_several(records: Sequence[Record], task: DetectedTask, path: str, find
     return list(labels)
 
 
-def _read_numbers(records: Sequence[Record], task: DetectedTask, path: str, findings: Findings) -> list[Label | None]:
+def _read_numbers(
+    records: Sequence[Record], task: DetectedTask, path: str, preferred: NumberForm | None, findings: Findings
+) -> _Labelled:
     cells, lines = [cell_of(r, task.label_column)[1] for r in records], [r.line for r in records]
-    targets, form = read_scores(cells, lines, path)
+    targets, form = read_scores(cells, lines, path, preferred)
     if form.sentence:
         findings.warnings.append(f"{path}: {form.sentence}")
-    return list(targets)
+    return _Labelled(labels=list(targets), number_form=form)
 
 
 def _second_texts(records: Sequence[Record], task: DetectedTask, path: str) -> list[str] | None:
@@ -206,7 +217,7 @@ def _slices(records: Sequence[Record], task: DetectedTask) -> list[str | None]:
 
 
 def _detected(
-    records: Sequence[Record], path: str, task: DetectedTask, how: Mapping[str, str], scheme: Scheme | None
+    records: Sequence[Record], path: str, task: DetectedTask, how: Mapping[str, str], labelled: _Labelled
 ) -> dict[str, Any]:
     """The fields of a `detected` event; the sentence says how the file is read, and why for this task."""
     slices = _slice_column(records, task)
@@ -220,6 +231,7 @@ def _detected(
     what = {"tags": "tags", "spans": "entities", "number": "number"}.get(task.form, "label")
     sentence += f"{what} in {labels}" + (f", slice in {slices!r}" if slices else "")
     sentence += f"; not read: {join_names(unread)}." if unread else "."
+    scheme, form = labelled.scheme, labelled.number_form
     tags = f" The tags follow {scheme}." if scheme else ""
     fields = {
         "task": task.word,
@@ -227,6 +239,7 @@ def _detected(
         "text_pair_column": task.text_pair_column,
         "label_column": task.label_column,
         "label_separator": task.label_separator,
+        "number_form": None if form == PLAIN else form.example,
         "scheme": scheme,
     }
     known = {name: value for name, value in fields.items() if value is not None}
