@@ -144,3 +144,12 @@ def test_scores_are_read_in_the_form_of_the_training_file(tmp_path: Path, run_fo
     (tmp_path / "points.csv").write_text("text;score\nA new text;3.125\nAnother text;2.875\n", encoding="utf-8")
     found, expected = (evaluate(scores, tmp_path / name) for name in ("rows.csv", "points.csv"))
     assert found["mean_absolute_error"] == expected["mean_absolute_error"] < 1000
+
+
+def test_a_file_without_an_entity_is_evaluated(tmp_path: Path, run_folder: Path) -> None:
+    model = token_model(run_folder)
+    columns = {"text_column": "text", "label_column": "spans"}
+    spans = replace(model, labelling=replace(model.labelling, columns=columns))
+    file = write_rows(tmp_path / "rows.jsonl", [{"text": text, "spans": []} for text in TEXTS])
+    found = evaluate(spans, file)
+    assert (found["n"], found["skipped"], found["entities"]) == (4, 1, 0)

@@ -199,6 +199,16 @@ def test_a_file_with_classes_and_entities_stays_one_of_classes() -> None:
     assert detect(tagged).task == "classification"
 
 
+def test_a_file_without_an_entity_is_read_if_task_and_column_are_named() -> None:
+    """A test file without entities was refused: it was said to have no column of them."""
+    records = rows({"text": "Nobody answered them.", "spans": []}, {"text": "It rained.", "spans": None}, times=3)
+    found = detect(records, task="tokens", label="spans")
+    assert (found.form, found.text_column, found.label_column) == ("spans", "text", "spans")
+    assert "entities by characters in 'spans', in 0 of 6 rows" in found.sentence
+    with pytest.raises(InputDataError, match="no entities that are recognised"):
+        detect(records, task="tokens", label="text")
+
+
 def test_no_entities_are_refused_with_the_columns() -> None:
     with pytest.raises(InputDataError, match=r"no entities that are recognised \(its columns are text, label\)"):
         detect(labelled(["a", "b"]), task="tokens")

@@ -195,13 +195,16 @@ def _as_tags(table: _Table) -> DetectedTask | None:
 
 
 def _as_spans(table: _Table) -> DetectedTask | None:
-    """A text, and a list of its entities by characters."""
+    """A text, and a list of its entities by characters; if task and column are named, there may be no entity at all."""
     column = table.given.label
+    is_named = column is not None and not table.is_open
     candidates = [column] if column else [c for c in table.columns if c.strip().casefold() in SPANS_NAMES]
     for column in candidates:
         cells = [as_list(cell_of(record, column)[1]) for record in table.records]
         filled = [cell for cell in cells if cell]
-        if sum(are_spans(cell) for cell in filled) <= _MOST * len(filled):  # a few that are not are refused with a line
+        is_empty = is_named and not filled and [] in cells
+        num_spans = sum(are_spans(cell) for cell in filled)  # a few that are none are refused with their line
+        if num_spans <= _MOST * len(filled) and not is_empty:
             continue
         text = table.given.text or find_text_column(table.sample, column)
         if text is None:
