@@ -95,6 +95,7 @@ def test_a_long_control_mentions_how_to_skip_it(tmp_path: Path) -> None:
 def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 4000)
     (tmp_path / "b.txt.zst").write_bytes(b"x" * 1000)
+    (tmp_path / "c.txt").symlink_to(tmp_path / "gone.txt")  # it weighs nothing, and collect reports it
     for corpus in ([str(tmp_path)], [str(tmp_path / "*")], [str(tmp_path / "a.txt"), str(tmp_path / "b.txt.zst"), "-"]):
         found = estimate_run(override(Recipe(), {"corpus": corpus, "pretrain": {"minutes": 1}}))
         assert found.text_seconds == pytest.approx(7000 / 4e6)

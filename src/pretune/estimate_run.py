@@ -203,7 +203,8 @@ def _files(path: str) -> Iterable[Path]:
         return
     found = Path(path)
     for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):
-        yield from (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
+        files: Iterable[Path] = (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
+        yield from (file for file in files if file.exists())  # a pattern may match a broken link
 
 
 def _unpacked_bytes(file: Path) -> float:

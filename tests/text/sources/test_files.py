@@ -60,6 +60,14 @@ def test_links_that_lead_nowhere_are_counted(tmp_path: Path) -> None:
     assert findings.ignored_files.total == 2
 
 
+def test_a_pattern_of_links_that_lead_nowhere_is_refused(tmp_path: Path) -> None:
+    """It gave no file at all, and `collect` wrote the built-in world instead."""
+    for name in "ab":
+        (tmp_path / f"{name}.txt").symlink_to(tmp_path / "gone" / name)
+    with pytest.raises(InputDataError, match=r"\*\.txt matches only broken links, the first .*a\.txt; expected files"):
+        find_files([str(tmp_path / "*.txt")], Findings())
+
+
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read everything, so the system call is made to fail."""
     write(tmp_path, "texts/a.txt", "texts/closed/b.txt")

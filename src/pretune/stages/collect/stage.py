@@ -106,7 +106,8 @@ def collect(
         with folder.at_work():
             units = divide_files(files, _reading(config))
             with open_engine(config.engine, config.workers, amount=bytes_to_divide(units)) as engine:
-                _Collection(folder, config, files, units, split, findings, engine).run()
+                is_builtin = not paths and split is None
+                _Collection(folder, config, files, units, split, findings, engine, is_builtin=is_builtin).run()
     return folder.manifest
 
 
@@ -156,11 +157,13 @@ class _Collection:
         split: Path | None,
         findings: Findings,
         engine: Engine,
+        *,
+        is_builtin: bool,
     ) -> None:
         self.start = time.monotonic()
         self.folder, self.config, self.files, self.split, self.findings = folder, config, files, split, findings
         self.units, self.engine = units, engine
-        self.is_builtin = not files and split is None
+        self.is_builtin = is_builtin
         self.example = _ExampleChoice()
         self._kinds_logged: set[tuple[str | None, ...]] = set()
         self._next_progress = self.start + PROGRESS_SECONDS

@@ -81,14 +81,24 @@ def _identity(path: str) -> object:
     return (found.st_dev, found.st_ino)
 
 
-def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
+def _matches_of(pattern: str, findings: Findings) -> list[str]:
+    """The paths that match, in order, without broken links, which are counted."""
     matches = sorted(glob.glob(pattern, recursive=True))
     if not matches:
         raise InputDataError(f"The pattern {pattern} matches no file; check it.")
-    for match in matches:
-        if not Path(match).exists():  # a broken link, or links in a circle
-            findings.ignored_files.add("broken link", "broken link", match)
-    matches = [match for match in matches if Path(match).exists()]
+    broken = {match for match in matches if not Path(match).exists()}  # links to nothing, or in a circle
+    if len(broken) == len(matches):
+        raise InputDataError(
+            f"The pattern {pattern} matches only broken links, the first {matches[0]}; expected files with text: "
+            "restore the files that the links lead to, or give another pattern."
+        )
+    for match in sorted(broken):
+        findings.ignored_files.add("broken link", "broken link", match)
+    return [match for match in matches if match not in broken]
+
+
+def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
+    matches = _matches_of(pattern, findings)
     folders = [match for match in matches if Path(match).is_dir()]
     plain = [match for match in matches if match not in set(folders)]
     if not plain:
