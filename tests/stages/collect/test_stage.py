@@ -138,6 +138,17 @@ def test_broken_bytes_and_malformed_rows_give_warnings(tmp_path: Path) -> None:
     assert "a.jsonl, line 302" in warnings["unparsable_row"]["sentence"]
 
 
+def test_a_skipped_file_with_broken_bytes_is_only_skipped(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("A good line.\nAnother good line.\n", encoding="utf-8")
+    (folder / "b.txt").write_bytes("große ".encode() * 300 + b"\x81\xff " * 90)
+    assert collect([folder], tmp_path / "out").summary["documents"] == 2
+    (warning,) = events(tmp_path / "out", "warning")
+    assert (warning["rule"], warning["count"]) == ("unreadable", 1)
+    assert "b.txt is not UTF-8" in warning["sentence"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [

@@ -70,6 +70,15 @@ def test_little_broken_utf8_is_repaired_counted_and_named(tmp_path: Path) -> Non
     assert findings.files_with_broken_bytes == [str(path)]
 
 
+def test_broken_bytes_of_a_refused_file_are_not_counted(tmp_path: Path) -> None:
+    """They were counted without the file's name, on which the report of the findings failed."""
+    findings = Findings()
+    path = write(tmp_path, "große ".encode() * 300 + b"\x81\xff " * 90)
+    with pytest.raises(InputDataError, match="is not UTF-8"):
+        read_lines(path, findings)
+    assert (findings.broken_bytes, findings.files_with_broken_bytes) == (0, [])
+
+
 def test_a_true_replacement_character_is_not_counted(tmp_path: Path) -> None:
     findings = Findings()
     read_lines(write(tmp_path, "\ufffd".encode() * 50), findings)

@@ -113,7 +113,8 @@ class TextStream:
         finally:
             self.close()
         self._refuse_broken()
-        if self.broken_bytes:
+        if self.broken_bytes:  # counted only now, since a file that is refused is not repaired
+            self.findings.broken_bytes += self.broken_bytes
             self.findings.files_with_broken_bytes.append(self.name)
 
     def lines(self) -> Iterator[str]:
@@ -207,7 +208,6 @@ class TextStream:
 
     def _count_broken(self, num_bytes: int) -> None:
         self.broken_bytes += num_bytes
-        self.findings.broken_bytes += num_bytes
         if self.bytes_read > 4 * BLOCK_BYTES:
             self._refuse_broken()
 
