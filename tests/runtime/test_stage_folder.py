@@ -230,6 +230,20 @@ def test_a_refusal_leaves_no_folder(tmp_path: Path, error: type[Exception]) -> N
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("error", [InputDataError, UsageError, CorruptModelError])
+def test_a_refusal_keeps_the_finished_work_of_a_resumed_folder(tmp_path: Path, error: type[Exception]) -> None:
+    """A cluster that was down when a stage was resumed cost all shards that were finished before."""
+    open_it(tmp_path / "c").close()
+    (tmp_path / "c" / "part").write_text("done")
+    again = open_it(tmp_path / "c")
+    with pytest.raises(error), again.at_work():
+        raise error
+    assert (tmp_path / "c" / "part").read_text() == "done"
+    third = open_it(tmp_path / "c")
+    assert third.is_resumed
+    third.close()
+
+
 @pytest.mark.parametrize("error", [StoppedError, OutOfResourcesError, KeyboardInterrupt, ZeroDivisionError])
 def test_a_stopped_stage_is_resumed(tmp_path: Path, error: type[BaseException]) -> None:
     folder = open_it(tmp_path / "c")

@@ -92,13 +92,15 @@ class StageFolder:
         """The block in which the stage writes.
 
         If the stage rejects its input, the folder is removed, so that the corrected command needs no --redo; if it is
-        stopped or the disk is full, the folder stays for a later attempt to resume.
+        stopped or the disk is full, the folder stays for a later attempt to resume. A folder that was resumed always
+        stays: it contains finished work.
         """
         try:
             yield
         except (InputDataError, ModelError, UsageError):
             self.close()
-            remove_folder(self.path)
+            if not self.is_resumed:
+                remove_folder(self.path)
             raise
         finally:
             self.close()

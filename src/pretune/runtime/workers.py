@@ -54,8 +54,8 @@ def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int
     """An engine, open within this block.
 
     `workers` is their number (default: the cores of this machine; a cluster with an address has its own), `amount` the
-    number of characters to process, by which `auto` chooses. Raises UsageError if there is no such engine or its
-    library is not installed.
+    number of characters to process, by which `auto` chooses. Raises UsageError if there is no such engine, its library
+    is not installed, or its cluster cannot be reached.
     """
     kind, address = parse_engine(engine)
     workers = workers or num_cores()
@@ -200,6 +200,10 @@ class _Processes(_WithExecutor):
 class _Dask(_WithExecutor):
     name = "dask"
 
+    def __enter__(self) -> Engine:
+        self._executor = self._start()  # at once, so that a cluster that is down is reported before any work
+        return self
+
     def _start(self) -> Executor:
         try:
             from distributed import Client, LocalCluster
@@ -238,6 +242,10 @@ class _Dask(_WithExecutor):
 class _Ray(Engine):
     name = "ray"
     _remote: Any = None
+
+    def __enter__(self) -> Engine:
+        self._remote = self._start()  # at once, as with Dask
+        return self
 
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
         if self._remote is None:

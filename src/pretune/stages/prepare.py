@@ -71,7 +71,7 @@ def prepare(
     `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, a GGUF file, or
     `hf:OWNER/NAME`. Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test
     rows that the base was pre-trained on because another split was held out; ModelNotFoundError if `base` has no
-    tokenizer. After an error there is no folder.
+    tokenizer. After an error there is no new folder.
     """
     refuse_notice(config)
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)

@@ -46,7 +46,8 @@ def prepare_chat(
     `conversations` is a file, which is split here with the settings in `split`; those of `test_conversations`, if
     given, are the test split. The folder has the messages by split in jsonl, their token ids in shards, and the
     tokenizer with the marks and the chat template. Raises InputDataError for conversations that cannot work (see
-    `pretune.text.chat.checks`), and ModelNotFoundError if `base` has no tokenizer. After an error there is no folder.
+    `pretune.text.chat.checks`), and ModelNotFoundError if `base` has no tokenizer. After an error there is no new
+    folder.
     """
     conversations = Path(conversations)
     if (conversations / MANIFEST_NAME).is_file():

@@ -36,7 +36,7 @@ def split(
     """Read, check, clean and split the rows of `labels` into `out`; those of `test_labels` are the test split.
 
     The stages that read text or encode rows take this folder. `synthetic` marks the rows as generated.
-    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`); a refusal leaves no folder.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`); a refusal leaves no new folder.
     """
     files = {"labels": Path(labels)} | ({} if test_labels is None else {"test_labels": Path(test_labels)})
     inputs = {name: fingerprint_labels(path) for name, path in files.items()}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pretune.errors import FolderInTheWayError, InputDataError
+from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import Manifest
 from pretune.settings import CollectConfig
-from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
+from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, WORK_NAME, collect
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import split_of
@@ -107,6 +107,27 @@ def test_an_interrupted_stage_starts_over(reviews: Path, tmp_path: Path, monkeyp
     manifest = collect([reviews], out)
     assert len(list(iter_corpus(out))) == manifest.summary["documents"] == 50
     assert len(events(out, "stage_started")) == 1
+
+
+def test_a_resume_without_its_engine_keeps_what_is_finished(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder was removed with all finished parts."""
+    out, on_dask = tmp_path / "out", CollectConfig(engine="dask")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match="--engine dask needs dask"):
+        collect([reviews], out, on_dask)
+    assert not out.exists()
+    with monkeypatch.context() as patch:
+        finish = "pretune.stages.collect.stage._Collection._finish"
+        patch.setattr(finish, lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collect([reviews], out)
+    finished = list((out / WORK_NAME).rglob("result.json"))
+    with pytest.raises(UsageError, match="--engine dask needs dask"):
+        collect([reviews], out, on_dask)
+    assert finished and all(part.exists() for part in finished)
+    assert collect([reviews], out).summary["documents"] == 50
 
 
 def test_stdin_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def collect(
     to it if `agree`, called with a description, returns true; `say` receives the progress. A path `hf:OWNER/NAME` is a
     data set of the Hugging Face hub, which is not contacted again for a folder that is finished, nor for a resumed one
     if the files are still there. Raises InputDataError for input that is missing, unreadable, empty, binary, or
-    malformed beyond repair; after such an error there is no folder.
+    malformed beyond repair; after such an error there is no new folder.
     """
     findings = Findings()
     obtained = {} if redo else obtained_before(Path(out))

@@ -73,7 +73,7 @@ def preprocess(
     tokenizer is used instead of a new one. Raises InputDataError if too little text is left, or less than a vocabulary
     of the given size needs, if the documents were collected with another split, or if the base has learned test rows
     of this split; ModelNotFoundError if the base has no tokenizer; UsageError if settings ask for another one. After
-    such an error there is no folder.
+    such an error there is no new folder.
     """
     quality_rules(disabled=config.disabled_rules)  # raises for unknown names
     if config.language is not None:
