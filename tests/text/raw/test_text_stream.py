@@ -129,6 +129,23 @@ def test_a_page_may_declare_its_own_encoding(tmp_path: Path) -> None:
     assert "Größe „so“" in "".join(stream.blocks())
 
 
+@pytest.mark.parametrize("declaration", ['<meta charset="iso-8859-1">', '<?xml version="1.0" encoding="latin1"?>'])
+def test_a_declared_encoding_is_believed_for_a_single_byte(tmp_path: Path, declaration: str) -> None:
+    """With up to three bytes beyond ASCII, the page was read as damaged UTF-8."""
+    words = "An English page about a visit to the café.".encode("latin-1")
+    stream = TextStream(write(tmp_path, declaration.encode() + b"Plain words here. " * 50 + words))
+    stream.use_declared_charset()
+    assert "a visit to the café." in "".join(stream.blocks())
+    assert stream.findings.broken_bytes == 0
+
+
+def test_a_wrong_declaration_does_not_make_damaged_utf8_another_encoding(tmp_path: Path) -> None:
+    words = b'<html><meta charset="iso-8859-1">' + "Größe und Maß. ".encode() * 50
+    stream = TextStream(write(tmp_path, words + b"\xff"))
+    stream.use_declared_charset()
+    assert "".join(stream.blocks()).endswith("Größe und Maß. \ufffd")
+
+
 def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_stream, "LONGEST_LINE", 100)
     monkeypatch.setattr(compression, "BLOCK_BYTES", 64)

@@ -89,16 +89,27 @@ def declared_encoding(head: bytes) -> str | None:
     return name if text.count("\ufffd") <= MAX_BROKEN_FRACTION * len(text) else None
 
 
+def is_certainly_utf8(data: bytes) -> bool:
+    """Whether bytes are valid UTF-8, or at least have more characters beyond ASCII in it than broken bytes."""
+    whole, broken = _count_beyond_ascii(data)
+    return not broken or whole > broken
+
+
 def _is_mostly_utf8(data: bytes) -> bool:
     """Whether bytes beyond ASCII are UTF-8, except for a few broken ones and an incomplete character at the end."""
+    whole, broken = _count_beyond_ascii(data)
+    return whole > broken or (broken < FEW_BROKEN and broken <= MAX_BROKEN_FRACTION * len(data))
+
+
+def _count_beyond_ascii(data: bytes) -> tuple[int, int]:
+    """The characters beyond ASCII and the broken bytes of UTF-8; the characters of valid UTF-8 are not counted."""
     try:
         codecs.utf_8_decode(data, "strict", False)
     except UnicodeDecodeError:
-        text, used = codecs.utf_8_decode(data, "surrogateescape", False)
+        text, _ = codecs.utf_8_decode(data, "surrogateescape", False)
         broken = count_broken(text)
-        whole = sum(not character.isascii() for character in text) - broken
-        return whole > broken or (broken < FEW_BROKEN and broken <= MAX_BROKEN_FRACTION * used)
-    return True
+        return sum(not character.isascii() for character in text) - broken, broken
+    return 0, 0
 
 
 def count_broken(text: str) -> int:

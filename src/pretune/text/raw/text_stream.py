@@ -12,11 +12,13 @@ from pretune.errors import InputDataError
 from pretune.text.raw.charset import (
     MAX_BROKEN_FRACTION,
     UTF8,
+    Encoding,
     count_broken,
     count_controls,
     declared_encoding,
     detect_encoding,
     has_too_many_controls,
+    is_certainly_utf8,
     mark_broken,
 )
 from pretune.text.raw.compression import BLOCK_BYTES, STDIN, ByteStream, open_bytes
@@ -148,11 +150,15 @@ class TextStream:
         self._bytes.close()
 
     def use_declared_charset(self) -> None:
-        """Use the encoding that a page declares, if none is given and it is not valid UTF-8."""
-        if self._given is None and not self._encoding.bom_bytes and self.encoding not in ("utf-8", "utf-16-le"):
-            declared = declared_encoding(self._head)
-            if declared is not None:
-                self._encoding = type(self._encoding)(declared)
+        """Use the encoding that a page declares, if none is given and it is not UTF-8."""
+        if self._given is not None or self._encoding.bom_bytes or self.encoding == "utf-16-le":
+            return
+        # A few bytes are too little to guess an encoding from, but not to believe the page.
+        if self.encoding == UTF8.name and is_certainly_utf8(self._head):
+            return
+        declared = declared_encoding(self._head)
+        if declared is not None:
+            self._encoding = Encoding(declared)
 
     def _decode(self, raw: Iterator[bytes]) -> Iterator[str]:
         if self._encoding == UTF8 and self._given is None:
