@@ -71,6 +71,18 @@ def test_entities_are_not_expanded(entity: str) -> None:
     assert list(iter_lines(["<!DOCTYPE x SYSTEM 'http://127.0.0.1:9/x.dtd'><x>Text.</x>"], "x")) == ["Text."]
 
 
+def test_entities_of_a_dtd_elsewhere_are_those_of_html(tmp_path: Path) -> None:
+    """They vanished: `J&ouml;rg` was read as `Jrg`."""
+    dtd = "<!DOCTYPE dblp SYSTEM 'dblp.dtd'>"
+    names = "<a>J&ouml;rg &amp; Ren&eacute;e</a><b>&unknown; &copyright;</b>"
+    assert list(iter_lines([f"{dtd}<x>{names}</x>"], "x")) == ["Jörg & Renée", "&unknown; &copyright;"]
+    pair = "<QAPair><Question>Wer?</Question><Answer>J&ouml;rg &mdash; wer sonst</Answer></QAPair>"
+    assert [text for text, _ in iter_pairs([dtd + pair], "x")] == ["Wer?\nJörg — wer sonst"]
+    (tmp_path / "a.xml").write_text(f"<?xml version='1.0'?>{dtd}<x>{names}</x>", encoding="utf-8")
+    collect([tmp_path / "a.xml"], tmp_path / "out")
+    assert next(iter_corpus(tmp_path / "out"))["text"].startswith("Jörg & Renée")
+
+
 def test_a_long_element_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xml, "LONGEST_PIECE", 1000)
     words = " ".join(f"word{number}" for number in range(2000))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from html.entities import html5
 from xml.parsers import expat
 
 from pretune.errors import InputDataError
@@ -54,6 +55,7 @@ class _Reader:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
+        self._parser.SkippedEntityHandler = self._undeclared
 
     def read(self, blocks: Iterable[str]) -> Iterator[tuple[str, str, int]]:
         """Parse the blocks of a text and yield the elements that they complete."""
@@ -102,6 +104,11 @@ class _Reader:
         self._size += len(text)
         if self._size > LONGEST_PIECE:
             self._close(_PAIR)
+
+    def _undeclared(self, name: str, is_parameter: int) -> None:
+        """Read an entity that only a DTD outside the file declares as that of HTML, or else leave the reference."""
+        if not is_parameter:
+            self._characters(html5.get(f"{name};", f"&{name};"))
 
     def _close(self, tag: str) -> None:
         text = "".join(self._pieces).strip()
