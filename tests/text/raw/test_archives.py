@@ -80,11 +80,23 @@ def test_links_and_folders_are_passed_over() -> None:
 
 def test_many_short_files_are_counted_before_the_first_is_read() -> None:
     many = {f"reviews/{n}.txt": b"short" for n in range(30)}
-    assert {m.files_in_folder for m in iter_tar(stream_of(tar_of(many)), Findings())} == {20}
+    assert {m.files_in_folder for m in iter_tar(stream_of(tar_of(many)), Findings())} == {30}
     few = {"reviews/1.txt": b"short", "reviews/2.txt": b"short"}
     assert {m.files_in_folder for m in iter_tar(stream_of(tar_of(few)), Findings())} == {2}
     archive = open_zip(stream_of(zip_of(many)))
     assert {m.files_in_folder for m in iter_zip(archive, "a.zip")} == {30}
+
+
+def test_the_folders_of_a_tar_beyond_those_read_in_advance_have_many_files_too() -> None:
+    """Only the folders of its first 20 files had; the texts of the others were cut into lines."""
+    files = {f"{folder}/{n}.txt": b"short" for folder in ("pos", "neg") for n in range(50)}
+    about = {"README.md": b"About them.", "words.txt": b"word " * 20_000}
+    counts = {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of({**about, **files})), Findings())}
+    assert all(counts[name] >= 20 for name in files)
+    few = {**{f"few/{n}.txt": b"short" for n in range(5)}, **files}
+    counts = {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of(few)), Findings())}
+    assert counts["few/0.txt"] == 5
+    assert all(counts[name] >= 20 for name in files)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
 from pretune.text.reading_report import Findings, shorten
 
 ArchiveFormat = Literal["zip", "tar"]
-LOOK_AHEAD = 20  # tar members read in advance, to see whether a folder has many short files
-LOOK_AHEAD_BYTES = 80_000  # per member
+# Tar members read in advance, to see whether a folder has many short files; more than these, since some are others.
+LOOK_AHEAD = 30
+LOOK_AHEAD_BYTES = 80_000  # per member; a longer one is no short file, so its count does not matter
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_ERRORS = (  # what zipfile raises for a damaged member; NotImplementedError means an unknown compression
@@ -117,27 +118,35 @@ def iter_tar(stream: ByteStream, findings: Findings) -> Iterator[Member]:
     Raises InputDataError if the archive is damaged or cut off.
     """
     members = _iter_tar(_Reader(stream.blocks(), stream.name), findings)
+    counts: Counter[tuple[str, str]] = Counter()
     ahead: list[Member] = []
     for member in members:
         if member.size > LOOK_AHEAD_BYTES:
-            yield from _count_per_folder(ahead)
+            yield from _with_counts(ahead, counts)
+            ahead = []
             yield member
-            break
+            continue
         content = b"".join(member.open())
         ahead.append(replace(member, open=lambda content=content: iter([content] if content else [])))  # type: ignore[misc]
-        if len(ahead) == LOOK_AHEAD:
-            yield from _count_per_folder(ahead)
+        counts[_kind(member.name)] += 1
+        if counts.total() == LOOK_AHEAD:
             break
     else:
-        yield from _count_per_folder(ahead)
+        yield from _with_counts(ahead, counts)
         return
-    counts = Counter(_kind(member.name) for member in ahead)
+    # The files of a folder follow each other: from the last one on, the counts of folders are not known, and as many
+    # files are expected in each as have been seen with the same ending.
+    per_ending: Counter[str] = Counter()
+    for (_, ending), count in counts.items():
+        per_ending[ending] += count
+    last, _ = _kind(ahead[-1].name)
+    counts.update({kind: per_ending[kind[1]] - counts[kind] for kind in counts if kind[0] == last})
+    yield from _with_counts(ahead, counts)
     for member in members:
-        yield replace(member, files_in_folder=counts[_kind(member.name)])
+        yield replace(member, files_in_folder=per_ending[_kind(member.name)[1]])
 
 
-def _count_per_folder(members: list[Member]) -> list[Member]:
-    counts = Counter(_kind(member.name) for member in members)
+def _with_counts(members: list[Member], counts: Counter[tuple[str, str]]) -> list[Member]:
     return [replace(member, files_in_folder=counts[_kind(member.name)]) for member in members]
 
 
