@@ -179,6 +179,19 @@ def test_personal_data_is_in_no_file(tmp_path: Path) -> None:
     assert "[email]" in read_all(out)
 
 
+def test_personal_data_that_the_repairs_reveal_is_in_no_file(tmp_path: Path) -> None:
+    """For the lists of dropped documents and the example, it was sought in the text as found."""
+    address = "ada.lovelace&#64;example.org or ada.love\u200blace@example.org"
+    texts = [f"{sentence(number)} Write to {address}." for number in range(400)]
+    texts += [f"buy now {address} " * 30, f"Lorem ipsum, {address}"]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    collect([tmp_path / "text.jsonl"], tmp_path / "collect")
+    preprocess(tmp_path / "collect", tmp_path / "out", PreprocessConfig(personal_data="replace"))
+    written = read_all(tmp_path / "out")
+    assert "[email]" in written
+    assert "ada.love" not in written
+
+
 def read_all(folder: Path) -> str:
     """Every text file of a folder, decompressed."""
     whole = [path.read_text(encoding="utf-8") for path in folder.glob("*.json*") if path.suffix != ".zst"]

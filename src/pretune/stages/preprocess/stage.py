@@ -30,7 +30,7 @@ from pretune.tasks.registry import task_named
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
-from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data
+from pretune.text.clean.personal_data import PERSONAL_DATA
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
@@ -389,7 +389,7 @@ class _Preprocessing:
         is_personal_replaced = self.config.personal_data == "replace"
         text = clean_document(before, is_personal_replaced=is_personal_replaced)
         if is_personal_replaced:
-            before = replace_personal_data(before)
+            before = text  # as found, it may have personal data that only the repairs reveal
         ids = tokenizer.encode(text)
         self.folder.log.write("example", text_before=before, text=text, tokens=tokenizer.surfaces(ids), ids=ids)
         summary = {

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.arrays.word_hashes import HashedWords
-from pretune.text.clean.personal_data import replace_personal_data
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import screen_documents
 from pretune.text.dedup.contamination import find_hits, load_protected
@@ -59,8 +58,8 @@ def clean_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     with DocumentWriter(out / DROPPED_NAME) as writer:
         for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
             if rule is not None:
-                # Examples show the text as found, except for personal data that is to be replaced.
-                shown = replace_personal_data(document["text"]) if is_personal_replaced else document["text"]
+                # Shown as found, unless personal data is replaced: the repairs may be what reveals it.
+                shown = text if is_personal_replaced else document["text"]
                 dropped.add(rule.name, rule.reason, shown, len(text))
                 if dropped.count(rule.name) <= most_listed:
                     writer.write(shown, source=document["source"], rule=rule.name, reason=rule.reason)
