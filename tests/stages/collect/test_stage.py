@@ -141,6 +141,11 @@ def test_stdin_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(FolderInTheWayError):
         from_stdin(b"Something else.\n")
 
+    text = "A long text in a single object. " * 10_000
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"text": text}).encode())))
+    collect(["-"], tmp_path / "long")
+    assert [document["text"] for document in iter_corpus(tmp_path / "long")] == [text]
+
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"From a pipe.\n",))

@@ -1,9 +1,11 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from pretune.errors import InputDataError
+from pretune.text.collect.documents import iter_documents
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import MET_AGAIN, TextFile, find_files, unique_files
 
@@ -134,6 +136,21 @@ def test_json_in_a_folder_is_read_where_it_has_rows(tmp_path: Path) -> None:
         "rows.json",
     ]
     assert findings.ignored_files.count("JSON without rows") == 2
+
+
+def test_json_with_a_first_line_that_is_longer_than_a_block_has_rows(tmp_path: Path) -> None:
+    """It was skipped as settings, since the line does not parse as far as it was looked at."""
+    write(tmp_path, "a.txt")
+    row = json.dumps({"text": "Ein längeres Wort. " * 20_000}, ensure_ascii=False)
+    (tmp_path / "rows.json").write_text(f"{row}\n{row}\n", encoding="utf-8")
+    (tmp_path / "list.json").write_text(f"[{row},{row}]", encoding="utf-8")
+    (tmp_path / "words.json").write_text(json.dumps(["word"] * 50_000), encoding="utf-8")
+    findings = Findings()
+    found = [Path(file.path).name for file in find_files([tmp_path], findings)]
+    assert found == ["a.txt", "list.json", "rows.json"]
+    assert findings.ignored_files.count("JSON without rows") == 1
+    texts = [each.text for each in iter_documents(find_files([tmp_path / "rows.json"], findings), findings)]
+    assert texts == ["Ein längeres Wort. " * 20_000] * 2
 
 
 def test_a_pattern_that_matches_folders_reads_them_as_well(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
-from pretune.text.raw.text_stream import LONGEST_LINE, TextStream
+from pretune.text.raw.text_stream import BLOCK_BYTES, LONGEST_LINE, TextStream
 from pretune.text.readers.json_lists import begins_list, begins_list_of_objects, iter_list
 from pretune.text.readers.nested_rows import rows_within
 from pretune.text.readers.records import UNPARSABLE_ROW, Malformed, Record, cell_text
 from pretune.text.reading_report import shorten
 
 JSON_FORMATS = ("json", "jsonl")
+_OBJECT = re.compile(r'\{\s*"')
+_FEWEST_IN_BLOCK = BLOCK_BYTES // 5  # characters, none of which has more than four bytes
 scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
@@ -24,16 +27,20 @@ def iter_json(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
 
 
 def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
-    """jsonl if the first line is a JSON object, json if a list of objects begins, None otherwise."""
+    """jsonl if the first line is a JSON object, json if a list of objects begins, None otherwise.
+
+    A line that is longer than a block ends outside `head`; it counts as an object if it begins as one does.
+    """
     if begins_list_of_objects(head):
         return "json"
-    first = head.lstrip().split("\n", 1)[0]
+    first, line_end, _ = head.lstrip().partition("\n")
     if not first.startswith("{"):
         return None
     try:
         return "jsonl" if isinstance(json.loads(first), dict) else None
     except ValueError:
-        return None
+        is_cut = not line_end and len(head) >= _FEWEST_IN_BLOCK
+        return "jsonl" if is_cut and _OBJECT.match(first) else None
 
 
 def json_format(head: str) -> Literal["json", "jsonl"]:
