@@ -2,12 +2,15 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pretune.errors import InputDataError, OutOfResourcesError, UsageError
-from pretune.runtime.workers import MAX_ATTEMPTS, describe_engine, open_engine, parse_engine
+from pretune.runtime import workers
+from pretune.runtime.workers import MAX_ATTEMPTS, Engine, describe_engine, open_engine, parse_engine
 
 PROCESS_ENGINES = [
     "processes",
@@ -111,6 +114,40 @@ def test_deaths_with_work_done_in_between_are_not_in_a_row(tmp_path: Path) -> No
 def test_workers_that_keep_dying_are_given_up() -> None:
     with open_engine("processes", 1) as opened, pytest.raises(OutOfResourcesError, match="with fewer --workers"):
         opened.map(die, [(0,)])
+
+
+class Killed(Exception):
+    """Like Dask's KilledWorker."""
+
+
+class Cluster(Engine):
+    """An engine whose library has given up a task because its workers kept dying."""
+
+    def _submit(self, _function: Any, _task: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(Killed("Attempted to run task on 4 different workers, but all those workers died."))
+        return future
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        return (Killed,)
+
+    def _stop(self) -> None:
+        pass
+
+
+def test_workers_of_a_cluster_that_keep_dying_are_no_bug() -> None:
+    """The library's own exception was shown as a bug of pretune."""
+    with Cluster(2, None) as engine, pytest.raises(OutOfResourcesError, match="with fewer --workers"):
+        engine.map(double, [(1,), (2,)])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_the_library_has_the_exceptions_of_dead_workers(engine: str) -> None:
+    skip_without(engine)
+    kind = {"dask": workers._Dask, "ray": workers._Ray}[engine]
+    assert all(issubclass(death, Exception) for death in kind(1, None)._deaths())
 
 
 def test_auto_starts_processes_only_for_much_text() -> None:

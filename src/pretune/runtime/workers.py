@@ -106,11 +106,10 @@ class Engine(ABC):
                 self._stop()
                 num_broken = num_broken + 1 if len(results) == num_before else 1  # tasks were finished in between
                 continue
+            except self._deaths() as error:
+                raise _died_in_a_row() from error
             return [results[number] for number in range(len(tasks))]
-        raise OutOfResourcesError(
-            f"Worker processes died {MAX_ATTEMPTS} times in a row, most likely because memory ran out; rerun the "
-            "command with fewer --workers, or with --engine threads, to resume."
-        )
+        raise _died_in_a_row()
 
     def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
         from concurrent.futures import as_completed
@@ -139,6 +138,10 @@ class Engine(ABC):
     @abstractmethod
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
         """Have a worker call `function(*task)`; the future's result is an Outcome."""
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        """What a future raises for a task whose workers kept dying, if the library itself runs such a task again."""
+        return ()
 
     @abstractmethod
     def _stop(self) -> None:
@@ -233,6 +236,11 @@ class _Dask(_WithExecutor):
         executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
         return executor
 
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        from distributed import KilledWorker
+
+        return (KilledWorker,)  # after four deaths, which is the default of Dask's setting allowed-failures
+
     def _stop(self) -> None:
         if self._executor is not None:
             self._executor = None
@@ -271,7 +279,12 @@ class _Ray(Engine):
                 reason = str(error).splitlines()[0].rstrip(".")
                 raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
             self._is_ours = True
-        return ray.remote(max_retries=MAX_ATTEMPTS, num_cpus=1)(call)
+        return ray.remote(max_retries=MAX_ATTEMPTS - 1, num_cpus=1)(call)
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+        return (WorkerCrashedError, OutOfMemoryError, NodeDiedError, LocalRayletDiedError)
 
     def _stop(self) -> None:
         if self._remote is not None and getattr(self, "_is_ours", False):
@@ -279,6 +292,13 @@ class _Ray(Engine):
 
             ray.shutdown()
         self._remote = None
+
+
+def _died_in_a_row() -> OutOfResourcesError:
+    return OutOfResourcesError(
+        f"Worker processes died {MAX_ATTEMPTS} times in a row, most likely because memory ran out; rerun the command "
+        "with fewer --workers, or with --engine threads, to resume."
+    )
 
 
 def _not_installed(library: str) -> UsageError:
