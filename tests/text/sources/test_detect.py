@@ -4,7 +4,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.readers.records import Record, cell_text
-from pretune.text.sources.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
+from pretune.text.sources.detect import cell_of, detect_text_column, detect_text_unit, sniff_document, sniff_format
 
 WRAPPED = "\n".join(
     ["a hard-wrapped text goes on and on over lines that", "are all nearly as long as the others, and begin in"] * 6
@@ -84,6 +84,21 @@ def test_a_short_file_among_many_is_one_document() -> None:
 )
 def test_formats_that_the_content_tells(head: str, kind: str | None) -> None:
     assert sniff_format(head) == kind
+
+
+@pytest.mark.parametrize(
+    ("head", "by_name", "kind"),
+    [
+        (b"%PDF-1.7\n1 0 obj", None, "pdf"),
+        (b"HTTP/1.1 200 OK\r\n\r\n%PDF-1.7\n1 0 obj", "pdf", "pdf"),
+        (b"\r\n%PDF-1.7\n" + bytes(range(256)) * 9, "txt", "pdf"),
+        (b"A PDF file begins with %PDF- and the number of the version.\n" * 9, "txt", None),
+        (b"PAR1\x15\x04", "csv", "parquet"),
+    ],
+)
+def test_documents_are_told_by_their_first_bytes(head: bytes, by_name: Any, kind: str | None) -> None:
+    """A text that mentions `%PDF-` in its first kilobyte was taken for a PDF."""
+    assert sniff_document(head, by_name) == kind
 
 
 def objects(*rows: dict[str, Any]) -> list[Record]:

@@ -174,7 +174,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     seen = Detection(path=file.name, format="", encoding="utf-8", compression=stream.compression)
     opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
     kind = None if reading.format == "auto" else reading.format
-    whole = kind or sniff_document(stream.head) or sniff_docx(stream.head, by_name)
+    whole = kind or sniff_document(stream.head, by_name) or sniff_docx(stream.head, by_name)
     if whole in ("parquet", "pdf", "docx"):
         note = "" if by_name in (whole, None) or kind else _BY_CONTENT
         encoding = "utf-8" if whole == "parquet" else ""  # that of the others means nothing to a user

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.raw.charset import has_too_many_controls
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.hard_wrap import is_wrapped
 from pretune.text.readers.json_rows import sniff_json
@@ -55,6 +56,7 @@ _MAIL_HEADERS = re.compile(
     r"^(?:From|To|Subject|Date|Message-ID|Received|Return-Path|MIME-Version|Delivered-To|Content-Type|Newsgroups):",
     re.IGNORECASE | re.MULTILINE,
 )
+_PDF = b"%PDF-"
 _WORD = re.compile(r"\w+")
 
 
@@ -214,11 +216,16 @@ def detect_text_unit(head: str, *, is_whole_file: bool, files_in_folder: int = 0
     return "file" if is_whole_file and len(blocks) <= 1 else "paragraph"
 
 
-def sniff_document(head: bytes) -> FileFormat | None:
-    """The format of bytes that are not text, if the first ones identify it."""
+def sniff_document(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
+    """The format of bytes that are not text, if the first ones identify it.
+
+    The mark of a PDF may come after other bytes, unless these are those of a text, which may mention it.
+    """
     if head.startswith(b"PAR1"):
         return "parquet"
-    return "pdf" if b"%PDF-" in head[:1024] else None
+    if _PDF in head[:1024] and (head.startswith(_PDF) or by_name == "pdf" or has_too_many_controls(head)):
+        return "pdf"
+    return None
 
 
 def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
