@@ -13,7 +13,12 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.collect.documents import Reading, iter_file_documents
+from pretune.text.raw.archives import sniff_archive
+from pretune.text.raw.compression import open_bytes
+from pretune.text.readers.json_rows import JSON_FORMATS
+from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Detection, Findings
+from pretune.text.sources.detect import FORMAT_OF_ENDING, sniff_document
 from pretune.text.sources.files import TextFile
 
 BYTES_PER_UNIT = 8_000_000  # at most
@@ -90,6 +95,8 @@ def _detect_lines(file: TextFile, reading: Reading) -> Detection | None:
     findings = Findings()
     documents = iter_file_documents(file, findings, reading)
     try:
+        if not _may_have_lines(file, reading):
+            return None
         next(documents, None)
     except InputDataError:  # reported by the worker that reads the file
         return None
@@ -101,6 +108,20 @@ def _detect_lines(file: TextFile, reading: Reading) -> Detection | None:
     has_lines = seen.format == "jsonl" or (seen.format == "txt" and seen.unit == "line")
     is_plain = seen.encoding == "utf-8" and not seen.is_guess and seen.compression is None
     return seen if has_lines and is_plain else None
+
+
+def _may_have_lines(file: TextFile, reading: Reading) -> bool:
+    """Whether a file may have one document per line, by its first bytes; the first document of a PDF is all its pages.
+
+    Raises InputDataError if it cannot be read.
+    """
+    if reading.format not in ("auto", "txt", *JSON_FORMATS):
+        return False
+    stream = open_bytes(file.path, file.name)
+    stream.close()
+    by_name = file.format or FORMAT_OF_ENDING.get(ending_of(file.path))
+    is_plain = stream.compression is None and sniff_archive(stream.head) is None
+    return is_plain and sniff_document(stream.head, by_name) is None
 
 
 def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
