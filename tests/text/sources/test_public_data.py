@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import json
@@ -174,6 +175,20 @@ def test_a_table_without_a_header(tmp_path: Path) -> None:
     (folder / "train.csv").write_bytes(rows)
     registry = {"ag_news": replace(REGISTRY["ag_news"], sha256=hashlib.sha256(rows).hexdigest())}
     collect(["ag_news"], tmp_path / "out", data_root=tmp_path / "root", registry=registry)
+    assert texts(tmp_path / "out") == ["The text, with a comma.", "More text."]
+
+
+@pytest.mark.parametrize(
+    ("data_set", "name"),
+    [("ag_news", "train.csv.gz"), ("dbpedia", "dbpedia_csv/train.csv"), ("dbpedia", "train.csv")],
+)
+def test_an_unpacked_table_without_a_header(tmp_path: Path, data_set: str, name: str) -> None:
+    """The names of its columns were lost, and the table was refused."""
+    rows = b'"3","A title","The text, with a comma."\n"1","Another","More text."\n'
+    file = tmp_path / "root" / data_set / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(gzip.compress(rows) if name.endswith(".gz") else rows)
+    collect([data_set], tmp_path / "out", data_root=tmp_path / "root")
     assert texts(tmp_path / "out") == ["The text, with a comma.", "More text."]
 
 

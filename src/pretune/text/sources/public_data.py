@@ -6,7 +6,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretune.errors import InputDataError, UsageError
@@ -177,14 +177,13 @@ def obtain(
             return _files_of_copy(data_set, folder, findings)
         _download(data_set, file, agree, say)
     origin = f"{file.name}, {_verify(data_set, file)}"
-    original = TextFile(
-        path=str(file),
-        name=f"{PREFIX}{data_set.name}",
-        members=data_set.members,
-        columns=data_set.columns,
-        text_column=data_set.text_column,
-    )
-    return [original], _about(data_set, origin)
+    original = TextFile(path=str(file), name=f"{PREFIX}{data_set.name}", members=data_set.members)
+    return [_as_original(original, data_set)], _about(data_set, origin)
+
+
+def _as_original(file: TextFile, data_set: DataSet) -> TextFile:
+    """The file with what is known about the columns of the data set."""
+    return replace(file, columns=data_set.columns, text_column=data_set.text_column)
 
 
 def _is_content(entry: Path) -> bool:
@@ -200,7 +199,8 @@ def _files_of_copy(data_set: DataSet, folder: Path, findings: Findings) -> tuple
         parents = [glob.escape(str(folder)) if glob.has_magic(pattern) else str(folder) for pattern in patterns]
         places = [f"{parent}/{pattern}" for parent, pattern in zip(parents, patterns, strict=True) if pattern]
         if found := [place for place in places if Path(place).exists() or glob.glob(place)]:
-            return find_files(found, findings), _about(data_set, f"a local copy in {folder}, not verified")
+            files = [_as_original(file, data_set) for file in find_files(found, findings)]
+            return files, _about(data_set, f"a local copy in {folder}, not verified")
     sentence = (
         f"All texts of a local copy in {folder}, not verified; a test split may be among them, since no file is named "
         f"as in the original ({join_names(members)})."
