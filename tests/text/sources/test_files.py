@@ -167,3 +167,14 @@ def test_a_pattern_that_matches_folders_reads_them_as_well(tmp_path: Path) -> No
     assert not findings.ignored_files.total
     with pytest.raises(InputDataError, match="empty contains no text"):
         find_files([str(tmp_path / "data" / "em*")], Findings())
+
+
+def test_a_pattern_that_matches_only_folders_needs_text_in_one_of_them(tmp_path: Path) -> None:
+    """A single folder without text was enough to refuse the pattern."""
+    write(tmp_path, "2024/a.txt", "2025/b.txt")
+    (tmp_path / "2026").mkdir()
+    assert names(str(tmp_path / "20*")) == ["a.txt", "b.txt"]
+    for name in ("2024/a.txt", "2025/b.txt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputDataError, match=r"20\* matches 3 folders without text, the first .*2024; expected files"):
+        find_files([str(tmp_path / "20*")], Findings())

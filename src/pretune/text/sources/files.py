@@ -102,7 +102,7 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     folders = [match for match in matches if Path(match).is_dir()]
     plain = [match for match in matches if match not in set(folders)]
     if not plain:
-        return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
+        return _files_of_folders(pattern, folders, findings)
     counts = Counter((Path(match).parent, ending_of(match)) for match in plain)
     files = [
         TextFile(path=match, name=match, is_named=False, files_in_folder=counts[Path(match).parent, ending_of(match)])
@@ -112,6 +112,18 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     entered = {parent for match in matches for parent in Path(match).parents}
     for folder in (Path(folder) for folder in folders if Path(folder) not in entered):
         files += _files_of_folder(folder, findings, is_named=False)
+    return files
+
+
+def _files_of_folders(pattern: str, folders: list[str], findings: Findings) -> list[TextFile]:
+    """The files of all folders that a pattern matches. Raises InputDataError if none of them has text."""
+    is_named = len(folders) == 1
+    files = [file for each in folders for file in _files_of_folder(Path(each), findings, is_named=is_named)]
+    if not files:
+        raise InputDataError(
+            f"The pattern {pattern} matches {len(folders):,} folders without text, the first {folders[0]}; expected "
+            "files such as .txt, .md, .html, .csv, .jsonl, .parquet, .mbox, .zip or .tar.gz in them."
+        )
     return files
 
 
