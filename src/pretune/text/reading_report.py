@@ -123,7 +123,7 @@ class Findings:
     num_attachments: int = 0  # of mails; they are not read
     unparsable_lines: list[int] = field(default_factory=list)  # the lines on which unparsable rows of a table begin
     bytes_read: int = 0  # after decompression
-    broken_bytes: int = 0  # invalid UTF-8, replaced by U+FFFD
+    broken_bytes: int = 0  # invalid in the encoding of their file, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)
 
     def detected(self, detection: Detection) -> None:

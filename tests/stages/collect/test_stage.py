@@ -160,7 +160,7 @@ def test_broken_bytes_and_malformed_rows_give_warnings(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines + b'{"text": "caf\xe9"}\n{"text": "torn')
     collect([tmp_path / "a.jsonl"], tmp_path / "out")
     warnings = {event["rule"]: event for event in events(tmp_path / "out", "warning")}
-    assert warnings["broken_utf8"]["count"] == 1
+    assert warnings["broken_bytes"]["count"] == 1
     assert "a.jsonl, line 302" in warnings["unparsable_row"]["sentence"]
 
 

@@ -66,6 +66,7 @@ def test_broken_bytes_do_not_make_another_encoding(data: bytes, name: str) -> No
         (b"<meta charset=utf-16>", None),  # it could not have been read so far
         (b"<meta charset=base64>", None),
         (b"<meta charset=nonsense>", None),
+        (b"<meta charset=idna>", None),  # it cannot be repaired
         (b"<p>", None),
     ],
 )
@@ -73,7 +74,7 @@ def test_what_a_page_declares(head: bytes, name: str | None) -> None:
     assert declared_encoding(head) == name
 
 
-@pytest.mark.parametrize("name", ["base64", "rot13", "klingon", "", "\0"])
+@pytest.mark.parametrize("name", ["base64", "rot13", "idna", "klingon", "", "\0"])
 def test_an_encoding_that_there_is_not(name: str) -> None:
     with pytest.raises(UsageError, match="There is no encoding"):
         check_encoding(name)

@@ -81,8 +81,24 @@ def test_broken_bytes_of_a_refused_file_are_not_counted(tmp_path: Path) -> None:
 
 def test_a_true_replacement_character_is_not_counted(tmp_path: Path) -> None:
     findings = Findings()
-    read_lines(write(tmp_path, "\ufffd".encode() * 50), findings)
+    for encoding in ("utf-8", "utf-16"):
+        assert read_lines(write(tmp_path, ("\ufffd" * 50).encode(encoding)), findings) == ["\ufffd" * 50]
     assert findings.broken_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "broken", "num_bytes"),
+    [("cp1252", b"\x81", 1), ("shift_jis", b"\x81\x20", 1), ("utf-16-le", b"a\xd8", 2), ("utf-16-be", b"\xdc\x41", 2)],
+)
+def test_invalid_bytes_of_any_encoding_are_counted(
+    tmp_path: Path, encoding: str, broken: bytes, num_bytes: int
+) -> None:
+    findings = Findings()
+    data = "some words ".encode(encoding) * 50
+    stream = TextStream(write(tmp_path, data + broken + "end".encode(encoding)), findings, encoding=encoding)
+    (line,) = stream.lines()
+    assert line.startswith("some words ") and line.count("\ufffd") == 1 and line.endswith("end")
+    assert findings.broken_bytes == num_bytes
 
 
 @pytest.mark.parametrize(

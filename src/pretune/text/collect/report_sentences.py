@@ -94,10 +94,10 @@ def _repaired(findings: Findings) -> Iterator[Remark]:
     if findings.broken_bytes:
         files = findings.files_with_broken_bytes
         sentence = (
-            f"Invalid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,} bytes in {len(files):,} of "
-            f"{findings.num_files:,} files, the first {files[0]}."
+            "Bytes that are invalid in the file's encoding, replaced by U+FFFD: "
+            f"{findings.broken_bytes:,} in {len(files):,} of {findings.num_files:,} files, the first {files[0]}."
         )
-        yield Remark(sentence=sentence, is_warning=True, rule="broken_utf8", count=findings.broken_bytes)
+        yield Remark(sentence=sentence, is_warning=True, rule="broken_bytes", count=findings.broken_bytes)
 
 
 def _dropped(findings: Findings, num_documents: int) -> Iterator[Remark]:

@@ -86,7 +86,7 @@ def report_findings(path: str, findings: Findings, lint: Lint) -> None:
         for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
             lint.dropped.add(rule.name, rule.reason, example)
         lint.warn(rule.name, rule.count, f"{path}: {rule.count:,} left out, {rule.reason}.")
-    sentence = f"{findings.broken_bytes:,} bytes of {path} are not valid UTF-8; they were replaced by U+FFFD."
+    sentence = f"{findings.broken_bytes:,} bytes of {path} are invalid in its encoding; they were replaced by U+FFFD."
     lint.warn("broken_bytes", findings.broken_bytes, sentence)
     for sentence in findings.warnings:
         lint.warn("reading", 1, sentence)

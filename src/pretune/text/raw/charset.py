@@ -46,6 +46,7 @@ class Encoding:
 
 
 UTF8 = Encoding("utf-8")
+ESCAPE = "pretune.escape"  # an error handler for decoding
 
 
 def check_encoding(name: str) -> str:
@@ -112,8 +113,18 @@ def _count_beyond_ascii(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Escape invalid bytes by surrogates, one for each, as `surrogateescape` does for those beyond ASCII only."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udc80" * (error.end - error.start), error.end
+
+
+codecs.register_error(ESCAPE, _escape)
+
+
 def count_broken(text: str) -> int:
-    """The number of bytes that were escaped when a text was decoded with `surrogateescape`."""
+    """The number of bytes that were escaped when a text was decoded with `surrogateescape` or `ESCAPE`."""
     return sum(len(match[0]) for match in _ESCAPED_BYTES.finditer(text))
 
 
@@ -171,6 +182,9 @@ def codec_of(name: str) -> str | None:
     try:
         found = codecs.lookup(name)
         "".encode(name)  # raises for codecs that do not encode text, such as base64
+        if found.incrementaldecoder is None:
+            return None
+        found.incrementaldecoder(ESCAPE).decode(b"")  # raises for those that refuse broken bytes, such as idna
     except (LookupError, ValueError, UnicodeError):
         return None
-    return found.name if found.incrementaldecoder is not None else None
+    return found.name

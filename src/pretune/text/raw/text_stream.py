@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.text.raw.charset import (
+    ESCAPE,
     MAX_BROKEN_FRACTION,
     UTF8,
     Encoding,
@@ -47,8 +48,9 @@ _TAR_MAGIC_AT = 257
 class TextStream:
     """A file, stdin for "-", or an opened byte stream, read once from beginning to end as text.
 
-    The encoding is detected unless it is given. Broken UTF-8 becomes U+FFFD and is counted. Raises InputDataError if
-    the path is missing, unreadable, binary or a damaged archive, or if more than 1 % of its bytes are invalid UTF-8.
+    The encoding is detected unless it is given. Bytes that are invalid in it become U+FFFD and are counted. Raises
+    InputDataError if the path is missing, unreadable, binary or a damaged archive, or if these are more than 1 % of its
+    bytes.
     """
 
     def __init__(
@@ -173,13 +175,11 @@ class TextStream:
         if self.encoding == "utf-8":
             yield from self._decode_utf8(raw)
             return
-        decoder = codecs.getincrementaldecoder(self.encoding)("replace")
+        decoder = codecs.getincrementaldecoder(self.encoding)(ESCAPE)
         for block in raw:
             self._count(len(block))
-            text = decoder.decode(block)
-            self._count_broken(text.count("\ufffd"))
-            yield text
-        yield decoder.decode(b"", final=True)
+            yield self._repair(decoder.decode(block))
+        yield self._repair(decoder.decode(b"", final=True))
 
     def _detect_late(self, block: bytes) -> None:
         """Detect the encoding from the first block beyond ASCII, which may come after the head."""
@@ -205,8 +205,12 @@ class TextStream:
             return codecs.utf_8_decode(data, "strict", is_last)
         except UnicodeDecodeError:
             text, used = codecs.utf_8_decode(data, "surrogateescape", is_last)
+        return self._repair(text), used
+
+    def _repair(self, text: str) -> str:
+        """The text with the escaped bytes replaced, which are counted."""
         self._count_broken(count_broken(text))
-        return mark_broken(text), used
+        return mark_broken(text)
 
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
