@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_both_splits_with_the_tokenizer(source: Path, tmp_path: Path, format: st
     about = verify_folder(tmp_path / "out")
     assert about is not None and (about["format"], about["special_ids"]["mask"]) == (format, 3)
     assert load_tokenizer(tmp_path / "out").vocab_size == about["vocab_size"]
+
+
+def test_a_foreign_tokenizer_goes_with_the_tokens_whatever_files_it_has(source: Path, tmp_path: Path) -> None:
+    foreign, manifest = shutil.copytree(source, tmp_path / "foreign"), read_manifest(source)
+    (foreign / "tokenizer_config.json").unlink()
+    del manifest.outputs["tokenizer_config.json"]
+    write_json(foreign / "manifest.json", sealed(vars(manifest)))
+    (foreign / "special_tokens_map.json").write_text('{"eos_token": "[EOS]"}')
+    export(foreign, tmp_path / "out", "megatron")
+    names = {file.name for file in (tmp_path / "out").glob("*.json")}
+    assert names == {"manifest.json", "tokenizer.json", "special_tokens_map.json"}
 
 
 def test_a_view_has_a_shape_and_padding(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,6 +188,15 @@ def test_token_rows_that_do_not_fit_are_refused(
         load_model_folder(folder)
 
 
+def test_all_files_of_the_tokenizer_go_with_an_adapter(
+    tmp_path: Path, tokenizer_folder: Path, train_and_save: Train
+) -> None:
+    (tokenizer_folder / "special_tokens_map.json").write_text('{"eos_token": "</s>"}')
+    train_and_save()
+    for file in tokenizer_folder.iterdir():
+        assert (tmp_path / "adapter" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_another_base_is_refused(
     tmp_path: Path, tokenizer_folder: Path, train_and_save: Train, make_model: MakeModel
 ) -> None:

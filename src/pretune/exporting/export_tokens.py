@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from pretune.runtime.atomic import commit_folder
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.text.steps.select import SPLITS
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, copy_tokenizer
 
 TokenFormat = Literal["parquet", "datatrove", "megatron"]
 Write = Callable[[TokenShard, Path, str], Sequence[Path]]
@@ -64,8 +63,7 @@ def export(
     done: list[Exported] = []
 
     def write(folder: Path) -> None:
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
-            shutil.copyfile(source / name, folder / name)
+        copy_tokenizer(source, folder)
         for split in SPLITS:
             done.append(_write_split(source, folder, split, format, view, row_tokens or ROW_TOKENS, manifest))
 

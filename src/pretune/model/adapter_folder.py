@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,12 @@ from torch import Tensor
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.model.added_tokens import with_added_tokens
 from pretune.model.config import ModelConfig
-from pretune.model.folder import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.folder import TOKENIZER_NAME, LoadedModel, load_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
 from pretune.model.transformer import LanguageModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.text.tokenizer.tokenizer import copy_tokenizer
 
 _PREFIX = "base_model.model."
 _MODULES = {
@@ -79,9 +79,7 @@ def save_adapter_folder(
     def write(partial: Path) -> None:
         save_file(_to_peft(model, added), partial / ADAPTER_WEIGHTS_NAME, metadata={"format": "pt"})
         write_json(partial / ADAPTER_CONFIG_NAME, fields)
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
-            if (tokenizer_folder / name).is_file():
-                shutil.copyfile(tokenizer_folder / name, partial / name)
+        copy_tokenizer(tokenizer_folder, partial)
 
     commit_folder(folder, write, base={"path": str(base), "weights_sha256": base_hash})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,13 +38,7 @@ from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.long_texts import LONG_FRACTION, Reading
 from pretune.text.tokenizer.rows import encode_pairs
-from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
-from pretune.text.tokenizer.tokenizer import (
-    TOKENIZER_NAME,
-    Tokenizer,
-    cut_middle,
-    load_tokenizer,
-)
+from pretune.text.tokenizer.tokenizer import Tokenizer, copy_tokenizer, cut_middle, load_tokenizer
 from pretune.text.tokenizer.windows import WindowRule
 
 Ids = npt.NDArray[np.uint32]  # of one row
@@ -151,9 +144,7 @@ class _Preparation:
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         how = {} if reading.is_cut else {"long_texts": WINDOWS}
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows) | how)
-        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
-            if (self.base.path / name).is_file():
-                shutil.copyfile(self.base.path / name, self.folder.path / name)
+        copy_tokenizer(self.base.path, self.folder.path)
         if reading.num_long and not reading.is_cut:
             log.write("notice", sentence=reading.describe())
         known = [*rows.by_split["train"], *rows.by_split["validation"]]  # test labels must not choose anything

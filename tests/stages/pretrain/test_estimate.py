@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_a_long_decay_leaves_one_checkpoint_more() -> None:
     assert size(0.1, 0.5) == two  # one falls on its start
     model = 3 * two - 2 * three  # what is left without any checkpoint
     assert 0 < model < three - two < two
+
+
+def test_only_the_files_that_a_tokenizer_has_are_added_up(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("12345")
+    (tmp_path / "text.txt").write_text("text")
+    assert estimate.tokenizer_bytes(tmp_path) == 5  # a foreign base may lack tokenizer_config.json
+    (tmp_path / "special_tokens_map.json").write_text("{}")
+    assert estimate.tokenizer_bytes(tmp_path) == 7
 
 
 def test_the_gpu_keeps_no_attention_scores_in_bf16() -> None:

@@ -9,7 +9,7 @@ from pretune.model.lora import lora_layers
 from pretune.model.transformer import LanguageModel
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.conversations import ChatCorpus
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import tokenizer_files
 from pretune.training.budget import Pace
 from pretune.training.checkpoint import trained_tensors
 from pretune.training.forecast import count_checkpoints
@@ -42,7 +42,7 @@ def disk_bytes(
     A checkpoint has the weights that are trained, their state in the optimizer, and the best weights so far; that of a
     model without frozen weights has the files of the tokenizer, too.
     """
-    tokenizer = sum((prepared / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
+    tokenizer = sum(file.stat().st_size for file in tokenizer_files(prepared))
     num_weights = cost.count_parameters(model.config)
     if config.from_scratch:
         each = cost.checkpoint_bytes(model.config, optimizer) + _BYTES * num_weights + tokenizer

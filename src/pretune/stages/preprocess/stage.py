@@ -6,7 +6,6 @@ on the training split only, token shards.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +41,7 @@ from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
-from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, copy_tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 
@@ -182,9 +180,7 @@ class _Preprocessing:
         """The tokenizer of the base, whose files are copied byte for byte; its hash tells whose it is."""
         tokenizer = load_tokenizer(base.path)
         self._write_text()
-        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
-            if (base.path / name).is_file():
-                shutil.copyfile(base.path / name, self.path / name)
+        copy_tokenizer(base.path, self.path)
         if tokenizer.end_id < 0:
             sentence = (
                 "The tokenizer of the base names no token that ends a text, so documents have no end that could be "

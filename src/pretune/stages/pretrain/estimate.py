@@ -15,7 +15,7 @@ from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import most_predicted_fraction
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import tokenizer_files
 from pretune.training.budget import Pace, calibration_steps
 from pretune.training.forecast import count_checkpoints
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
@@ -90,7 +90,7 @@ def disk_bytes(config: PretrainConfig, model: ModelConfig, plan: Plan, pace: Pac
 
 def tokenizer_bytes(preprocessed: Path) -> int:
     """Size of the tokenizer's files in a preprocess folder."""
-    return sum((preprocessed / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
+    return sum(file.stat().st_size for file in tokenizer_files(preprocessed))
 
 
 def estimate_fields(

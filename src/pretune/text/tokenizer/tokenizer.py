@@ -6,6 +6,7 @@ A foreign tokenizer, which came with a public model, is used as it is: its own n
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,13 @@ from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.runtime.atomic import write_json, write_text
-from pretune.text.tokenizer.special_tokens import NONE, SpecialTokens, find_special_tokens, keep_as_text
+from pretune.text.tokenizer.special_tokens import (
+    NONE,
+    SETTINGS_FILES,
+    SpecialTokens,
+    find_special_tokens,
+    keep_as_text,
+)
 
 TokenizerKind = Literal["bpe", "wordpiece", "words"]
 T = TypeVar("T")
@@ -34,6 +41,7 @@ PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
 HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES)  # a foreign tokenizer may have only the first
 _SLOW_TOKENIZER_NAMES = (
     "vocab.txt",
     "vocab.json",
@@ -363,6 +371,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if isinstance(backend.model, models.Unigram):
         keep_as_text(backend)
     return Tokenizer(backend, None if is_own else find_special_tokens(backend, Path(folder)))
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of the tokenizer in a folder, as far as it has them."""
+    return [file for name in TOKENIZER_FILES if (file := Path(folder) / name).is_file()]
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the files of a tokenizer byte for byte into a folder."""
+    for file in tokenizer_files(source):
+        shutil.copyfile(file, folder / file.name)
 
 
 def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
