@@ -14,7 +14,8 @@ from pretune.model.hub import choose_files, local_folder
 
 FILES = [
     "README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "modeling_own.py", "onnx/model.onnx", "1_Pooling/config.json", "tf_model.h5",
+    "special_tokens_map.json", "generation_config.json", "chat_template.jinja", "modeling_own.py",
+    "onnx/model.onnx", "1_Pooling/config.json", "tf_model.h5",
 ]  # fmt: skip
 
 
@@ -53,8 +54,10 @@ def test_only_the_files_of_a_model_are_fetched(tmp_path: Path, monkeypatch: pyte
     use(monkeypatch, hub)
     assert local_folder("hf:owner/name@main") == tmp_path
     assert hub.asked == ["owner/name@main"]
-    fetched = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-    assert {file.name for file in tmp_path.iterdir()} == fetched
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "special_tokens_map.json", "chat_template.jinja",
+    }  # fmt: skip
 
 
 def test_a_path_is_never_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The local folder of a model that is named `hf:OWNER/NAME[@REVISION]` or is a GGUF file.
 
-The Hugging Face hub is asked only for such names. Of a repository, only the weights as safetensors, the config and the
-files of the tokenizer are fetched: no pickle and no code.
+The Hugging Face hub is asked only for such names. Of a repository, only the weights as safetensors, the configs, the
+files of the tokenizer and its chat template are fetched: no pickle and no code.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ PREFIX = "hf:"
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?")
 _WANTED = (
     "config.json",
+    "generation_config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
 )
 
 
