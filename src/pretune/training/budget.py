@@ -36,7 +36,8 @@ class Budget:
 class Shape:
     """How a run is divided: fractions of its steps, and its tokens per update.
 
-    `smaller` is the option with which an update becomes smaller.
+    `smaller` is the option with which an update becomes smaller. With `has_whole_epochs`, the stage takes whole passes
+    only.
     """
 
     warmup_fraction: float
@@ -45,6 +46,7 @@ class Shape:
     tokens_per_step: float
     evaluations: int
     smaller: str = "--tokens-per-step"
+    has_whole_epochs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,8 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
         return f"--updates {MIN_STEPS}"
     tokens = math.ceil(MIN_STEPS * shape.tokens_per_step)
     if budget.epochs is not None:
-        return f"--epochs {math.ceil(10 * tokens / tokens_per_epoch) / 10:g}"
+        parts = 1 if shape.has_whole_epochs else 10  # of a pass, to which the advice is rounded up
+        return f"--epochs {math.ceil(parts * tokens / tokens_per_epoch) / parts:g}"
     return f"--tokens {tokens}"
 
 

@@ -171,6 +171,7 @@ def test_conversations_for_another_tokenizer_are_refused(
         ({"adapter": "lora", "rank": 33}, "--rank is 33, but k_proj of this model is 32 x 64"),
         ({"freeze": 3}, "--freeze is 3, but the model has 2 layers"),
         ({"updates": 5}, "give --updates 20 or more, or a smaller --batch-size"),
+        ({"updates": None, "epochs": 1}, "give --epochs 3 or more, or a smaller --batch-size"),  # 2.7 is not allowed
     ],
 )
 def test_settings_that_do_not_fit_are_refused_without_a_trace(

@@ -97,6 +97,7 @@ def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
         tokens_per_step=corpus.tokens_per_step,
         evaluations=config.evaluations,
         smaller="--batch-size",
+        has_whole_epochs=True,
     )
 
 
