@@ -344,7 +344,7 @@ class ChatTuningConfig:
     adapter: Literal["none", "lora"] = _setting(
         "none", "none: train all weights; lora: leave them as they are and train a small correction of each matrix"
     )
-    rank: int = _setting(16, "with --adapter lora: rank of the corrections")
+    rank: int | None = _setting(None, "with --adapter lora: rank of the corrections (default: 16)")
     lora_alpha: float | None = _setting(
         None,
         "with --adapter lora: strength of the corrections, which are multiplied by it over the rank (default: "
@@ -388,8 +388,8 @@ class ChatTuningConfig:
             raise UsageError(
                 f"--adapter lora leaves all weights as they are, so it does not go with {other}; give one of them."
             )
-        if self.adapter == "none" and (self.lora_targets or self.lora_alpha is not None):
-            raise UsageError("--lora-targets and --lora-alpha are for --adapter lora; add it, or leave them out.")
+        if self.adapter == "none" and (self.lora_targets or self.rank is not None or self.lora_alpha is not None):
+            raise UsageError("--rank, --lora-alpha and --lora-targets are for --adapter lora; add it, or omit them.")
         if self.freeze and self.from_scratch:
             raise UsageError("--freeze would keep random weights with --from-scratch; give one of them.")
 

@@ -45,6 +45,14 @@ def test_alpha_is_twice_the_rank_and_all_matrices_are_corrected() -> None:
     own = choices.lora_config(ChatTuningConfig(adapter="lora", rank=4, lora_alpha=2.0, lora_targets=("q_proj",)))
     assert own is not None and (own.scale, own.targets) == (0.5, ("q_proj",))
     assert choices.lora_config(ChatTuningConfig()) is None
+    default = choices.lora_config(ChatTuningConfig(adapter="lora"))
+    assert default is not None and default.rank == 16
+
+
+def test_the_rank_in_the_identity_is_that_of_earlier_folders() -> None:
+    for config in (ChatTuningConfig(), ChatTuningConfig(adapter="lora"), ChatTuningConfig(adapter="lora", rank=16)):
+        assert choices.identity_of(config)["rank"] == 16
+    assert choices.identity_of(ChatTuningConfig(adapter="lora", rank=4))["rank"] == 4
 
 
 def test_a_large_model_on_a_cpu_has_small_updates() -> None:
@@ -83,6 +91,8 @@ def test_a_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) 
         ({"adapter": "lora", "freeze": 1}, "does not go with --freeze"),
         ({"adapter": "lora", "from_scratch": True}, "does not go with --from-scratch"),
         ({"lora_targets": ("q_proj",)}, "are for --adapter lora"),
+        ({"lora_alpha": 2.0}, "are for --adapter lora"),
+        ({"rank": 16}, "--rank, --lora-alpha and --lora-targets are for --adapter lora; add it, or omit them"),
         ({"freeze": 1, "from_scratch": True}, "would keep random weights"),
         ({"freeze": -1}, "--freeze is -1; expected at least 0"),
     ],

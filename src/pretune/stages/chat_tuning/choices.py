@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pretune.compute.device import Compute, available_bytes
 from pretune.errors import OutOfResourcesError, UsageError
 from pretune.model import cost
 from pretune.model.config import ModelConfig, name_shape
 from pretune.model.lora import TARGETS, LoraConfig
-from pretune.settings import ChatTuningConfig
+from pretune.settings import ChatTuningConfig, to_identity
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
 from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
 
 _WARMUP_FRACTION, _DECAY_FRACTION = 0.05, 0.5
-_EPOCHS = 3
+_EPOCHS, _RANK = 3, 16
 _BATCH, _SMALL_BATCH = 32, 8  # conversations; small if an update takes long
 # Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (3e-3, 2e-4), (5e-3, 1e-3)
@@ -36,8 +38,14 @@ def lora_config(config: ChatTuningConfig) -> LoraConfig | None:
     """The corrections to train; None if the weights themselves are trained."""
     if config.adapter == "none":
         return None
-    alpha = 2.0 * config.rank if config.lora_alpha is None else config.lora_alpha
-    return LoraConfig(rank=config.rank, alpha=alpha, targets=config.lora_targets or TARGETS)
+    rank = config.rank or _RANK
+    alpha = 2.0 * rank if config.lora_alpha is None else config.lora_alpha
+    return LoraConfig(rank=rank, alpha=alpha, targets=config.lora_targets or TARGETS)
+
+
+def identity_of(config: ChatTuningConfig) -> dict[str, Any]:
+    """The settings that determine the result; the rank as folders have always recorded it, if it is left open."""
+    return to_identity(config) | {"rank": config.rank or _RANK}
 
 
 def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Compute) -> OptimizerConfig:

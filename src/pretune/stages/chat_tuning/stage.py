@@ -20,7 +20,7 @@ from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, check_hashes, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.settings import ChatTuningConfig, to_identity
+from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
@@ -63,7 +63,7 @@ def tune_chat(
     ranks = ALONE if alone else join_ranks()
     inputs = {"pretrained": start.weights_hash, "prepared": source.fingerprint}
     folder = open_together(
-        ranks, out, lambda: open_stage(out, "finetune", config=to_identity(config), inputs=inputs, redo=redo)
+        ranks, out, lambda: open_stage(out, "finetune", config=choices.identity_of(config), inputs=inputs, redo=redo)
     )
     if folder.is_finished:
         if ranks.is_first:  # still there only if the stage was killed at the very end
