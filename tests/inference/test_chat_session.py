@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from pretune.errors import UsageError
-from pretune.inference.chat_session import ChatSession, answer
+from pretune.errors import ModelError, UsageError
+from pretune.inference.chat_session import ChatSession, answer, load_chat_session
 from pretune.inference.generate import TextGenerator
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message
@@ -235,6 +236,21 @@ def test_a_new_message_ends_the_reply_before_it(chatty: TextGenerator) -> None:
     next(open_reply)
     session.reset()
     assert session.turns == []
+
+
+def test_of_a_run_with_a_classifier_the_pretrained_model_writes(
+    run_folder: Path, save_language_model: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder / "finetune", run / "finetune")
+    with pytest.raises(ModelError, match=r"finetune/checkpoint has a classifier, .*run has no pre-trained model that"):
+        load_chat_session(run)
+    with pytest.raises(ModelError, match=r"has a classifier, which does not continue a text; give its run"):
+        load_chat_session(run / "finetune")
+    save_language_model(run / "pretrain" / "checkpoint", "causal")
+    assert load_chat_session(run).generator.path == run / "pretrain" / "checkpoint"
+    with pytest.raises(ModelError, match=r"pretrain/checkpoint was trained to fill in masked words"):
+        load_chat_session(run_folder)
 
 
 def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import ModelNotFoundError, UsageError
+from pretune.errors import ModelError, ModelNotFoundError, UsageError
 from pretune.inference.generate import TextGenerator
 from pretune.inference.load import find_model_folder, load_generator
 from pretune.inference.prefix_cache import PrefixCache
+from pretune.model.folder import LABELS_NAME
 from pretune.runtime.atomic import write_text
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, content_text, role_named
@@ -173,15 +174,29 @@ class ChatSession:
 
 
 def load_chat_session(path: Path | str, system: str | None = None) -> ChatSession:
-    """A session with the model at a path; of a run, with its fine-tuned model or else with its pre-trained one.
+    """A session with the model at a path; of a run, with its fine-tuned model, or with its pre-trained one if the
+    fine-tuned one is missing or a classifier.
 
     Raises the errors of `load_generator`: a model that only fills in masked words cannot write a reply.
     """
+    return ChatSession(load_generator(_find_writer(path)), system)
+
+
+def _find_writer(path: Path | str) -> Path:
+    """The model folder at a path; of a run, the one whose model may write replies."""
     try:
-        found = find_model_folder(path, "finetune")
+        tuned = find_model_folder(path, "finetune")
     except ModelNotFoundError:
-        found = find_model_folder(path, "pretrain")
-    return ChatSession(load_generator(found), system)
+        return find_model_folder(path, "pretrain")
+    if not (tuned / LABELS_NAME).is_file():
+        return tuned
+    try:
+        return find_model_folder(path, "pretrain")
+    except ModelNotFoundError as error:
+        raise ModelError(
+            f"{tuned} has a classifier, which does not continue a text, and {path} has no pre-trained model that does; "
+            "give the folder of a language model."
+        ) from error
 
 
 def answer(
