@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from pretune.cli.main import run_command_line
 from pretune.errors import EXIT_USAGE, InputDataError, ModelError, UsageError
 from pretune.model.adapter_folder import load_adapter_folder
-from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.folder import load_model_folder, read_stop_ids, save_model_folder
 from pretune.model.transformer import LanguageModel
 from pretune.page.report import write_report
 from pretune.reporting.report import run_lines
@@ -81,6 +82,16 @@ def test_the_result_is_a_causal_model_with_a_template(tuned: Path, base_folder: 
     assert "> **This is no medical advice.**" in card and f"{summary['loss']:.3f}" in card
     facts = verify_folder(folder)
     assert facts is not None and facts["notice"] == summary["notice"] == "This is no medical advice."
+
+
+def test_all_tokens_that_end_a_text_of_the_base_stay(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(base_folder, tmp_path / "base")
+    (base / "manifest.json").unlink()
+    (base / "generation_config.json").write_text('{"eos_token_id": [9, 7]}')
+    tune(base, prepared_folder, tmp_path / "out", updates=20, evaluations=1)
+    [eos] = read_stop_ids(base_folder)
+    size = weights_of(base)["lm_head.weight"].shape[0]
+    assert read_stop_ids(tmp_path / "out" / "checkpoint") == {size + 1, eos, 7, 9}
 
 
 def test_lora_leaves_the_base_as_it_is_and_saves_an_adapter(

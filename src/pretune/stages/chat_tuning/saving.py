@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.model.adapter_folder import save_adapter_folder
-from pretune.model.folder import GENERATION_CONFIG_NAME, save_model_folder
+from pretune.model.folder import GENERATION_CONFIG_NAME, read_stop_ids, save_model_folder
 from pretune.model.lora import lora_layers, merged
 from pretune.model.native_config import generation_fields
 from pretune.model.transformer import LanguageModel
@@ -46,7 +46,9 @@ def save_tuned(
 
     def write_more(partial: Path) -> None:
         write_text(partial / "README.md", card)
-        ends = dict.fromkeys((chat.turn_end_id, start.config.eos_token_id))  # a reply ends with its mark or the text
+        # A reply ends with its mark, or with what ended a text of the base.
+        of_base = {start.config.eos_token_id} | read_stop_ids(start.folder.path)
+        ends = dict.fromkeys((chat.turn_end_id, *sorted(of_base)))
         write_json(partial / GENERATION_CONFIG_NAME, generation_fields(start.config, ends))
 
     plain = merged(model) if lora_layers(model) else model
