@@ -130,6 +130,16 @@ def test_a_model_without_the_template_continues_a_transcript(generator: TextGene
     assert "".join(session.reply("And you?", GREEDY)) == "Us"  # the beginning of what ends a reply
 
 
+@pytest.mark.parametrize(("kind", "written"), [("bpe", "it was cold."), ("wordpiece", "it was cold .")])
+def test_a_transcript_ends_at_the_next_question_as_the_tokenizer_writes_it(
+    generator: TextGenerator, train_tokenizer: Callable[..., Any], kind: str, written: str
+) -> None:
+    tokenizer = train_tokenizer(["User: How was it? Assistant: It was cold."] * 50, kind, lowercase=True)
+    lowercase = TextGenerator(generator.model, tokenizer)
+    scripted = Scripted(lowercase, ["It was cold. User: How was it? Assistant: It was cold."])
+    assert "".join(ChatSession(scripted).reply("How was it?", GREEDY)).strip() == written
+
+
 def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: TextGenerator, tmp_path: Path) -> None:
     session = ChatSession(Scripted(chatty, ["Cold.", "Funny.", "Good."]), "Be brief.")
     with pytest.raises(UsageError, match="nothing to save yet"):

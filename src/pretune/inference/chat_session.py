@@ -22,7 +22,7 @@ from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, content_text, role_named
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
-from pretune.text.chat.transcript import ASKING, encode_transcript
+from pretune.text.chat.transcript import asking_of, encode_transcript
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 
 REPLY_FRACTION = 0.25  # of the context, at most, is kept free for a reply before the history is cut
@@ -123,7 +123,7 @@ class ChatSession:
     def _write(self, ids: list[int], sampling: Sampling) -> Iterator[str]:
         tokenizer, stop_ids = self.generator.tokenizer, self.generator.stop_ids
         if not self.has_template:
-            yield from _until(self._decoded(ids, sampling, stop_ids), ASKING)
+            yield from _until(self._decoded(ids, sampling, stop_ids), asking_of(tokenizer))
             return
         yield from self._decoded(ids, sampling, stop_ids | {turn_start_id(tokenizer), turn_end_id(tokenizer)})
 
@@ -232,8 +232,11 @@ def _read_message(message: Any) -> Message:
         raise UsageError(f"The role {message['role']!r} is unknown; expected system, user or assistant.") from error
 
 
-def _until(texts: Iterator[str], marker: str) -> Iterator[str]:
-    """The texts up to a marker, which may begin in one of them and end in the next."""
+def _until(texts: Iterator[str], marker: str | None) -> Iterator[str]:
+    """The texts up to a marker, which may begin in one of them and end in the next; all of them without a marker."""
+    if marker is None:
+        yield from texts
+        return
     kept = ""
     for text in texts:
         kept += text

@@ -16,6 +16,14 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 ASKING, REPLYING = "User:", "Assistant:"
 
 
+def asking_of(tokenizer: Tokenizer) -> str | None:
+    """What stands before a question, as the tokenizer writes it: "user :", for example, if it is in lower case and puts
+    blanks around all tokens. None if it lacks the word, so that a model cannot write it."""
+    [ids] = tokenizer.encode_inside([ASKING])
+    written = tokenizer.decode(ids).strip()
+    return written if "".join(written.split()).casefold() == ASKING.casefold() else None
+
+
 def encode_transcript(
     messages: Sequence[Message], tokenizer: Tokenizer, replies: Sequence[Sequence[int]] | None = None
 ) -> tuple[list[int], list[int]]:
