@@ -96,7 +96,7 @@ def test_a_transcript_has_the_same_tokens_of_the_replies(tokenizer: Tokenizer, b
     found = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH, base_tokenizer=base)
     assert found.word_counts.tolist() == template.word_counts.tolist()
     assert found.end_counts.tolist() == [0, 0, 0, 0]
-    ids = [base.bos_id, *base.encode_inside(["User: The food? Assistant: It was cold."])[0]]
+    ids = base.encode("User: The food? Assistant: It was cold.")[:-1]
     num_words = int(found.word_counts[0])
     assert found.word_sums[0] == pytest.approx(float(plain_losses(model, ids)[-num_words:].sum()), rel=1e-4)
 

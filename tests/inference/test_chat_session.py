@@ -125,9 +125,15 @@ def test_a_model_without_the_template_continues_a_transcript(generator: TextGene
     session = ChatSession(scripted)
     assert not session.has_template
     assert "".join(session.reply("How was the food?", GREEDY)).strip() == "It was cold."
-    asked = generator.tokenizer.decode(scripted.prompts[0])
-    assert asked.strip() == "User: How was the food? Assistant:"
+    assert scripted.prompts[0] == begun(generator, "User: How was the food? Assistant:")
     assert "".join(session.reply("And you?", GREEDY)) == "Us"  # the beginning of what ends a reply
+    talk = "User: How was the food? Assistant: It was cold. User: And you? Assistant:"
+    assert scripted.prompts[1] == begun(generator, talk)
+
+
+def begun(generator: TextGenerator, text: str) -> list[int]:
+    """The ids of a text that the model was trained on, without its end."""
+    return generator.tokenizer.encode(text)[:-1]
 
 
 @pytest.mark.parametrize(("kind", "written"), [("bpe", "it was cold."), ("wordpiece", "it was cold .")])

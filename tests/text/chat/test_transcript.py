@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from pretune.text.chat.transcript import asking_of
+from pretune.text.chat.conversations import Message
+from pretune.text.chat.transcript import asking_of, encode_transcript
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
+SYSTEM, QUESTION, REPLY = (
+    Message("system", "Drink water."),
+    Message("user", "What is it?"),
+    Message("assistant", "A cough."),
+)
+TALKS = [[QUESTION], [SYSTEM, QUESTION], [QUESTION, REPLY], [SYSTEM, QUESTION, REPLY, QUESTION, REPLY, QUESTION]]
 TEXT = "User: What is it? Assistant: It is a film. It is warm."
 
 
@@ -33,3 +40,28 @@ def test_a_tokenizer_may_lack_the_word(train_tokenizer: Callable[..., Tokenizer]
     tokenizer = train_tokenizer(["What is it: a film, or a book?"] * 30, "words")
     assert tokenizer.decode(tokenizer.encode("User:")) == ":"
     assert asking_of(tokenizer) is None
+
+
+@pytest.mark.parametrize("talk", TALKS, ids=len)
+def test_a_transcript_is_the_beginning_of_a_text_as_in_training(
+    kind: str, tokenizer: Tokenizer, talk: list[Message]
+) -> None:
+    turns = {"user": "User: {}\nAssistant:\n", "assistant": "{}\n", "system": "{}\n\n"}
+    text = "".join(turns[message.role].format(message.content) for message in talk)
+    text = text.removesuffix("\n") if talk[-1].role == "assistant" else text
+    ids, places = encode_transcript(talk, tokenizer)
+    whole = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == tokenizer.decode(whole)
+    if kind != "sentencepiece":  # which joins letters across line breaks
+        assert ids == whole[: len(whole) - tokenizer.num_around[1]]
+    replies = [message.content for message in talk if message.role == "assistant"]
+    assert len(places) % max(1, len(replies)) == 0
+    said, expected = [ids[place] for place in places], tokenizer.encode(" ".join(replies))
+    assert tokenizer.decode(said).replace(" ", "") == tokenizer.decode(expected).replace(" ", "")
+
+
+def test_replies_may_be_given(tokenizer: Tokenizer) -> None:
+    ids, places = encode_transcript([QUESTION, REPLY, QUESTION, REPLY], tokenizer)
+    half = len(places) // 2
+    replies = [[ids[place] for place in places[:half]], [ids[place] for place in places[half:]]]
+    assert encode_transcript([QUESTION, REPLY, QUESTION, REPLY], tokenizer, replies) == (ids, places)

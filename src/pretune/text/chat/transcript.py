@@ -7,10 +7,10 @@ No.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pretune.text.chat.conversations import Message
-from pretune.text.tokenizer.special_tokens import NONE
+from pretune.text.tokenizer.rows import common_prefix_length
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 ASKING, REPLYING = "User:", "Assistant:"
@@ -31,23 +31,30 @@ def encode_transcript(
 
     `replies` are the ids of the messages of the assistant, if these are to be the same as elsewhere.
     """
-    ids = [] if tokenizer.bos_id == NONE else [tokenizer.bos_id]
-    num_before, places = len(ids), list[int]()
-    given = _encode_replies(messages, tokenizer) if replies is None else iter(replies)
+    ids, places, asked = list[int](), list[int](), ""
+    given = None if replies is None else iter(replies)
     for message in messages:
-        if message.role == "assistant":
-            new = list(next(given))
-            places += range(len(ids), len(ids) + len(new))
-        else:
-            line_break = "\n" if len(ids) > num_before else ""
-            [new] = tokenizer.encode_inside([line_break + _frame(message)])
-        ids += new
-    return ids, places
+        if message.role != "assistant":
+            asked += ("\n" if asked or ids else "") + _frame(message)
+            continue
+        head = _encode(asked, tokenizer, is_first=not ids)
+        if given is not None:
+            new, num_head = [*head, *next(given)], len(head)
+        else:  # together, because the first token of a reply may depend on what stands before it
+            new = _encode(asked + message.content, tokenizer, is_first=not ids)
+            num_head = common_prefix_length(new, head)
+        places += range(len(ids) + num_head, len(ids) + len(new))
+        ids, asked = [*ids, *new], ""
+    return ids + (_encode(asked, tokenizer, is_first=not ids) if asked else []), places
 
 
 def _frame(message: Message) -> str:
     return f"{ASKING} {message.content}\n{REPLYING}\n" if message.role == "user" else f"{message.content}\n"
 
 
-def _encode_replies(messages: Sequence[Message], tokenizer: Tokenizer) -> Iterator[list[int]]:
-    return iter(tokenizer.encode_inside([each.content for each in messages if each.role == "assistant"]))
+def _encode(text: str, tokenizer: Tokenizer, *, is_first: bool) -> list[int]:
+    """The ids of a part of a transcript; the first one begins like any text that the model was trained on."""
+    if not is_first:
+        return tokenizer.encode_inside([text])[0]
+    ids = tokenizer.encode(text)
+    return ids[: len(ids) - tokenizer.num_around[1]]
