@@ -128,6 +128,19 @@ def test_a_plain_causal_model_answers_and_says_what_it_is_not(
     assert "not tuned for conversations" in shown.err
 
 
+def test_what_is_typed_need_not_be_utf_8(
+    save_language_model: Callable[[Path, str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = save_language_model(tmp_path / "model", "causal")
+    for words in (["chat", str(model), "--system", "Be caf\udce9."], ["generate", str(model), "-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"The caf\xe9?\n"), encoding="utf-8"))
+        assert run_command_line([*words, "--json", "--max-tokens", "3"]) == 0
+    assert "The caf\ufffd?" in capsys.readouterr().out
+
+
 def test_a_masked_model_is_refused_with_the_command_that_makes_it_causal(
     save_language_model: Callable[[Path, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

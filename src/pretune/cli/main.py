@@ -107,8 +107,10 @@ def _open_closed_streams() -> None:
 
 
 def _prepare_process() -> None:
-    """Silence library warnings that a user can do nothing about, and write characters that the terminal cannot show as
-    escapes, as in the event log."""
+    """Silence library warnings that a user can do nothing about, write characters that the terminal cannot show as
+    escapes, as in the event log, and read bytes that are not UTF-8 as in the words of the command line."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if not os.environ.get(DEBUG_VARIABLE):

@@ -80,3 +80,8 @@ def test_a_message_keeps_its_lines_for_a_foreign_tokenizer() -> None:
     text = "  A list:\r\n \n\n\n- <b>one</b>  \n    - two\r"
     assert clean_message(text, keeps_lines=True) == "A list:\n\n- <b>one</b>\n    - two"
     assert clean_message(text, keeps_lines=False) == "A list: - one - two"
+
+
+@pytest.mark.parametrize("keeps_lines", [True, False])
+def test_a_byte_that_is_not_utf_8_becomes_a_sign(keeps_lines: bool) -> None:
+    assert clean_message("caf\udce9", keeps_lines=keeps_lines) == "caf\ufffd"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pretune.text.clean.normalize import clean_text
-from pretune.text.readers.records import cell_text
+from pretune.text.readers.records import cell_text, replace_surrogates
 
 Role = Literal["system", "user", "assistant"]
 # What is wrong with the messages of a row, so that it is left out.
@@ -85,11 +85,12 @@ def clean_message(text: str, *, keeps_lines: bool) -> str:
     """A message as the model reads it.
 
     A tokenizer of pretune's own was trained on clean text with single blanks, so a message for it is cleaned in the
-    same way. For a foreign one, line breaks and indentation are kept: there may be lists and code.
+    same way. For a foreign one, line breaks and indentation are kept: there may be lists and code. Neither keeps the
+    lone surrogates by which Python reads bytes that are not UTF-8, since no tokenizer takes them.
     """
     if not keeps_lines:
         return clean_text(text)
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = replace_surrogates(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return _MANY_BREAKS.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip()
 
 
