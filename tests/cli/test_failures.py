@@ -129,6 +129,13 @@ def test_a_closed_stream_is_not_a_failure(words: str, code: int) -> None:
         assert "bug" not in done.stdout + done.stderr
 
 
+def test_a_closed_stdin_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run_command_line(["--help"]) == 0
+    with sys.stdin as opened:
+        assert opened.read() == ""
+
+
 def in_shell(command: str, *, is_buffered: bool) -> subprocess.CompletedProcess[str]:
     """Run a command whose output Python buffers, or writes at once."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}

@@ -100,10 +100,11 @@ def _word_after(flag: str, words: Sequence[str]) -> str | None:
 
 
 def _open_closed_streams() -> None:
-    """Discard output to a stream that the caller closed (`>&-`), which Python leaves as None."""
-    for name in ("stdout", "stderr"):
+    """Read nothing from a stream that the caller closed (`<&-`), and discard output to it (`>&-`): Python leaves it as
+    None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _prepare_process() -> None:
