@@ -150,6 +150,31 @@ def save_language_model(tokenizer_folder: Path) -> Callable[[Path, str], Path]:
 
 
 @pytest.fixture(scope="session")
+def save_adapter() -> Callable[[Path, Path], Path]:
+    """A function that writes an adapter with random corrections for the language model in a folder."""
+
+    def save(folder: Path, base: Path) -> Path:
+        import torch
+
+        from pretune.model.adapter_folder import hash_weights, save_adapter_folder
+        from pretune.model.folder import load_model_folder
+        from pretune.model.lora import LoraConfig, add_lora, lora_layers
+        from pretune.model.transformer import LanguageModel
+
+        model, lora = load_model_folder(base).model, LoraConfig(rank=2, alpha=4.0)
+        assert isinstance(model, LanguageModel)
+        base_hash, rng = hash_weights(model), torch.Generator().manual_seed(0)
+        add_lora(model, lora, seed=0)
+        with torch.no_grad():
+            for layer in lora_layers(model).values():
+                layer.lora_b.normal_(0.0, 0.1, generator=rng)
+        save_adapter_folder(folder, model, base, lora, base=base, base_hash=base_hash)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A finished preprocess folder of some 5,000 tokens: documents of one to four sentences, in no order."""
     import random

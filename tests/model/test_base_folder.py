@@ -58,6 +58,28 @@ def test_a_copy_has_the_same_identity_and_no_history(run: Path, tmp_path: Path) 
     assert read_base_folder(copy).fingerprint != before.fingerprint
 
 
+def test_an_adapter_is_known_by_its_corrections_and_by_the_model_that_it_corrects(run: Path, tmp_path: Path) -> None:
+    base, adapter = run / "pretrain" / "checkpoint", tmp_path / "adapter"
+    adapter.mkdir()
+    shutil.copy(base / "tokenizer.json", adapter)
+    (adapter / "adapter_model.safetensors").write_bytes(b"corrections")
+
+    def fingerprint(corrected: Path, rank: int = 4) -> str:
+        fields = {"r": rank, "base_model_name_or_path": str(corrected)}
+        (adapter / "adapter_config.json").write_text(json.dumps(fields))
+        return read_base_folder(adapter).fingerprint
+
+    found = fingerprint(base)
+    assert fingerprint(shutil.copytree(base, tmp_path / "moved")) == found
+    assert fingerprint(base, rank=8) != found
+    assert fingerprint(tmp_path / "nothing") != found
+    (tmp_path / "moved" / "model.safetensors").write_bytes(b"other weights")
+    assert fingerprint(tmp_path / "moved") != found
+    (adapter / "adapter_config.json").write_text("[1]")
+    with pytest.raises(CorruptModelError, match=r"adapter_config\.json is damaged"):
+        read_base_folder(adapter).fingerprint  # noqa: B018
+
+
 def test_no_tokenizer_and_damage_are_named(tmp_path: Path, tokenizer_folder: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="does not exist; expected the folder of the pretrain stage"):
         read_base_folder(tmp_path / "nothing")

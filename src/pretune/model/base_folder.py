@@ -16,7 +16,7 @@ from typing import Any
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
-from pretune.model.weights import has_weights, weights_file
+from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights, weights_file
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest, read_manifest_if_any
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
@@ -49,8 +49,7 @@ class BaseFolder:
     @property
     def fingerprint(self) -> str:
         """A hash of its weights, config and tokenizer: the same for a copy in another folder."""
-        names = sorted(file.name for file in self.path.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
-        return hash_json({name: hash_file(self.path / name) for name in (*names, _CONFIG_NAME, TOKENIZER_NAME)})
+        return fingerprint_of(self.path)
 
     @property
     def facts_hash(self) -> str:
@@ -66,6 +65,21 @@ class BaseFolder:
         while isinstance(model, dict):
             total, model = total + (model.get("tokens") or 0), model.get("base")
         return total
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A hash of the weights, config and tokenizer in a model folder; for an adapter, with those of the model that it
+    corrects, wherever that is."""
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
+    files = [file for name in (*names, _CONFIG_NAME, TOKENIZER_NAME) if (file := folder / name).is_file()]
+    hashes: dict[str, Any] = {file.name: hash_file(file) for file in files}
+    adapter = folder / ADAPTER_CONFIG_NAME
+    if not (folder / _CONFIG_NAME).is_file() and adapter.is_file():
+        fields = _read_object(adapter)
+        corrected = Path(str(fields.pop("base_model_name_or_path", "")))
+        hashes[adapter.name] = hash_json(fields)
+        hashes["base"] = fingerprint_of(corrected) if corrected.is_dir() else None  # loading it says what is wrong
+    return hash_json(hashes)
 
 
 def read_base_folder(base: Path | str) -> BaseFolder:
@@ -145,6 +159,13 @@ def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
     texts = [(number, text) for number, row in enumerate(rows) for text in row.texts]
     is_seen = seen.among([text for _, text in texts])  # at once: a look-up passes over all hashes
     return len({number for (number, _), found in zip(texts, is_seen, strict=True) if found})
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CorruptModelError(f"{file} is damaged ({error!r}); restore it from a copy.") from error
 
 
 def _read_longest_row(folder: Path) -> int | None:

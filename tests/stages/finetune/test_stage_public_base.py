@@ -18,6 +18,7 @@ from pretune.errors import InterruptedByUserError, ModelError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
 from pretune.inference.predict import predict
+from pretune.model.base_folder import fingerprint_of
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import load_model_folder
 from pretune.run_trace.build import build_run_trace
@@ -61,6 +62,19 @@ def test_the_rows_are_encoded_by_its_own_tokenizer(run: Path) -> None:
     loaded = load_classifier(run)
     assert [loaded.tokenizer.backend.id_to_token(i) for i in loaded.encode("RUDE")[0]][::2] == ["[CLS]", "[SEP]"]
     assert loaded.max_seq_len == 40
+
+
+def test_an_adapter_that_peft_saved_is_a_base(
+    save_language_model: Callable[[Path, str], Path],
+    save_adapter: Callable[[Path, Path], Path],
+    prepared_folder: Path,
+    tmp_path: Path,
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", save_language_model(tmp_path / "base", "causal"))
+    for name in ("manifest.json", "tokenizer.json", "tokenizer_config.json"):  # which PEFT does not write
+        (adapter / name).unlink()
+    found = finetune(adapter, prepared_folder, tmp_path / "out", FinetuneConfig(**{**SETTINGS, "epochs": 1}))
+    assert found.inputs["pretrained"] == fingerprint_of(adapter)
 
 
 def test_it_learns(run: Path) -> None:

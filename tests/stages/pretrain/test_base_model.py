@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,18 @@ def test_a_base_has_its_shape_weights_and_tokenizer(run_folder: Path, preprocess
     assert all(torch.equal(base.weights[name], tensor) for name, tensor in loaded.model.state_dict().items())
     assert base.describe() == {"path": str(run_folder), "fingerprint": base.fingerprint, "splits": []}
     assert base.describe_start() == f"Training starts from {run_folder} (2x64), not from random weights."
+
+
+def test_an_adapter_is_a_base_with_its_corrections(
+    save_language_model: Callable[[Path, str], Path], save_adapter: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    folder = save_language_model(tmp_path / "base", "causal")
+    adapter = save_adapter(tmp_path / "adapter", folder)
+    opened, before = open_base(adapter, CONFIG), open_base(folder, CONFIG)
+    assert opened.fingerprint != before.fingerprint
+    assert (opened.config, opened.stop_ids) == (before.config, before.stop_ids)
+    corrected = load_model_folder(adapter).model.state_dict()
+    assert all(torch.equal(tensor, corrected[name]) for name, tensor in opened.weights.items())
 
 
 def test_what_cannot_predict_missing_words_is_refused(run_folder: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError
 from pretune.model import cost
+from pretune.model.base_folder import fingerprint_of
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
     LoadedModel,
@@ -24,7 +25,7 @@ from pretune.model.folder import (
     save_model_folder,
 )
 from pretune.model.hub import local_folder
-from pretune.model.weights import weights_file
+from pretune.model.weights import has_weights, weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
@@ -100,6 +101,8 @@ def model_folder_of(path: Path) -> Path:
 
 def _fingerprint(folder: Path) -> str:
     manifest = folder / MANIFEST_NAME
+    if not manifest.is_file() and not has_weights(folder):
+        return fingerprint_of(folder)  # an adapter that PEFT saved
     return hash_file(manifest if manifest.is_file() else weights_file(folder))
 
 
