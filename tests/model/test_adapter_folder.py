@@ -262,6 +262,11 @@ def test_an_altered_adapter_is_refused(tmp_path: Path, train_and_save: Train) ->
     [
         ({"peft_type": "IA3"}, "peft_type IA3"),
         ({"use_dora": True}, "use_dora"),
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"target_parameters": ["experts.down_proj"]}, "target_parameters"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights pissa"),
         ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
         ({"bias": "all"}, "target_modules or bias"),
         ({"r": 2}, r"found a matrix of \(4, 64\), expected \(2, 64\)"),
@@ -299,4 +304,15 @@ def test_a_missing_tensor_is_named(tmp_path: Path, train_and_save: Train) -> Non
     tensors.pop("base_model.model.model.layers.1.mlp.up_proj.lora_B.weight")
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(ModelError, match=r"layers\.1\.mlp\.up_proj\.lora_B\.weight' is missing"):
+        load_model_folder(folder)
+
+
+def test_a_tensor_that_belongs_nowhere_is_named(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    folder = tmp_path / "adapter"
+    (folder / "manifest.json").unlink()
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors["base_model.model.model.layers.0.mlp.up_proj.lora_B.bias"] = torch.ones(96)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"its tensor .*layers\.0\.mlp\.up_proj\.lora_B\.bias has no place in it"):
         load_model_folder(folder)

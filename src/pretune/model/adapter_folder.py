@@ -32,8 +32,15 @@ _MODULES = {
     name: f"{'mlp' if name in ('gate_proj', 'up_proj', 'down_proj') else 'self_attn'}.{name}" for name in TARGETS
 }
 _ROWS = "token_adapter.trainable_tokens_delta"  # despite its name: the rows themselves, not their changes
-_EMBEDDING, _HEAD = f"{_PREFIX}model.embed_tokens.{_ROWS}", f"{_PREFIX}lm_head.{_ROWS}"
-_NOT_LORA = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform")
+_OF_EMBEDDING, _OF_HEAD = f"{_PREFIX}model.embed_tokens.", f"{_PREFIX}lm_head."
+_EMBEDDING, _HEAD = f"{_OF_EMBEDDING}{_ROWS}", f"{_OF_HEAD}{_ROWS}"
+_NOT_LORA = (
+    "use_dora", "use_rslora", "use_qalora", "use_bdlora", "modules_to_save", "rank_pattern", "alpha_pattern",
+    "layers_to_transform", "layer_replication", "lora_bias", "target_parameters", "alora_invocation_tokens",
+    "arrow_config", "kasa_config",
+)  # fmt: skip
+# Of other values of init_lora_weights, such as pissa, PEFT changes the base as well.
+_PLAIN_STARTS = (None, True, False, "gaussian", "eva", "mica", "orthogonal")
 
 
 def hash_weights(model: LanguageModel) -> str:
@@ -163,6 +170,8 @@ def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
     # With its path, if all matrices of one name are meant; a string is a pattern.
     targets = {name.split(".")[-1] for name in ([named] if isinstance(named, str) else named)}
     kind, used = fields.get("peft_type"), [name for name in _NOT_LORA if fields.get(name)]
+    if (start := fields.get("init_lora_weights")) not in _PLAIN_STARTS:
+        used.append(f"init_lora_weights {start}")
     unknown = sorted(targets - set(TARGETS))
     if kind != "LORA" or used or unknown or not targets or fields.get("bias", "none") != "none":
         found = f"peft_type {kind}" if kind != "LORA" else ", ".join(used + unknown) or "target_modules or bias"
@@ -221,16 +230,22 @@ def _to_peft(model: LanguageModel, added: Sequence[int]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _from_peft(model: LanguageModel, tensors: dict[str, Tensor], trained: dict[str, list[int]]) -> None:
-    """Copy corrections into a model that has some of the same shapes. Raises KeyError naming a missing tensor."""
+    """Copy corrections into a model that has some of the same shapes. Raises KeyError naming a missing tensor, and
+    ValueError for one that has no place in the model: without it, the weights would be wrong."""
+    tables, known = {_EMBEDDING: model.transformer.embed_tokens.weight, _HEAD: model.lm_head.weight}, set[str]()
     for name, layer in lora_layers(model).items():
         for part, a, b in layer.factors():
             stem = _stem(name, part.name)
-            a.copy_(_of_shape(tensors[f"{stem}.lora_A.weight"], a))
-            b.copy_(_of_shape(tensors[f"{stem}.lora_B.weight"], b))
-    tables = {_EMBEDDING: model.transformer.embed_tokens.weight, _HEAD: model.lm_head.weight}
+            for factor, target in ((f"{stem}.lora_A.weight", a), (f"{stem}.lora_B.weight", b)):
+                target.copy_(_of_shape(tensors[factor], target))
+                known.add(factor)
     for name, ids in trained.items():
         if ids:
             tables[name][ids] = _of_shape(tensors[name], tables[name][ids])
+    if any(trained.values()):  # beside rows, PEFT saves the whole matrix if it had to grow, and a tied one twice
+        known |= {name for name in tensors if name.startswith((_OF_EMBEDDING, _OF_HEAD))}
+    if unknown := sorted(set(tensors) - known):
+        raise ValueError(f"its tensor {unknown[0]} has no place in it")
 
 
 def _of_shape(found: Tensor, expected: Tensor) -> Tensor:
