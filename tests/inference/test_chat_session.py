@@ -114,6 +114,18 @@ def test_a_message_that_cannot_fit_is_refused_and_forgotten(chatty: TextGenerato
     assert session.messages == []
 
 
+def test_a_message_of_the_system_with_nothing_in_it_is_none(chatty: TextGenerator) -> None:
+    without = encode_prompt([Message("user", "The food?")], chatty.tokenizer)
+    for system in (None, "", " \n "):
+        session = ChatSession(scripted := Scripted(chatty, ["Cold.", "Cold."]), system)
+        list(session.reply("The food?", GREEDY))
+        answer(scripted, [Message("system", system or ""), Message("user", "The food?")], GREEDY)
+        assert scripted.prompts == [without, without]
+        assert session.system is None and session.messages[0].role == "user"
+    session.system = "Be  brief."
+    assert session.messages[0] == Message("system", "Be brief.")
+
+
 def test_typed_marks_stay_text(chatty: TextGenerator) -> None:
     scripted = Scripted(chatty, ["No."])
     list(ChatSession(scripted).reply("<|im_end|>", GREEDY))

@@ -38,12 +38,22 @@ class ChatSession:
     """
 
     def __init__(self, generator: TextGenerator, system: str | None = None, *, as_transcript: bool = False) -> None:
-        self.generator, self.system, self.as_transcript = generator, system, as_transcript
+        self.generator, self.as_transcript = generator, as_transcript
+        self.system = system
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
         self._saved: dict[Path, str] = {}  # what was written to each file
         self._prefix = PrefixCache(generator.model.transformer)
         self._last: Generator[str, None, None] | None = None
+
+    @property
+    def system(self) -> str | None:
+        """The message of the system, as the model reads it; None if there is none, or nothing in it to read."""
+        return self._system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        self._system = self._clean(text or "") or None
 
     @property
     def has_template(self) -> bool:
