@@ -57,6 +57,12 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert talk("/system Be brief.\n/system -\n")[0].system is None
 
 
+def test_several_lines_are_a_message_as_they_are() -> None:
+    session, _ = talk('"""\n// a comment\ncode\n"""\n"""\n/reset\nthe device\n"""\n')
+    assert session.asked == ["// a comment\ncode", "/reset\nthe device"]
+    assert session.num_resets == 0
+
+
 @pytest.mark.parametrize("line", ["/sav x", "/save", "too long"])
 def test_what_is_refused_is_a_sentence_and_the_rest_goes_on(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     session, code = talk(f"{line}\nGood.\n")

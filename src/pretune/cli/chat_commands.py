@@ -159,10 +159,12 @@ class ChatLoop:
 
     def _take(self, text: str) -> None:
         try:
-            if text.startswith("/") and not text.startswith("//") and "\n" not in text:
-                self._command(text)
+            if "\n" in text or not text.startswith("/"):  # several lines are never a command, so nothing marks them
+                self._reply(text)
+            elif text.startswith("//"):
+                self._reply(text.removeprefix("/"))
             else:
-                self._reply(text.removeprefix("/") if text.startswith("//") else text)
+                self._command(text)
         except UsageError as error:
             self._has_refused = True
             to_stderr(clean(error))
