@@ -25,6 +25,8 @@ def record(**values: Any) -> Record:
         ({"conversation": TURNS}, ("conversation",)),
         ({"conversations": SHARES}, ("conversations",)),
         ({"conversations": SHARES, "system": "Be kind."}, ("conversations", "system")),
+        ({"messages": TURNS, "System": "Be kind."}, ("messages", "System")),
+        ({"messages": TURNS, "System_Prompt ": "Be kind."}, ("messages", "System_Prompt ")),
         ({"text": "Why?", "response": "So.", "turns": [{"role": "patient", "text": "Why?"}]}, ("turns",)),
         ({"exchange": TURNS, "rejected": SHARES}, ("exchange",)),
         ({"question": "Why?", "answer": "So."}, ("question", "answer")),

@@ -108,14 +108,18 @@ def _find_messages(sample: Sequence[Record], columns: Sequence[str], named: str 
         if keys is not None:
             known = {("role", "content"): ", as in OpenAI's files", ("from", "value"): ", as in ShareGPT's files"}
             reason = f"Each row has a list of messages with {keys[0]!r} and {keys[1]!r}{known.get(keys, '')}."
-            system = column_by_name([c for c in columns if c in SYSTEM_NAMES], SYSTEM_NAMES)
-            return ChatColumns(messages=column, system=system, reason=reason)
+            return ChatColumns(messages=column, system=_column_named(columns, SYSTEM_NAMES), reason=reason)
     return None
 
 
 def _rank(column: str) -> int:
     name = column.strip().casefold()
     return MESSAGES_NAMES.index(name) if name in MESSAGES_NAMES else len(MESSAGES_NAMES)
+
+
+def _column_named(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first column with one of these names, in any case."""
+    return next((column for column in columns if column.strip().casefold() in names), None)
 
 
 def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None) -> ChatColumns | None:
@@ -125,15 +129,14 @@ def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None)
     given, question = question, question or column_by_name(others, QUESTION_NAMES)
     if reply is None or question is None:
         return None
-    system = next((c for c in others if c.strip().casefold() in SYSTEM_NAMES), None)
     more = None
     if given is None and question.strip().casefold() in INSTRUCTION_NAMES:
-        more = next((c for c in others if c.strip().casefold() in INPUT_NAMES), None)
+        more = _column_named(others, INPUT_NAMES)
     return ChatColumns(
         question=question,
         reply=reply,
         input=more,
-        system=system,
+        system=_column_named(others, SYSTEM_NAMES),
         reason=f"Columns of questions and replies, {'as named by you' if are_named else 'by their names'}.",
         are_named=are_named,
     )
