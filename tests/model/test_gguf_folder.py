@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError, ModelNotFoundError
 from pretune.inference.load import load_matching_tokenizer, load_scorer
 from pretune.model.base_folder import read_base_folder
 from pretune.model.folder import load_model_folder
@@ -216,6 +219,17 @@ def test_damage_and_absence(tmp_path: Path, write_gguf: Write) -> None:
     (file.parent / "other.gguf").write_bytes(content)
     with pytest.raises(ModelError, match=r"2 GGUF files \(other\.gguf, tiny\.gguf\); give the path of one"):
         local_folder(file.parent)
+
+
+def test_a_cache_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(FolderInTheWayError, match=r"gguf cannot be locked .*has no locks\. Set PRETUNE_CACHE to a"):
+        local_folder(tmp_path / "model.gguf")
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

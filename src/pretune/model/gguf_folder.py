@@ -11,12 +11,12 @@ import importlib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, shorten_error
+from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError, ModelNotFoundError, shorten_error
 from pretune.runtime.atomic import write_json
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file
 
@@ -66,7 +66,8 @@ def converted_folder(file: Path) -> Path:
     """The model folder made from a GGUF file, which is written if there is none yet.
 
     Raises ModelNotFoundError if there is no such file, CorruptModelError if it is damaged, and ModelError if a package
-    is missing, or if the model is not a Llama or has what its folder could not express.
+    is missing, or if the model is not a Llama or has what its folder could not express; FolderInTheWayError if the file
+    system of the cache has no locks.
     """
     if not file.is_file():
         raise ModelNotFoundError(f"{file} does not exist; expected a GGUF file, check the path.")
@@ -77,10 +78,20 @@ def converted_folder(file: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{file.stem}-{hash_file(file)[:16]}-{_CONVERSION}"
     with (cache / ".lock").open("w") as lock:  # of several processes, one converts and the others wait
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock, cache)
         if not (folder / MANIFEST_NAME).is_file():
             _convert(file, folder)
     return folder
+
+
+def _wait_for(lock: IO[str], cache: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise FolderInTheWayError(
+            f"{cache} cannot be locked against a second process ({error.strerror}): its file system has no locks. Set "
+            f"{CACHE_VARIABLE} to a folder on a file system that has them, such as a local disk."
+        ) from error
 
 
 def cache_folder() -> Path:
