@@ -24,6 +24,7 @@ from pretune.stages.pretrain.choices import row_settings
 from pretune.stages.pretrain.stage import pretrain
 from pretune.stages.split import split
 from pretune.tasks.registry import task_named
+from pretune.text.chat.tokens import read_template
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.split import open_split
 from pretune.text.seen_texts import PRETRAINING, save_seen
@@ -59,6 +60,13 @@ def test_the_tokenizer_of_the_base_is_copied_byte_for_byte(out: Path, run_folder
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (out / name).read_bytes() == (checkpoint / name).read_bytes()
     assert read_manifest(out).inputs["tokenizer"] == hash_file(checkpoint / "tokenizer.json")
+
+
+def test_the_chat_template_of_the_base_stays(collected: Path, run_folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "base")
+    (base / "chat_template.jinja").write_text("{{ messages }}")
+    preprocess(collected, tmp_path / "out", base=base)
+    assert read_template(tmp_path / "out") == "{{ messages }}"  # pretrain takes the tokenizer from there
 
 
 @pytest.mark.parametrize("side", ["train", "validation"])

@@ -11,11 +11,16 @@ import tokenizers
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json, write_text
 from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import (
+    CHAT_TEMPLATE_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+    Tokenizer,
+    load_tokenizer,
+)
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 MARKS = (TURN_START, TURN_END)
-_TEMPLATE_FILE = "chat_template.jinja"  # in which transformers keeps a template since its version 5
 
 
 def has_chat_tokens(tokenizer: Tokenizer) -> bool:
@@ -71,8 +76,8 @@ def save_chat_tokenizer(base: Path, folder: Path, template: str) -> Tokenizer:
 
 def read_template(base: Path) -> str | None:
     """The chat template that a folder brings, as text; pretune runs none of them."""
-    if (base / _TEMPLATE_FILE).is_file():
-        return (base / _TEMPLATE_FILE).read_text(encoding="utf-8", errors="replace")
+    if (base / CHAT_TEMPLATE_NAME).is_file():
+        return (base / CHAT_TEMPLATE_NAME).read_text(encoding="utf-8", errors="replace")
     if not (base / TOKENIZER_CONFIG_NAME).is_file():
         return None
     found = _read_settings(base / TOKENIZER_CONFIG_NAME).get("chat_template")

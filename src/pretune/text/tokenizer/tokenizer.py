@@ -41,7 +41,8 @@ PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
 HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
-TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES)  # a foreign tokenizer may have only the first
+CHAT_TEMPLATE_NAME = "chat_template.jinja"  # in which transformers keeps a template since its version 5
+TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES, CHAT_TEMPLATE_NAME)  # a foreign one may have only the first
 _SLOW_TOKENIZER_NAMES = (
     "vocab.txt",
     "vocab.json",
