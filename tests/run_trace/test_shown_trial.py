@@ -12,7 +12,7 @@ from pretune.run_trace.insights import RULES
 from pretune.run_trace.quiz.finetuning import TEMPLATES
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
-from pretune.run_trace.shown_trial import find_test, find_test_of_shown, tests_of_seeds, trial_shown
+from pretune.run_trace.shown_trial import find_test, find_test_of_shown, seed_results, trial_shown
 
 OTHER_SEED = {"trial": 2, "seed": 1, "n": 998, "accuracy": 0.5, "accuracy_interval": [0.47, 0.53], "macro_f1": 0.5}
 
@@ -48,7 +48,7 @@ def test_the_mean_of_the_seeds_has_a_test_of_its_own(two_tests: Any) -> None:
     two_tests.events = [event for event in two_tests.events if event["stage"] != "compare"]
     phase = two_tests.trace.phases.finetune
     assert (find_test(phase), find_test_of_shown(phase)) == (2, 1)
-    assert [test.seed for test in tests_of_seeds(phase)] == [1, 0]
+    assert [test.seed for test in seed_results(phase)] == [1, 0]
     assert two_tests.trace.run.headline == "The fine-tuned model classifies 97.0 % of the test texts correctly."
 
 

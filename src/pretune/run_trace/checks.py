@@ -20,7 +20,7 @@ from pretune.run_trace.metrics import title_of
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.run_trace.quiz.verify import verify
-from pretune.run_trace.shown_trial import tests_of_seeds, trial_shown
+from pretune.run_trace.shown_trial import seed_results, trial_shown
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
 from pretune.run_trace.training import BASE
 from pretune.run_trace.user_texts import Place, texts_of
@@ -121,7 +121,7 @@ def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | 
 
 def _mean_test(phase: Phase, kind: str) -> float | None:
     """The test score of the seeds, on average, or of the mean of their weights, for these kinds of a compared model."""
-    of_seeds = tests_of_seeds(phase)
+    of_seeds = seed_results(phase)
     tests = {"pretrained": of_seeds, "averaged": [test for test in phase.test if test not in of_seeds]}.get(kind)
     return math.fsum(test.score for test in tests) / len(tests) if tests else None
 

@@ -28,6 +28,6 @@ def find_test_of_shown(phase: Phase) -> int | None:
     return next((place for place, test in enumerate(phase.test) if test.seed == trial.seed), None)
 
 
-def tests_of_seeds(phase: Phase) -> list[TestResult]:
+def seed_results(phase: Phase) -> list[TestResult]:
     """The tests of the seeds, without that of the mean of their weights."""
     return [test for test in phase.test if test.seed is not None or not phase.averaged_trials]
