@@ -18,6 +18,8 @@ from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.model.transformer import SequenceClassifier, TokenClassifier
 from pretune.scoring.metrics import summarize
+from pretune.scoring.nested_rows import groups_of_lines
+from pretune.scoring.uncertainty import accuracy_over_seeds
 from pretune.text.labels.labelling import Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, save_seen
 
@@ -50,6 +52,24 @@ def test_figures_are_those_of_the_predictions(tmp_path: Path, run_folder: Path) 
     assert {name: found[name] for name in expected} == expected
     assert (found["n"], found["skipped"]) == (4, 1)
     json.dumps(found)
+
+
+def test_parts_of_a_text_are_one_observation(tmp_path: Path, run_folder: Path) -> None:
+    texts = [
+        f"{first} film, {word} and {last}." for word in ("warm", "cold", "rude") for first in "AB" for last in "xyz"
+    ]
+    rows = [
+        {"text": part, "label": "positive"}
+        for text in texts
+        for part in (text, text[2:], text[: text.index("and") + 3])
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = evaluate(run_folder, tmp_path / "rows.jsonl", label_column="label")
+    groups = groups_of_lines(rows)
+    assert groups is not None
+    correct = load_classifier(run_folder).predict_outputs([row["text"] for row in rows]).argmax(axis=1) == 2
+    assert found["accuracy_interval"] == list(accuracy_over_seeds(correct[None], groups)[1])
+    assert found["n"] == len(rows)
 
 
 def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -> None:

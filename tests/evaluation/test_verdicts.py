@@ -17,6 +17,7 @@ from pretune.evaluation.verdicts import (
     judge,
     write_points,
 )
+from pretune.scoring.row_statistics import over_seeds
 from pretune.tasks.registry import task_named
 
 NUM_ROWS = 400
@@ -47,7 +48,9 @@ def make_test_rows(
     slices: list[str | None] | None = None, labels: np.ndarray = LABELS, metric: str = "accuracy"
 ) -> HeldOutRows:
     places = zip(labels.tolist(), slices or [None] * len(labels), strict=True)
-    lines = [{"row": row, "label": label, "slice": name} for row, (label, name) in enumerate(places)]
+    lines = [
+        {"row": row, "text": f"row {row}", "label": label, "slice": name} for row, (label, name) in enumerate(places)
+    ]
     return HeldOutRows(task=task_named("classification"), names=["bad", "good"], lines=lines, metric=metric)
 
 
@@ -193,7 +196,7 @@ def test_the_model_as_delivered_is_judged_and_pre_training_is_judged_apart() -> 
 def test_a_combination_of_scores_is_named_with_its_correlation() -> None:
     random = np.random.default_rng(0)
     targets = random.normal(size=200)
-    lines = [{"row": row, "label": label} for row, label in enumerate(targets.tolist())]
+    lines = [{"row": row, "text": f"row {row}", "label": label} for row, label in enumerate(targets.tolist())]
     test = HeldOutRows(task=task_named("regression"), names=["score"], lines=lines, metric="pearson")
     runs = [
         Contender(name=name, kind=kind, runs=[targets + noise * random.normal(size=200)])
@@ -210,7 +213,13 @@ def test_parts_of_one_document_are_one_observation() -> None:
 
     def verdicts(parts: int) -> list[dict[str, Any]]:
         lines = [
-            {"row": row, "part": part, "label": [entity], "slice": "many" if row < 21 else "few"}
+            {
+                "row": row,
+                "part": part,
+                "text": f"row {row}, part {part}",
+                "label": [entity],
+                "slice": "many" if row < 21 else "few",
+            }
             for row in range(30)
             for part in range(parts)
         ]
@@ -229,3 +238,53 @@ def test_parts_of_one_document_are_one_observation() -> None:
     for one, other in zip(whole, cut, strict=True):
         assert other["p_value"] == pytest.approx(one["p_value"])
         assert other["difference_interval"] == pytest.approx(one["difference_interval"])
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_parts_of_one_sentence_are_one_observation(task: str) -> None:
+    """Forty sentences, each with two of its phrases, on which a model does as on the sentence."""
+    random, rules = np.random.default_rng(0), task_named(task)
+    metric = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "spearman"}[task]
+    labels: list[Any] = random.integers(2, size=40).tolist()
+    right = random.random((2, 40)) < [[0.6], [0.85]]
+    if task == "regression":
+        labels = random.normal(size=40).tolist()
+
+    def output_of(sentence: int, kind: int) -> dict[str, Any]:
+        label = labels[sentence]
+        if task == "regression":
+            return {"predicted": label + (0.1 if right[kind, sentence] else 2.0 * (-1) ** sentence)}
+        found = label if right[kind, sentence] else 1 - label
+        probabilities = [0.8 if place == found else 0.2 for place in range(2)]
+        return {"predicted": found if task == "classification" else [found], "probabilities": probabilities}
+
+    def compare(phrases: int) -> tuple[list[float], dict[str, Any]]:
+        texts = [f"the {n} film is {n} and very funny" for n in range(40)]
+        lines, sentences = [], []
+        for sentence, text in enumerate(texts):
+            for text_or_part in (text, f"film is {sentence}", f"is {sentence} and very")[:phrases]:
+                label = [labels[sentence]] if task == "multilabel" else labels[sentence]
+                lines.append({"row": len(lines), "text": text_or_part, "label": label})
+                sentences.append(sentence)
+        runs = [
+            Contender(name=kind, kind=kind, runs=[rules.from_lines([output_of(each, place) for each in sentences])])
+            for place, kind in enumerate(("scratch", "pretrained"))
+        ]
+        test = HeldOutRows(task=rules, names=["bad", "good"], lines=lines, metric=metric)
+        (verdict,) = judge(runs, test)
+        assert describe_contender(runs[1], test)["n"] == 40 * phrases
+        return over_seeds(test.statistics(runs[1], metric))[1], verdict
+
+    (interval, verdict), (of_parts, with_parts) = compare(1), compare(3)
+    assert of_parts == pytest.approx(interval, abs=0.01)
+    assert with_parts["difference_interval"] == pytest.approx(verdict["difference_interval"])
+    assert with_parts["p_value"] == pytest.approx(verdict["p_value"])
+
+
+def test_phrases_do_not_make_up_the_rows_that_a_slice_needs() -> None:
+    lines = [
+        {"row": row, "text": f"the film {row // 2} is good" if row % 2 else f"film {row // 2} is", "slice": "small"}
+        for row in range(38)
+    ]
+    test = HeldOutRows(task=task_named("classification"), names=["bad", "good"], lines=lines, metric="accuracy")
+    assert test.count("small") == 19

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.scoring.nested_rows import group_rows, is_new
+from pretune.scoring.nested_rows import group_rows, groups_of_lines, is_new
 
 TRAINING = ["a gripping and funny film", "not bad", "too long by half an hour"]
 
@@ -62,3 +62,16 @@ def test_groups_agree_with_a_search_in_strings(rows: list[str]) -> None:
             contains = len(second.split()) >= 3 and f" {second} " in f" {first} "
             if contains or first == second:
                 assert groups[i] == groups[j]
+
+
+def test_lines_have_groups_only_if_some_belong_together() -> None:
+    whole, part, other = {"text": "a gripping and funny film"}, {"text": "gripping and funny"}, {"text": "not bad"}
+    assert groups_of_lines([]) is None
+    assert groups_of_lines([whole, other]) is None
+    groups = groups_of_lines([whole, other, part])
+    assert groups is not None
+    assert groups[0] == groups[2] != groups[1]
+    cut = groups_of_lines([{**other, "row": 4, "part": 0}, {**whole, "row": 4, "part": 1}, {**whole, "row": 5}])
+    assert cut is not None
+    assert len(set(cut.tolist())) == 1
+    assert groups_of_lines([{**each, "text_pair": "the same"} for each in (whole, part)]) is None

@@ -151,6 +151,23 @@ def test_accuracy_keeps_its_formula() -> None:
     assert difference_of_runs(statistics[:3], statistics[3:]) == accuracy_difference(correct[:3], correct[3:])
 
 
+def test_copies_in_one_group_say_no_more_than_one_row() -> None:
+    """Also for ranks, which are not sums over rows."""
+    random = np.random.default_rng(9)
+    groups = np.arange(60).repeat(4)
+    for (make, rows), (_, others) in zip(draw_all(random, 60), draw_all(random, 60), strict=True):
+        others = [rows[0], *others[1:]] if len(rows) == 2 else others
+        one, other = make(*rows), make(*others)
+        copies, of_other = (make(*(part.repeat(4, axis=0) for part in parts)).over(groups) for parts in (rows, others))
+        mean, interval = over_seeds([copies])
+        assert mean == pytest.approx(over_seeds([one])[0])
+        assert interval == pytest.approx(over_seeds([one])[1], rel=0.03, abs=1e-3)
+        found, expected = difference_of_runs([copies], [of_other]), difference_of_runs([one], [other])
+        assert found.interval == pytest.approx(expected.interval)
+        assert found.p_value == pytest.approx(expected.p_value)
+        assert copies.select(groups < 30).groups.tolist() == groups[groups < 30].tolist()  # type: ignore[union-attr]
+
+
 def test_the_drawn_rows_agree_with_the_formula_of_accuracy() -> None:
     """Micro-F1 of one label for each row is accuracy, so the bootstrap must find what the formula finds."""
     random = np.random.default_rng(4)

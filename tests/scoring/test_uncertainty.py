@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -126,6 +128,58 @@ def test_mcnemar_parity(only_a: int, only_b: int) -> None:
     b = np.array([False] * only_a + [True] * only_b + [True] * 5)
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     assert mcnemar_p_value(a, b) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("num_a", "num_b"), [(1, 1), (3, 3), (3, 1)])
+def test_rows_of_a_group_that_err_together_are_one_row(num_a: int, num_b: int) -> None:
+    """Five copies of each row say no more than the row."""
+    random = np.random.default_rng(6)
+    rows = random.normal(0, 1, size=200)
+    a, b = (draw_runs(skill, 0.1, seeds, rows, random) for skill, seeds in ((0.8, num_a), (0.3, num_b)))
+    copies, groups = (each.repeat(5, axis=1) for each in (a, b)), np.arange(200).repeat(5)
+    one, many = accuracy_difference(a, b), accuracy_difference(*copies, groups)
+    assert many.difference == pytest.approx(one.difference)
+    assert many.interval == pytest.approx(one.interval)
+    assert many.p_value == pytest.approx(one.p_value)
+    _, (low, high) = accuracy_over_seeds(a)
+    assert accuracy_over_seeds(a.repeat(5, axis=1), groups)[1] == pytest.approx((low, high), abs=0.002)
+    _, (low_apart, high_apart) = accuracy_over_seeds(a.repeat(5, axis=1))
+    assert high_apart - low_apart < 0.95 * (high - low)
+
+
+def test_the_interval_over_groups_covers_the_expected_accuracy() -> None:
+    """Groups of one to ten rows that are mostly right on all of them or on none."""
+    random = np.random.default_rng(7)
+    covered = alone = 0
+    for _ in range(300):
+        groups = np.arange(60).repeat(random.integers(1, 11, size=60))
+        correct = (random.normal(0, 1, size=60)[groups] + random.normal(0, 0.5, size=len(groups)) > 0)[None]
+        for counted, (low, high) in (
+            ("groups", accuracy_over_seeds(correct, groups)[1]),
+            ("rows", accuracy_over_seeds(correct)[1]),
+        ):
+            covered += counted == "groups" and low <= 0.5 <= high
+            alone += counted == "rows" and low <= 0.5 <= high
+    assert 0.92 <= covered / 300 <= 0.98
+    assert alone / 300 < 0.75
+
+
+def test_groups_that_are_all_right_keep_a_width() -> None:
+    correct, groups = np.ones((1, 100), dtype=bool), np.arange(10).repeat(10)
+    assert accuracy_over_seeds(correct, groups) == (1.0, wilson_interval(10, 10))
+    assert accuracy_over_seeds(correct, np.zeros(100, dtype=np.int64))[1] == wilson_interval(1, 1)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 9, [3, 1, 1, 2], [5, 5, 5], [1, 2, 3, 4, 5, 6], []])
+def test_the_test_over_groups_counts_every_choice_of_sides(sizes: list[int]) -> None:
+    groups = np.arange(len(sizes)).repeat(sizes)
+    gains = np.array([-1, *[1] * (len(sizes) - 1)] if sizes else [], dtype=np.int64)
+    a = gains[groups] > 0
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(sizes)))).reshape(-1, len(sizes))
+    expected = float(np.mean(np.abs(signs @ np.array(sizes, dtype=np.int64)) >= abs(int(gains @ sizes))))
+    assert mcnemar_p_value(a, ~a, groups) == pytest.approx(expected)
+    if set(sizes) == {1}:
+        assert mcnemar_p_value(a, ~a) == pytest.approx(expected)
 
 
 def test_bootstrap_agrees_with_the_formula() -> None:

@@ -19,6 +19,7 @@ from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.scoring.metrics import summarize
+from pretune.scoring.uncertainty import ratio_error
 from pretune.tasks.classification import softmax
 from pretune.tasks.registry import task_named
 from pretune.text.labels.labelling import Labelling
@@ -134,6 +135,18 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., FinetuningTrial]
     objective = TaskObjective(trial.model, TASK.losses, torch.float32, compiled=False)
     again = measure(predict_outputs(objective, trial.validation, "cpu"))
     assert again["loss"] == pytest.approx(best["loss"], abs=1e-6)
+
+
+def test_rows_of_one_group_vary_together(make_trial: Callable[..., FinetuningTrial], tmp_path: Path) -> None:
+    trial = make_trial("a", epochs=1)
+    trial.validation_groups = np.arange(40) // 2
+    trial.run(StopFlag())
+    targets = trial.validation.targets
+    losses, corrects = TASK.score_targets(predict_outputs(trial.objective, trial.validation, "cpu"), targets)
+    [event] = [event for event in read_events(tmp_path / "a") if event["event"] == "evaluation"]
+    of_pairs = ratio_error(losses.reshape(20, 2).sum(axis=1), np.full(20, 2))
+    assert event["loss_error"] == pytest.approx(of_pairs, rel=1e-3)
+    assert trial.state.more["row_corrects"] == corrects.reshape(20, 2).sum(axis=1).tolist()
 
 
 def test_outputs_are_in_the_order_of_the_rows(make_trial: Callable[..., FinetuningTrial]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier
+from pretune.scoring.nested_rows import groups_of_lines
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.detect_task import Columns
@@ -52,7 +53,8 @@ def evaluate(
     places = [f"{labels}, line {n}" for _, _, n in usable]
     matched = task.match_labels([y for _, y, _ in usable], places, names, label_names)
     true = task.true_values([{"label": label} for label in matched], names)
-    figures = task.figures(true, classifier.predict_outputs(texts), names)
+    groups = None if rows.text_pairs is not None else groups_of_lines([{"text": text} for text in texts])
+    figures = task.figures(true, classifier.predict_outputs(texts), names, groups)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
     num_seen = {kind: None if it is None else _count_seen(it, texts) for kind, it in seen.items()}
     return {

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.scoring.metric_titles import METRIC_TITLES, write_metric
+from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.row_statistics import RowStatistics, describe_part, difference_of_runs, over_seeds
 from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
@@ -43,6 +44,12 @@ class HeldOutRows:
         """The true labels in the form of the task."""
         return self.task.true_values(self.lines, self.names)
 
+    @cached_property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """The groups (N,) of rows that are not independent, because one contains another or they are parts of one
+        document; None if every row is alone."""
+        return groups_of_lines(self.lines)
+
     @property
     def rows(self) -> list[tuple[int, int]]:
         """The number of each row, and of its part."""
@@ -53,8 +60,9 @@ class HeldOutRows:
         return np.array([name is None or line.get("slice") == name for line in self.lines], dtype=np.bool_)
 
     def count(self, name: str) -> int:
-        """How many rows, or whole documents that were cut into several, are in the slice."""
-        return len({line["row"] for line in self.lines if line.get("slice") == name})
+        """How many rows are in the slice, those of one group counted once."""
+        mask = self.mask(name)
+        return int(mask.sum()) if self.groups is None else len(np.unique(self.groups[mask]))
 
     @property
     def slice_names(self) -> list[str]:
@@ -62,7 +70,8 @@ class HeldOutRows:
 
     def statistics(self, contender: Contender, metric: str, slice_name: str | None = None) -> list[RowStatistics]:
         """The statistics of each seed for a metric, on all rows or on a slice."""
-        found = [self.task.statistics(metric, self.true, outputs, self.names) for outputs in contender.runs]
+        runs = [self.task.statistics(metric, self.true, outputs, self.names) for outputs in contender.runs]
+        found = [each.over(self.groups) for each in runs]
         return found if slice_name is None else [each.select(self.mask(slice_name)) for each in found]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,18 +73,19 @@ def count_confusions(labels: Rows, predicted: Rows, types: Sequence[str]) -> Int
 
 
 def summarize_entities(
-    labels: Rows, predicted: Rows, types: Sequence[str], documents: IntArray | None = None
+    labels: Rows, predicted: Rows, types: Sequence[str], groups: IntArray | None = None
 ) -> dict[str, Any]:
     """All figures of one set of predictions as JSON values, with an interval at 95 % for F1 over all entities.
 
     `macro_f1` is the mean over the types that are true or predicted somewhere. The interval comes from a bootstrap
-    over rows, since the entities of a row are not independent; if `documents` (N,) numbers the document of each row, it
-    is over documents, since the parts of one are not independent either. Raises ValueError if there are no rows.
+    over rows, since the entities of a row are not independent; if `groups` (N,) numbers the group of each row, such as
+    its document, it is over groups, since the rows of one are not independent either. Raises ValueError if there are no
+    rows.
     """
     if len(labels) == 0:
         raise ValueError("no rows to evaluate")
     by_row = count_entities(labels, predicted, types)
-    statistics = replace(entity_f1_rows(by_row), documents=documents)
+    statistics = entity_f1_rows(by_row).over(groups)
     counts = Counts(*(part.sum(axis=0) for part in by_row))
     precision, recall, f1 = precision_recall_f1(Counts(*(np.asarray(part.sum()) for part in counts)))
     by_type = precision_recall_f1(counts)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.uncertainty import wilson_interval
+from pretune.scoring.uncertainty import accuracy_over_seeds, wilson_interval
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -108,20 +108,27 @@ def calibration_error_of(confidence: FloatArray, is_correct: npt.NDArray[np.bool
     return float(np.abs(np.bincount(places, weights=is_correct - confidence)).sum() / len(confidence))
 
 
-def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str]) -> dict[str, Any]:
+def summarize(
+    labels: IntArray, probabilities: FloatArray, names: Sequence[str], groups: IntArray | None = None
+) -> dict[str, Any]:
     """All figures of one set of predictions as JSON values; `accuracy_interval` is Wilson's at 95 %.
 
-    Raises ValueError if there are no rows.
+    If `groups` (N,) numbers the groups of rows that are not independent, it is the interval over groups. Raises
+    ValueError if there are no rows.
     """
     if len(labels) == 0:
         raise ValueError("no rows to evaluate")
     predicted = np.asarray(probabilities).argmax(axis=1)
+    correct = labels == predicted
+    interval = wilson_interval(int(correct.sum()), len(labels))
+    if groups is not None:
+        interval = accuracy_over_seeds(correct[None], groups)[1]
     confusion = confusion_matrix(labels, predicted, len(names))
     precision, recall, f1 = f1_by_class(confusion)
     return {
         "n": len(labels),
         "accuracy": accuracy(labels, predicted),
-        "accuracy_interval": list(wilson_interval(int((labels == predicted).sum()), len(labels))),
+        "accuracy_interval": list(interval),
         "macro_f1": macro_f1(labels, predicted, len(names)),
         "loss": log_loss(labels, probabilities),
         "brier_score": brier_score(labels, probabilities),

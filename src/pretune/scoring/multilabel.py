@@ -99,12 +99,17 @@ def average_precision(targets: IntArray, scores: FloatArray) -> float:
 
 
 def summarize_labels(
-    targets: IntArray, probabilities: FloatArray, thresholds: FloatArray, names: Sequence[str]
+    targets: IntArray,
+    probabilities: FloatArray,
+    thresholds: FloatArray,
+    names: Sequence[str],
+    groups: IntArray | None = None,
 ) -> dict[str, Any]:
     """All figures of one set of predictions as JSON values, with an interval at 95 % for micro-F1.
 
     Macro-F1 and mean average precision are means over labels: macro-F1 over those that are true or predicted for some
-    row, mean average precision over those that are true for some row. Raises ValueError if there are no rows.
+    row, mean average precision over those that are true for some row. If `groups` (N,) numbers the groups of rows that
+    are not independent, the interval is over groups. Raises ValueError if there are no rows.
     """
     if len(targets) == 0:
         raise ValueError("no rows to evaluate")
@@ -119,7 +124,7 @@ def summarize_labels(
     return {
         "n": len(targets),
         "micro_f1": float(micro[2]),
-        "micro_f1_interval": list(over_seeds([micro_f1_rows(by_row)])[1]),
+        "micro_f1_interval": list(over_seeds([micro_f1_rows(by_row).over(groups)])[1]),
         "micro_precision": float(micro[0]),
         "micro_recall": float(micro[1]),
         "macro_f1": float(macro_f1_of(*counts)),

@@ -6,12 +6,13 @@ heart, so they must not decide how much weight it gets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pretune.text.labels.nested_texts import SHORTEST_PART, Words, windows, words_of
+from pretune.text.labels.nested_texts import SHORTEST_PART, Parts, Words, windows, words_of
 
 
 def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -35,7 +36,7 @@ def group_rows(rows: Sequence[Sequence[str]], documents: Sequence[int] | None = 
     a model is often right on all of them, or on none.
     """
     texts = [[words_of(text) for text in row] for row in rows]
-    groups = np.arange(len(rows))
+    groups = list(range(len(rows)))
     first_of: dict[int, int] = {}
     for row, document in enumerate(documents or ()):
         _unite(groups, first_of.setdefault(document, row), row)
@@ -43,23 +44,32 @@ def group_rows(rows: Sequence[Sequence[str]], documents: Sequence[int] | None = 
     for row, own in enumerate(texts):
         for text in own:
             _unite(groups, rows_of.setdefault(text, row), row)
-    lengths = {len(text) for text in rows_of if len(text) >= SHORTEST_PART}
-    for row, own in enumerate(texts):
-        for text in own:
-            for part in windows(text, lengths):
-                if part in rows_of and len(part) >= SHORTEST_PART:
-                    _unite(groups, rows_of[part], row)
+    known = Parts(rows_of)
+    for text, row in rows_of.items():
+        for part in known.inside(text):
+            _unite(groups, rows_of[part], row)
     return np.array([_root(groups, row) for row in range(len(rows))], dtype=np.int64)
 
 
-def _root(groups: npt.NDArray[np.int64], row: int) -> int:
+def groups_of_lines(lines: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.int64] | None:
+    """(N,): the groups of the rows of a split as in `group_rows`; None if every row is a group of its own.
+
+    Pairs are not grouped: two pairs that share one text still ask different questions.
+    """
+    if not lines or "text_pair" in lines[0]:
+        return None
+    groups = group_rows([[line["text"]] for line in lines], [line.get("row", row) for row, line in enumerate(lines)])
+    return groups if len(np.unique(groups)) < len(groups) else None
+
+
+def _root(groups: list[int], row: int) -> int:
     while groups[row] != row:
         groups[row] = groups[groups[row]]
-        row = int(groups[row])
+        row = groups[row]
     return row
 
 
-def _unite(groups: npt.NDArray[np.int64], a: int, b: int) -> None:
+def _unite(groups: list[int], a: int, b: int) -> None:
     first, second = sorted((_root(groups, a), _root(groups, b)))
     groups[second] = first
 

@@ -22,6 +22,7 @@ from pretune.scoring.row_statistics import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _FIGURES: tuple[Callable[[FloatArray, FloatArray], RowStatistics], ...] = (
     pearson_rows,
@@ -32,15 +33,15 @@ _FIGURES: tuple[Callable[[FloatArray, FloatArray], RowStatistics], ...] = (
 )
 
 
-def summarize_scores(targets: FloatArray, predicted: FloatArray) -> dict[str, Any]:
+def summarize_scores(targets: FloatArray, predicted: FloatArray, groups: IntArray | None = None) -> dict[str, Any]:
     """All figures of predicted numbers (N,) as JSON values, each with an interval at 95 %.
 
     Pearson's correlation, Spearman's, the mean absolute error and the root of the mean squared error in the units of
-    the targets, and R2. The intervals come from a bootstrap over rows, see
-    `pretune.scoring.uncertainty.bootstrap_over_seeds`; Fisher's formula for a correlation would need normal values. A
-    correlation is 0 if the predictions or the targets are all alike: they order nothing. `predicted_range` and
-    `target_range` are the smallest and the largest value. Raises ValueError if there are no rows or a number is not
-    finite.
+    the targets, and R2. The intervals come from a bootstrap over rows, or over the `groups` (N,) of rows that are not
+    independent, see `pretune.scoring.uncertainty.bootstrap_over_seeds`; Fisher's formula for a correlation would need
+    normal values. A correlation is 0 if the predictions or the targets are all alike: they order nothing.
+    `predicted_range` and `target_range` are the smallest and the largest value. Raises ValueError if there are no rows
+    or a number is not finite.
     """
     targets, predicted = (np.asarray(numbers, dtype=np.float64) for numbers in (targets, predicted))
     if len(targets) == 0:
@@ -49,7 +50,7 @@ def summarize_scores(targets: FloatArray, predicted: FloatArray) -> dict[str, An
         raise ValueError("found a number that is not finite, such as NaN; every row needs a true and a predicted one")
     found: dict[str, Any] = {"n": len(targets)}
     for make in _FIGURES:
-        statistics = make(targets, predicted)
+        statistics = make(targets, predicted).over(groups)
         figure, interval = over_seeds([statistics])
         found |= {statistics.name: figure, f"{statistics.name}_interval": list(interval)}
     return found | {

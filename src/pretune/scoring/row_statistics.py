@@ -37,15 +37,15 @@ class RowStatistics:
 
     The figure of weighted rows is `reduce(weights @ values)`, for `values` (N, K) and `reduce` from (..., K) to (...).
     With whole numbers as weights, it is the figure of the rows repeated that often. `bounds` are the smallest and the
-    largest value that the figure can have. `documents` (N,) is the number of each row's document if rows may be parts
-    of one; intervals then draw whole documents, because the parts of one are not independent.
+    largest value that the figure can have. `groups` (N,) is the number of each row's group if rows are not independent,
+    such as the parts of one document or of one sentence; intervals then draw whole groups.
     """
 
     name: str
     values: FloatArray
     reduce: Callable[[FloatArray], FloatArray]
     bounds: tuple[float, float] = FRACTION
-    documents: IntArray | None = None
+    groups: IntArray | None = None
 
     @property
     def num_rows(self) -> int:
@@ -62,17 +62,12 @@ class RowStatistics:
 
     def select(self, mask: npt.NDArray[np.bool_]) -> Self:
         """The same for the rows where `mask` (N,) is true: those of a slice."""
-        documents = None if self.documents is None else self.documents[mask]
-        return replace(self, values=self.values[mask], documents=documents)
+        groups = None if self.groups is None else self.groups[mask]
+        return replace(self, values=self.values[mask], groups=groups)
 
-    def by_document(self) -> Self:
-        """The same with the sums over each document instead of those of its parts."""
-        if self.documents is None:
-            return self
-        numbers = np.unique(self.documents, return_inverse=True)[1]
-        sums = np.zeros((int(numbers.max(initial=-1)) + 1, self.values.shape[1]))
-        np.add.at(sums, numbers, self.values)
-        return replace(self, values=sums, documents=None)
+    def over(self, groups: IntArray | None) -> Self:
+        """The same over these groups (N,) of rows; unchanged without them."""
+        return self if groups is None else replace(self, groups=groups)
 
 
 class RankStatistics(RowStatistics):
@@ -163,11 +158,11 @@ def over_seeds(runs: Sequence[RowStatistics]) -> tuple[float, tuple[float, float
 
     Accuracy has a formula, `pretune.scoring.uncertainty.accuracy_over_seeds`; for others the rows are drawn again.
     """
-    runs = [run.by_document() for run in runs]
     if runs[0].name == "accuracy":
-        return accuracy_over_seeds(_correct(runs))
+        return accuracy_over_seeds(_correct(runs), runs[0].groups)
     figures = np.array([run.figure() for run in runs])
-    return bootstrap_over_seeds(figures, lambda weights: _score(runs, weights), runs[0].num_rows, runs[0].bounds)
+    num_units, unit_of = _units(runs[0])
+    return bootstrap_over_seeds(figures, lambda weights: _score(runs, weights[:, unit_of]), num_units, runs[0].bounds)
 
 
 def describe_part(runs: Sequence[RowStatistics]) -> dict[str, Any]:
@@ -185,22 +180,30 @@ def difference_of_runs(a: Sequence[RowStatistics], b: Sequence[RowStatistics]) -
     kinds = {(run.name, run.num_rows) for run in (*a, *b)}
     if len(kinds) != 1:
         raise ValueError(f"found {sorted(kinds)}; a difference needs one figure on the same rows")
-    a, b = ([run.by_document() for run in side] for side in (a, b))
     if a[0].name == "accuracy":
-        return accuracy_difference(_correct(a), _correct(b))
+        return accuracy_difference(_correct(a), _correct(b), a[0].groups)
     low, high = a[0].bounds
     ours, theirs = (np.array([run.figure() for run in side]) for side in (a, b))
+    num_units, unit_of = _units(a[0])
     return bootstrap_difference(
         ours,
         theirs,
-        lambda weights: (_score(a, weights), _score(b, weights)),
-        a[0].num_rows,
+        lambda weights: (_score(a, weights[:, unit_of]), _score(b, weights[:, unit_of])),
+        num_units,
         limit=high - low,
     )
 
 
 def _correct(runs: Sequence[RowStatistics]) -> npt.NDArray[np.bool_]:
     return np.stack([run.values[:, 0] > 0 for run in runs])
+
+
+def _units(run: RowStatistics) -> tuple[int, IntArray | slice]:
+    """How many groups of rows there are to draw, and the place of each row's group among them (N,)."""
+    if run.groups is None:
+        return run.num_rows, slice(None)
+    known, places = np.unique(run.groups, return_inverse=True)
+    return len(known), places
 
 
 def _score(runs: Sequence[RowStatistics], weights: FloatArray) -> FloatArray:

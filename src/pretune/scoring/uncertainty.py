@@ -1,13 +1,14 @@
 """From the correct and wrong rows of runs to intervals for one model and for the difference of two.
 
-Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison.
+Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison, U units:
+the rows, or groups of rows that are not independent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from pretune.runtime.randomness import generator
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int64] | FloatArray
+IntArray = npt.NDArray[np.int64]
+Counts = IntArray | FloatArray
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
@@ -74,7 +76,7 @@ def ratio_interval(sums: FloatArray, counts: Counts) -> tuple[float, float] | No
     return ratio - half, ratio + half
 
 
-def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]:
+def accuracy_over_seeds(correct: BoolArray, groups: IntArray | None = None) -> tuple[float, tuple[float, float]]:
     """The mean accuracy of runs that differ in their seed, with a 95 % interval for the expected accuracy.
 
     The expected accuracy is the mean over all seeds and all rows of this kind; a single further run varies more.
@@ -84,18 +86,26 @@ def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]
     (Half-widths are squared and added as in Newcombe 1998, Statistics in Medicine 17:873.) With two seeds the interval
     is wide, as it must be to cover. Wilson's formula is applied to the number of independent rows that would have this
     interval. With one seed this is exactly Wilson's interval.
+
+    `groups` (N,) are the numbers of the groups of rows that are not independent. V_rows is then that of a ratio over
+    groups, `ratio_error`, with Student's t for the number of groups.
     """
     num_seeds, num_rows = correct.shape
     mean = float(correct.mean())
-    squared = Z_95**2 * float(correct.mean(axis=0).var()) / num_rows
+    of_rows = correct.mean(axis=0)
+    sums, sizes = sum_by_group(of_rows, groups)
+    if groups is None:
+        squared = Z_95**2 * float(of_rows.var()) / num_rows
+    else:
+        squared = (_t_quantile(max(1, len(sums) - 1)) * (ratio_error(sums, sizes) or 0.0)) ** 2
     if num_seeds > 1:
         squared += _t_quantile(num_seeds - 1) ** 2 * float(correct.mean(axis=1).var(ddof=1)) / num_seeds
-    count = Z_95**2 * mean * (1 - mean) / squared if squared > 0 else num_rows
+    count = Z_95**2 * mean * (1 - mean) / squared if squared > 0 else len(sums)
     count = min(count, num_rows * num_seeds)
     return mean, wilson_interval(mean * count, count)
 
 
-def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:
+def accuracy_difference(a: BoolArray, b: BoolArray, groups: IntArray | None = None) -> Difference:
     """The difference in mean accuracy between two sets of runs, `a` (S_a, N) and `b` (S_b, N), on the same rows.
 
     Two things vary by chance: the rows drawn for the test and the seeds of the runs. The variance of the difference is
@@ -110,14 +120,16 @@ def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:
     estimate.) The interaction of row and seed is counted in both terms, which errs on the side of caution. If both
     sides are a single set of predictions, the p-value is that of McNemar's exact test, and variation between seeds is
     not covered.
+
+    `groups` (N,) are the numbers of the groups of rows that are not independent: the errors of a group are then added
+    up before they are squared, and half a group of the mean size is added to each outcome.
     """
     differences = a.mean(axis=0) - b.mean(axis=0)
-    centre, row_variance = _add_half_rows(differences, 1.0)
-    found = _difference(
-        float(differences.mean()), centre, row_variance, len(differences), a.mean(axis=1), b.mean(axis=1)
-    )
+    sums, sizes = sum_by_group(differences, groups)
+    centre, row_variance = _add_half_units(sums, sizes, 1.0)
+    found = _difference(float(differences.mean()), centre, row_variance, len(sums), a.mean(axis=1), b.mean(axis=1))
     if len(a) == len(b) == 1:
-        return Difference(difference=found.difference, interval=found.interval, p_value=mcnemar_p_value(a[0], b[0]))
+        return replace(found, p_value=mcnemar_p_value(a[0], b[0], groups))
     return found
 
 
@@ -151,7 +163,7 @@ def bootstrap_difference(
     if _says_little(drawn, num_rows, size):
         mean = mean if abs(mean) > _ROUNDING * size else 0.0
         reach = abs(mean) if math.isinf(limit) and num_rows >= _FEW_ROWS else size
-        centre, least = _add_half_rows(np.full(num_rows, mean), reach)
+        centre, least = _add_half_units(np.full(num_rows, mean), np.ones(num_rows), reach)
         variance = max(variance, least)
     return _difference(mean, centre, variance, num_rows, a, b, limit)
 
@@ -228,14 +240,25 @@ def _says_little(drawn: FloatArray, num_rows: int, size: float) -> bool:
     return num_rows < _FEW_ROWS or float(drawn.std()) <= _ROUNDING * size
 
 
-def _add_half_rows(differences: FloatArray, reach: float) -> tuple[float, float]:
-    """The mean difference of rows (N,) and its variance, with half a row added at `reach`, at its negative, and twice
-    at zero."""
-    padded = np.concatenate([differences, [reach, -reach, 0.0, 0.0]])
-    total = len(differences) + 2
-    weights = np.concatenate([np.ones(len(differences)), np.full(4, 0.5)]) / total
-    centre = float(weights @ padded)
-    return centre, float(weights @ (padded - centre) ** 2) / total
+def sum_by_group(values: Counts, groups: IntArray | None) -> tuple[FloatArray, FloatArray]:
+    """The sums of the values (N,) of each group, (U,), and how many rows it has; without groups, every row is one."""
+    if groups is None:
+        return values.astype(np.float64), np.ones(len(values))
+    places = np.unique(groups, return_inverse=True)[1]
+    sums, sizes = np.bincount(places, values), np.bincount(places)
+    return sums.astype(np.float64), sizes.astype(np.float64)
+
+
+def _add_half_units(sums: FloatArray, sizes: FloatArray, reach: float) -> tuple[float, float]:
+    """The mean difference of rows and its variance, from the sums (U,) over units of these sizes, with half a unit of
+    the mean size added at `reach` a row, at its negative, and twice at zero."""
+    size = float(sizes.mean())
+    weights = np.concatenate([np.ones(len(sums)), np.full(4, 0.5)])
+    padded = np.concatenate([sums, np.array([reach, -reach, 0.0, 0.0]) * size])
+    num_rows = np.concatenate([sizes, np.full(4, size)])
+    total = float(weights @ num_rows)
+    centre = float(weights @ padded) / total
+    return centre, float(weights @ (padded - centre * num_rows) ** 2) / total**2
 
 
 def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
@@ -246,11 +269,15 @@ def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
     return math.sqrt(squared)
 
 
-def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
+def mcnemar_p_value(a: BoolArray, b: BoolArray, groups: IntArray | None = None) -> float:
     """The p-value of McNemar's exact test on the rows that only one of two classifiers predicts correctly.
 
-    `a` and `b` are (N,): whether each row is correct. The test is a two-sided binomial test with probability 1/2.
+    `a` and `b` are (N,): whether each row is correct. The test is a two-sided binomial test with probability 1/2. With
+    `groups` (N,), all rows of a group change sides together, and the test is Fisher's randomisation (1935, The Design of
+    Experiments).
     """
+    if groups is not None:
+        return _p_value_of_signs(sum_by_group(a.astype(np.float64) - b, groups)[0])
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     trials, fewer = only_a + only_b, min(only_a, only_b)
     if trials == 0:
@@ -261,6 +288,19 @@ def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
         for k in range(fewer + 1)
     )
     return min(1.0, 2 * tail)
+
+
+def _p_value_of_signs(gains: FloatArray) -> float:
+    """How likely a sum of whole numbers (U,) is as far from zero as this one, if the sign of each is random."""
+    sizes = np.abs(gains[gains != 0]).astype(np.int64)
+    chances = np.ones(1)  # of each sum of the sizes that have a positive sign
+    for size in sizes.tolist():
+        longer = np.zeros(len(chances) + size)
+        longer[:-size] += chances / 2
+        longer[size:] += chances / 2
+        chances = longer
+    sums = 2 * np.arange(len(chances)) - int(sizes.sum())
+    return min(1.0, float(chances[np.abs(sums) >= abs(int(gains.sum()))].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

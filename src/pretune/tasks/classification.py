@@ -140,8 +140,10 @@ class Classification:
     def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> IntArray:
         return np.array([line["label"] for line in lines], dtype=np.int64)
 
-    def figures(self, true: Any, outputs: FloatArray, names: Sequence[str]) -> dict[str, Any]:
-        return summarize(true, outputs, names)
+    def figures(
+        self, true: Any, outputs: FloatArray, names: Sequence[str], groups: IntArray | None = None
+    ) -> dict[str, Any]:
+        return summarize(true, outputs, names, groups)
 
     def statistics(self, metric: str, true: Any, outputs: FloatArray, names: Sequence[str]) -> RowStatistics:
         predicted = outputs.argmax(axis=1)

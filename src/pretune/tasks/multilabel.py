@@ -163,8 +163,10 @@ class Multilabel(NamedLabels):
             values[row, line["label"]] = 1
         return values
 
-    def figures(self, true: Any, outputs: LabelOutputs, names: Sequence[str]) -> dict[str, Any]:
-        return summarize_labels(true, outputs.probabilities, outputs.thresholds, names)
+    def figures(
+        self, true: Any, outputs: LabelOutputs, names: Sequence[str], groups: IntArray | None = None
+    ) -> dict[str, Any]:
+        return summarize_labels(true, outputs.probabilities, outputs.thresholds, names, groups)
 
     def statistics(self, metric: str, true: Any, outputs: LabelOutputs, names: Sequence[str]) -> RowStatistics:
         counts: Counts = count_labels(true, outputs.predicted)

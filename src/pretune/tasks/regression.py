@@ -148,8 +148,10 @@ class Regression:
     def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> FloatArray:
         return np.array([line["label"] for line in lines], dtype=np.float64)
 
-    def figures(self, true: Any, outputs: FloatArray, names: Sequence[str]) -> dict[str, Any]:
-        return summarize_scores(true, outputs)
+    def figures(
+        self, true: Any, outputs: FloatArray, names: Sequence[str], groups: IntArray | None = None
+    ) -> dict[str, Any]:
+        return summarize_scores(true, outputs, groups)
 
     def statistics(self, metric: str, true: Any, outputs: FloatArray, names: Sequence[str]) -> RowStatistics:
         makers = {"spearman": spearman_rows, "mean_absolute_error": absolute_error_rows}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # only the methods that train need torch, so that splitting r
     from torch import Tensor
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Line = Mapping[str, Any]  # a row of a split or prepare folder
 Decision = dict[str, Any]  # what turns outputs into predictions, as JSON values: thresholds, a mean and a deviation
 Outputs = Any  # the predictions for N rows, in the form that the task chooses
@@ -125,8 +126,10 @@ class Task(LabelRules, Protocol):
     def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> Any:
         """The labels of N rows in the form that the figures compare with the predictions."""
 
-    def figures(self, true: Any, outputs: Outputs, names: Sequence[str]) -> dict[str, Any]:
-        """All figures of one set of predictions as JSON values."""
+    def figures(
+        self, true: Any, outputs: Outputs, names: Sequence[str], groups: IntArray | None = None
+    ) -> dict[str, Any]:
+        """All figures of one set of predictions as JSON values; intervals are over groups of rows, if given."""
 
     def statistics(self, metric: str, true: Any, outputs: Outputs, names: Sequence[str]) -> RowStatistics:
         """The statistics of each row whose weighted sums give a metric: what paired comparisons are made from."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -191,15 +191,18 @@ class Tokens(NamedLabels):
         documents = [line.get("row", place) for place, line in enumerate(lines)]
         return TrueEntities(rows=rows, documents=np.array(documents, dtype=np.int64))
 
-    def figures(self, true: TrueEntities, outputs: EntityOutputs, names: Sequence[str]) -> dict[str, Any]:
-        return summarize_entities(true.rows, outputs.named(names), names, true.documents)
+    def figures(
+        self, true: TrueEntities, outputs: EntityOutputs, names: Sequence[str], groups: IntArray | None = None
+    ) -> dict[str, Any]:
+        groups = true.documents if groups is None else groups
+        return summarize_entities(true.rows, outputs.named(names), names, groups)
 
     def statistics(
         self, metric: str, true: TrueEntities, outputs: EntityOutputs, names: Sequence[str]
     ) -> RowStatistics:
         counts = count_entities(true.rows, outputs.named(names), names)
         found = macro_f1_rows(counts) if metric == "macro_f1" else entity_f1_rows(counts)
-        return replace(found, documents=true.documents)
+        return found.over(true.documents)
 
     def to_fields(self, outputs: EntityOutputs, index: int) -> dict[str, Any]:
         row = outputs.rows[index]

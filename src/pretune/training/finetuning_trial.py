@@ -22,6 +22,7 @@ from pretune.data.rank_slice import RankSlice
 from pretune.model.transformer import TaskModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
+from pretune.scoring.uncertainty import sum_by_group
 from pretune.tasks.task import Task
 from pretune.text.labels.labelling import Labelling
 from pretune.training.checkpoint import TrainingState, load_best, log_compute_change
@@ -88,10 +89,12 @@ class FinetuningTrial:
         compute: dict[str, Any] | None = None,
         pieces: int = 1,
         validation_weights: npt.NDArray[np.float32] | None = None,
+        validation_groups: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """`measure` turns the outputs for the validation rows, in their order, into scores, with the metric and `loss`
         among them. `validation_weights` (M,) are those of the validation labels in a loss that is comparable with the
-        training loss. `compute` describes the hardware and precision; each batch is split into at least `pieces`. Each
+        training loss; `validation_groups` (N,) are the numbers of the groups of validation rows that are not
+        independent. `compute` describes the hardware and precision; each batch is split into at least `pieces`. Each
         of several processes that train together makes its own trial with its own `parallel`, and only the first one
         writes."""
         self.parallel = parallel or alone(model)
@@ -113,7 +116,7 @@ class FinetuningTrial:
         self.steps = settings.updates or settings.epochs * self.steps_per_epoch
         epochs = 1 if settings.updates is None else -(-settings.epochs // _EVALUATIONS_OF_UPDATES)
         self.steps_per_evaluation = epochs * self.steps_per_epoch
-        self.validation_weights = validation_weights
+        self.validation_weights, self.validation_groups = validation_weights, validation_groups
         self.state = TrainingState(
             microbatch_split=MicrobatchSplit(count=pieces),
             compute=compute or {},
@@ -243,9 +246,9 @@ class FinetuningTrial:
             self.state,
             {name: value for name, value in scores.items() if name != DECISION},
             epoch=epoch,
-            row_losses=targets.sum_by_row(losses),
-            row_corrects=targets.sum_by_row(corrects),
-            row_counts=targets.counts,
+            row_losses=self._by_group(targets.sum_by_row(losses)),
+            row_corrects=self._by_group(targets.sum_by_row(corrects)),
+            row_counts=self._by_group(targets.counts),
             weighted_loss=self._weighted_mean(losses),
         )
         best, metric = self.state.more["best"], self.settings.metric
@@ -258,6 +261,10 @@ class FinetuningTrial:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
             self.state.more["stale_epochs"] += 1
+
+    def _by_group(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The sums of the values (N,) of validation rows over groups, which vary independently."""
+        return sum_by_group(values, self.validation_groups)[0].astype(values.dtype)
 
     def _weighted_mean(self, losses: FloatArray) -> float | None:
         """The mean of the losses (M,) with the class weights of the training loss; None if it has none."""

@@ -17,6 +17,7 @@ from pretune.errors import InputDataError
 from pretune.model.folder import LoadedModel
 from pretune.model.transformer import TaskModel
 from pretune.runtime.manifest import Manifest
+from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions
 from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig
@@ -52,6 +53,7 @@ class PreparedRows:
         self.task = task_named(labels["task"])
         refuse_class_weights(self.task, config.class_weights)
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in SPLITS}
+        self.groups = {split: groups_of_lines(self.rows[split]) for split in ("validation", "test")}
         self.labelling = Labelling(
             names=tuple(labels["names"]),
             task=self.task.name,
@@ -139,7 +141,7 @@ class PreparedRows:
         """The figures of outputs for the rows of a split that go into the log: numbers, and intervals."""
         names, targets = self.labelling.names, self.targets[split]
         true = self.task.true_values(self.rows[split], names)
-        figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
+        figures = self.task.figures(true, self.task.decode(logits, targets, decision), names, self.groups[split])
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
         return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
@@ -156,7 +158,7 @@ class PreparedRows:
         slices = np.array([row.get("slice", "") for row in rows])
         named = [name for name in sorted(set(slices.tolist())) if name]
         if named:
-            statistics = task.statistics(task.usual_metric, true, outputs, names)
+            statistics = task.statistics(task.usual_metric, true, outputs, names).over(self.groups["test"])
             figures["slices"] = {name: describe_part([statistics.select(slices == name)]) for name in named}
         return figures
 

@@ -241,6 +241,7 @@ class _Finetuning:
             compute=self.compute.to_dict(),
             pieces=noted_split(self.folder),
             validation_weights=self.data.validation_weights(train.targets),
+            validation_groups=self.data.groups["validation"],
         ).run(stop)
         return {**vars(planned), **best}
 

@@ -7,7 +7,7 @@ has parts among the training rows says little.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sys import intern
 
 from pretune.text.splits import MIN_VALIDATION_TEXTS, Split
@@ -45,7 +45,7 @@ def split_with_wholes(texts: Sequence[str], splits: Sequence[Split], strata: Seq
     that it needs: its short texts are then answers of their own rather than parts.
     """
     words = [words_of(text) for text in texts]
-    known = _Parts(words)
+    known = Parts(words)
     if not _contain_parts(words, known):
         return list(splits)
     parts = {part for whole in known.texts for part in known.inside(whole)}
@@ -67,7 +67,7 @@ def split_with_test(
     training rows, as in `split_with_wholes`. Texts for validation stay: nothing is learned from them.
     """
     words, wholes = [words_of(text) for text in texts], [words_of(text) for text in test_texts]
-    known = _Parts(words)
+    known = Parts(words)
     if not _contain_parts(wholes, known):
         return list(splits)
     parts = {part for whole in wholes for part in known.inside(whole)}
@@ -76,11 +76,11 @@ def split_with_test(
     return found if _keeps_classes(strata, splits, found) else list(splits)
 
 
-class _Parts:
+class Parts:
     """Texts (three words or more) that may be inside others; found by their first words, so the time does not grow
     with the square of a text's length."""
 
-    def __init__(self, words: Sequence[Words]) -> None:
+    def __init__(self, words: Iterable[Words]) -> None:
         self.texts = {each for each in words if len(each) >= SHORTEST_PART}
         self._lengths: dict[Words, set[int]] = {}
         for each in self.texts:
@@ -95,7 +95,7 @@ class _Parts:
                     yield part
 
 
-def _contain_parts(wholes: Sequence[Words], known: _Parts) -> bool:
+def _contain_parts(wholes: Sequence[Words], known: Parts) -> bool:
     """Whether many of the texts contain one of the others."""
     sample = wholes[:: max(1, len(wholes) // _SAMPLE)]
     return bool(sample) and sum(any(known.inside(each)) for each in sample) >= _MANY * len(sample)
