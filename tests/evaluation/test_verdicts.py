@@ -119,6 +119,50 @@ def test_slices_have_verdicts_of_their_own() -> None:
     assert sentences["unseen"].startswith("Pre-training helped on slice 'unseen': +")
 
 
+def two_single_models(only_ours: int, only_theirs: int, num_rows: int) -> list[np.ndarray]:
+    """Whether ours and theirs are right, (1, N) each: on all other rows both are."""
+    right = np.ones((2, 1, num_rows), dtype=np.bool_)
+    right[1, 0, :only_ours] = right[0, 0, only_ours : only_ours + only_theirs] = False
+    return list(right)
+
+
+def test_the_reason_is_the_exact_test_where_the_interval_excludes_zero() -> None:
+    """Seven rows against one: the interval says clear, and McNemar's test does not, on all rows and on slices."""
+    ours, theirs = two_single_models(7, 1, 100)
+    labels = LABELS[:100]
+    runs = [contender("pretrained", ours, labels), contender("scratch", theirs, labels)]
+    (verdict,) = judge(runs, make_test_rows(labels=labels))
+    assert verdict["p_value"] == pytest.approx(0.0703, abs=1e-4)
+    assert verdict["sentence"] == (
+        "No clear difference by McNemar's exact test (p = 0.070): +6.0 points (95 % interval 0.2 to 11.6) against the "
+        "same network from scratch."
+    )
+    doubled = [
+        contender(each.kind, np.tile(right, 2), np.tile(labels, 2))
+        for each, right in zip(runs, (ours, theirs), strict=True)
+    ]
+    slices: list[str | None] = ["first"] * 100 + ["second"] * 100
+    _, *on_slices = judge(doubled, make_test_rows(slices, np.tile(labels, 2)))
+    assert [each["uncorrected_p_value"] for each in on_slices] == pytest.approx([0.0703] * 2, abs=1e-4)
+    for name, each in zip(("first", "second"), on_slices, strict=True):
+        expected = f"No clear difference on slice '{name}' by McNemar's exact test (p = 0.070): +6.0 points"
+        assert each["sentence"].startswith(expected)
+
+
+def test_the_reason_is_the_correction_where_the_slice_alone_is_clear() -> None:
+    ours, theirs = two_single_models(7, 0, 100)
+    right = [np.tile(each, 4) for each in (ours, theirs)]
+    right[1][0, 100:] = right[0][0, 100:]  # the other three slices differ nowhere
+    labels, slices = np.tile(LABELS[:100], 4), [f"slice {n // 100}" for n in range(400)]
+    runs = [contender("pretrained", right[0], labels), contender("scratch", right[1], labels)]
+    _, first, *_ = judge(runs, make_test_rows(list(slices), labels))
+    assert first["uncorrected_p_value"] == pytest.approx(2 / 2**7)
+    assert first["p_value"] == pytest.approx(8 / 2**7)
+    assert first["sentence"].startswith(
+        "No clear difference on slice 'slice 0', corrected for 4 comparisons of slices: +7.0 points"
+    )
+
+
 def test_many_slices_give_no_false_alarm() -> None:
     """Without a correction 32 % of comparisons with ten slices and no difference called some slice clear."""
     slices: list[str | None] = [f"slice {n % 10}" for n in range(NUM_ROWS)]

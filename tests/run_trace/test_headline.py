@@ -50,6 +50,17 @@ def test_a_result_that_is_not_a_success_is_called_what_it_is(
     assert (card.headline, card.headline_figure) == (headline, figure)
 
 
+def test_the_test_is_named_where_the_interval_excludes_zero(full_run: Any) -> None:
+    (event,) = [event for event in full_run.events if event["event"] == "comparison"]
+    event["verdicts"][0] |= {"difference": 0.06, "difference_interval": [0.002, 0.116], "p_value": 0.0703125}
+    card = full_run.trace.run
+    assert card.headline.startswith("No clear difference from pre-training: +6.0 points")
+    assert (
+        "The 95 % interval is 0.2 to 11.6 points on the same 998 test texts. McNemar's exact test gives p = 0.070."
+        in (card.detail)
+    )
+
+
 def test_without_a_control_the_question_stays_open(full_run: Any) -> None:
     card = without(full_run, "compare")
     assert card.headline == "The fine-tuned model classifies 95.6 % of the test texts correctly."

@@ -139,7 +139,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
     ]
     corrected = holm([found.p_value for _, _, found in on_slices])
     for (name, pair, found), p_value in zip(on_slices, corrected, strict=True):
-        verdict = _verdict(*pair, replace(found, p_value=p_value), test, name, len(on_slices))
+        verdict = _verdict(*pair, found, test, name, corrected_p_value=p_value, num_corrected=len(on_slices))
         verdicts.append({**verdict, "slice": name, "uncorrected_p_value": found.p_value})
     return verdicts
 
@@ -178,8 +178,12 @@ def _verdict(
     found: Difference,
     test: HeldOutRows,
     slice_name: str | None = None,
+    *,
+    corrected_p_value: float | None = None,
     num_corrected: int = 1,
 ) -> dict[str, Any]:
+    judged = found if corrected_p_value is None else replace(found, p_value=corrected_p_value)
+    reason = "" if judged.is_clear else _reason(found, num_corrected)
     ours = _NETWORK
     if a.kind in ("averaged", "stack"):
         figure = float(np.mean([each.figure() for each in test.statistics(a, test.metric, slice_name)]))
@@ -189,14 +193,22 @@ def _verdict(
         "metric": test.metric,
         "difference": found.difference,
         "difference_interval": list(found.interval),
-        "p_value": found.p_value,
-        "sentence": _sentence(found, ours, b, test.metric, slice_name, num_corrected),
+        "p_value": judged.p_value,
+        "sentence": _sentence(judged, ours, b, test.metric, slice_name, reason),
     }
 
 
-def _sentence(
-    found: Difference, ours: str, other: Contender, metric: str, slice_name: str | None, num_corrected: int
-) -> str:
+def _reason(found: Difference, num_corrected: int) -> str:
+    """What makes a difference unclear although its interval does not include zero; `found` is without correction."""
+    if found.interval[0] <= 0.0 <= found.interval[1]:
+        return ""
+    if found.is_clear:
+        return f", corrected for {num_corrected} comparisons of slices"
+    # The p-value of any other test is below 0.05 if the interval excludes zero.
+    return f" by McNemar's exact test (p = {found.p_value:.3f})"
+
+
+def _sentence(found: Difference, ours: str, other: Contender, metric: str, slice_name: str | None, reason: str) -> str:
     point, low, high = (write_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
     unit = "points" if metric == "accuracy" else f"points of {METRIC_TITLES[metric]}"
@@ -205,10 +217,8 @@ def _sentence(
     name = "the same network from scratch" if is_control else other.name
     place = "" if slice_name is None else f" on slice {slice_name!r}"
     if not found.is_clear:
-        is_lost = not found.interval[0] <= 0.0 <= found.interval[1]
-        correction = f", corrected for {num_corrected} comparisons of slices" if is_lost and num_corrected > 1 else ""
         whose = "" if ours == _NETWORK else f" for {ours}"
-        return f"No clear difference{place}{whose}{correction}: {figures} against {name}."
+        return f"No clear difference{place}{whose}{reason}: {figures} against {name}."
     subject = f"{ours[:1].upper()}{ours[1:]}"
     if found.difference > 0:
         lead = "Pre-training helped" if is_control else f"{subject} beats {name}"
