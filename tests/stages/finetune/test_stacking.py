@@ -19,12 +19,17 @@ from pretune.reporting.sections.prediction import render_prediction
 from pretune.run_trace import codec
 from pretune.runtime.events import read_events
 from pretune.runtime.verification import verify
+from pretune.scoring.nested_rows import groups_of_lines, is_new
 from pretune.scoring.pair_model import OVERLAP
 from pretune.scoring.stacked_model import NGRAMS_NAME, STACK_NAME
+from pretune.scoring.uncertainty import accuracy_over_seeds
 from pretune.settings import FinetuneConfig, SplitConfig
 from pretune.stages.compare import compare
+from pretune.stages.finetune.stacking import LEAST_ROWS
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
+from pretune.tasks.classification import Classification
+from pretune.tasks.task import LabelledLines
 from pretune.terminal import Page
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
@@ -268,19 +273,54 @@ def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -
     assert "6 With linear tagger" in render(found)
 
 
-def test_rows_that_are_parts_of_others_do_not_decide(run_folder: Path, tmp_path: Path) -> None:
+def test_rows_that_are_parts_of_others_do_not_decide(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A linear model knows parts of training rows by heart; on these it would look much better than it is."""
     random = np.random.default_rng(5)
     lines = []
-    for number in range(150):
+    for number in range(45):
         words = [f"w{number}x{place}" for place in range(6)]
         label = random.choice(["good", "bad"])
-        lines += [
-            json.dumps({"text": " ".join(words[i:j]), "label": label}) for i, j in ((0, 6), (0, 3), (2, 6), (1, 5))
-        ]
+        texts = [" ".join(words[i:j]) for i, j in ((0, 6), (0, 3), (2, 6), (1, 5))] + [f"alone in {number}"]
+        lines += [json.dumps({"text": text, "label": label}) for text in texts]
     (tmp_path / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    prepare(tmp_path / "train.jsonl", tmp_path / "prepare", base=run_folder / "pretrain")
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
-    assert not (tmp_path / "finetune" / "checkpoint" / STACK_NAME).exists()
-    sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
-    assert any("that is left out" in sentence or "not better" in sentence for sentence in sentences)
+    # Parts stay apart from their wholes where moving them would take half of the rows of a class.
+    monkeypatch.setattr("pretune.text.labels.split.split_with_wholes", lambda _texts, splits, _strata: list(splits))
+    split = SplitConfig(validation_fraction=0.3, test_fraction=0.2)
+    prepare(tmp_path / "train.jsonl", tmp_path / "prepare", base=run_folder / "pretrain", split=split)
+    rows = {name: read_lines(tmp_path / "prepare" / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    training, validation, _ = ([line["text"] for line in lines] for lines in rows.values())
+    new = [text for text, one in zip(validation, is_new(validation, training).tolist(), strict=True) if one]
+    assert 0 < len(new) < LEAST_ROWS < len(validation)
+
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "few", LEARNT_NOTHING)
+    assert not (tmp_path / "few" / "checkpoint" / STACK_NAME).exists()
+    sentences = [event["sentence"] for event in read_events(tmp_path / "few") if event["event"] == "notice"]
+    expected = (
+        f"{len(new)} of the {len(validation)} validation rows are neither part of a training row nor contain one; at "
+        f"least {LEAST_ROWS} are needed to combine"
+    )
+    assert sum(sentence.startswith(expected) for sentence in sentences) == 1
+    [test] = [event for event in read_events(tmp_path / "few") if event["event"] == "test"]
+    groups = groups_of_lines(rows["test"])
+    assert groups is not None
+    predicted = read_lines(tmp_path / "few" / "predictions" / "seed-0.jsonl")
+    is_right = np.array([[line["predicted"] == line["label"] for line in predicted]])
+    assert test["accuracy_interval"] == pytest.approx(accuracy_over_seeds(is_right, groups)[1])
+
+    given: list[list[str]] = []
+
+    def record(_task: Classification, data: LabelledLines) -> list[Any]:
+        given.append([line["text"] for line in data.validation])
+        return []
+
+    monkeypatch.setattr("pretune.stages.finetune.stacking.LEAST_ROWS", len(new))
+    monkeypatch.setattr(Classification, "partners", record)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "enough", LEARNT_NOTHING)
+    assert given == [new]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
