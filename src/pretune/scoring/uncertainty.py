@@ -76,6 +76,20 @@ def ratio_interval(sums: FloatArray, counts: Counts) -> tuple[float, float] | No
     return ratio - half, ratio + half
 
 
+def fraction_interval(hits: Counts, counts: Counts) -> tuple[float, float]:
+    """A 95 % interval for the fraction sum(hits) / sum(counts), such as the accuracy per token, over units, (U,) each.
+
+    As `ratio_interval`, but inside [0, 1]: Wilson's formula is applied to the number of independent tokens that would
+    have this interval. One unit, or units whose fractions are all equal, do not show how much units vary; then it is
+    Wilson's for all tokens.
+    """
+    fraction, count = float(hits.sum() / counts.sum()), float(counts.sum())
+    if error := ratio_error(hits.astype(np.float64), counts):
+        half = _t_quantile(len(hits) - 1) * error
+        count = min(count, Z_95**2 * fraction * (1 - fraction) / half**2)
+    return wilson_interval(fraction * count, count)
+
+
 def accuracy_over_seeds(correct: BoolArray, groups: IntArray | None = None) -> tuple[float, tuple[float, float]]:
     """The mean accuracy of runs that differ in their seed, with a 95 % interval for the expected accuracy.
 
@@ -273,7 +287,7 @@ def mcnemar_p_value(a: BoolArray, b: BoolArray, groups: IntArray | None = None) 
     """The p-value of McNemar's exact test on the rows that only one of two classifiers predicts correctly.
 
     `a` and `b` are (N,): whether each row is correct. The test is a two-sided binomial test with probability 1/2. With
-    `groups` (N,), all rows of a group change sides together, and the test is Fisher's randomisation (1935, The Design of
+    `groups` (N,), all rows of a group change sides together: Fisher's randomisation test (1935, The Design of
     Experiments).
     """
     if groups is not None:

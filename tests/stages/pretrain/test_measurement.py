@@ -22,9 +22,10 @@ from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PretrainConfig, Sampling
-from pretune.stages.pretrain.measurement import Measurement, Samples, choose_prompts, count_text_bytes
+from pretune.stages.pretrain.measurement import Measurement, Samples, _figures, choose_prompts, count_text_bytes
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.training.loop import Evaluation
 from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 
@@ -105,6 +106,16 @@ def test_prompts_are_continued_only_if_they_fit_the_context(
     assert found["prompt"] == "The sun rises in the"
     [expected] = TextGenerator(model, tokenizer).generate([found["prompt"]], Sampling(max_tokens=12, temperature=0))
     assert found["text"] == expected.text
+
+
+def test_the_interval_of_the_accuracy_is_over_rows() -> None:
+    """Two kinds of rows, each with many tokens: rows vary more than tokens of one row do."""
+    hits, counts = np.array([90, 10] * 10), np.full(20, 100)
+    found = Evaluation(
+        loss=1.0, accuracy=0.5, count=2000, row_losses=counts * 1.0, row_corrects=hits, row_counts=counts
+    )
+    low, high = _figures(found)["accuracy_interval"]
+    assert low < 0.35 < 0.65 < high
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from pretune.data.batch import Batch
 from pretune.data.pretraining_data import Corpus
 from pretune.inference.generate import TextGenerator
 from pretune.model.transformer import LanguageModel
-from pretune.scoring.uncertainty import wilson_interval
+from pretune.scoring.uncertainty import fraction_interval
 from pretune.settings import Sampling
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.training.loop import Evaluation, evaluate_rows
@@ -113,7 +113,7 @@ def _figures(found: Evaluation) -> dict[str, Any]:
     return {
         "loss": found.loss,
         "accuracy": found.accuracy,
-        "accuracy_interval": list(wilson_interval(found.accuracy * found.count, found.count)),
+        "accuracy_interval": list(fraction_interval(found.row_corrects, found.row_counts)),
         "n": found.count,
         "row_losses": found.row_losses,
         "row_corrects": found.row_corrects,
