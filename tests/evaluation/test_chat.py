@@ -133,3 +133,11 @@ def test_the_command_shows_the_figures(model: Path, talks: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["n"] == 60
     assert run_command_line(["evaluate", str(model), "--chat", str(talks), "--label-column", "x"]) == 2
     assert "--label-column is given with --chat" in capsys.readouterr().err
+
+
+def test_a_model_whose_training_diverged_is_refused(
+    save_diverged: Callable[..., Path], talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_diverged(tmp_path, "causal")
+    assert run_command_line(["evaluate", str(model), "--chat", str(talks), "--replies", "0", "--quiet"]) == 4
+    assert "its weights are damaged or its training diverged" in capsys.readouterr().err

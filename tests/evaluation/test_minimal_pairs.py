@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,16 @@ def test_options_that_do_not_fit(
 def test_scoring_is_checked_from_python_too(run_folder: Path, pairs_file: Path) -> None:
     with pytest.raises(UsageError, match="expected one of auto, masked, causal"):
         evaluate_minimal_pairs(run_folder, pairs_file, scoring="best")
+
+
+@pytest.mark.parametrize("objective", ["masked", "causal"])
+def test_a_model_whose_training_diverged_is_refused(
+    objective: str,
+    save_diverged: Callable[..., Path],
+    pairs_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = save_diverged(tmp_path, objective)
+    assert run_command_line(["evaluate", str(model), "--minimal-pairs", str(pairs_file), "--quiet"]) == 4
+    assert "its weights are damaged or its training diverged" in capsys.readouterr().err

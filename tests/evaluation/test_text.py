@@ -157,3 +157,11 @@ def test_the_verb_shows_the_figures(folder: Path, file: Path, capsys: pytest.Cap
     assert run_command_line(["evaluate", str(folder), "--labels", str(file), "--stride", "3"]) == 2
     assert run_command_line([*words, "--label-column", "x"]) == 2
     assert "--label-column is given with --text" in capsys.readouterr().err
+
+
+def test_a_model_whose_training_diverged_is_refused(
+    save_diverged: Callable[..., Path], file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_diverged(tmp_path, "causal")
+    assert run_command_line(["evaluate", str(model), "--text", str(file), "--quiet"]) == 4
+    assert "its weights are damaged or its training diverged" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.chat_session import answer
 from pretune.inference.generate import TextGenerator
+from pretune.inference.sampling import refuse_damage
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import derive_seed
 from pretune.settings import Sampling
@@ -124,7 +125,7 @@ def _replies_of(row: ChatRow) -> list[list[int]]:
 
 @torch.inference_mode()
 def _losses(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> Iterator[FloatArray]:
-    """The loss at each place of each row."""
+    """The loss at each place of each row. Raises ModelError if one is not a finite number."""
     device = model.lm_head.weight.device
     input_ids, document_ids = pad_rows([row.ids for row in rows], max(pad_id, 0))
     width = input_ids.shape[1]
@@ -134,6 +135,7 @@ def _losses(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> Iterator
     positions = torch.tensor(flat, device=device) - 1  # the token before predicts it
     logits = model(input_ids.to(device), document_ids.to(device), positions, is_causal)
     losses = F.cross_entropy(logits.float(), targets, reduction="none").double().cpu().numpy()
+    refuse_damage(float(losses.sum()))
     start = 0
     for row in rows:
         yield losses[start : start + len(row.places)]

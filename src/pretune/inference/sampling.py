@@ -34,7 +34,7 @@ class Sampler:
             logits = logits.index_fill(0, self._never, -math.inf)
         if sampling.temperature == 0:
             taken = int(logits.argmax())
-            _refuse_damage(float(logits[taken]))
+            refuse_damage(float(logits[taken]))
         else:
             ids, probabilities = most_probable(logits, sampling)
             taken = int(ids[draw(probabilities, float(self._random.random()))])
@@ -72,11 +72,12 @@ def draw(probabilities: Float[Tensor, " N"], number: float) -> int:
     Raises ModelError if the probabilities are not finite numbers.
     """
     up_to = probabilities.cumsum(0)
-    _refuse_damage(float(up_to[-1]))
+    refuse_damage(float(up_to[-1]))
     place = int(torch.searchsorted(up_to, number * float(up_to[-1]), right=True))
     return min(place, int((probabilities > 0).sum()) - 1)
 
 
-def _refuse_damage(score: float) -> None:
+def refuse_damage(score: float) -> None:
+    """Raise ModelError if a score, or the sum of some scores, is not a finite number."""
     if not math.isfinite(score):
         raise ModelError("The model's scores are not finite numbers; its weights are damaged or its training diverged.")

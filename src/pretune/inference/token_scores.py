@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pretune.inference.classify import TOKENS_PER_BATCH, TOKENS_PER_GPU_BATCH
+from pretune.inference.sampling import refuse_damage
 from pretune.model.foreign_language_model import ForeignLanguageModel
 from pretune.model.transformer import LanguageModel
 from pretune.text.tokenizer.special_tokens import NONE
@@ -25,7 +26,8 @@ def log_probabilities(
     *,
     is_causal: bool,
 ) -> Float[Tensor, "M"]:
-    """The log-probability of each target at its position of the flattened batch."""
+    """The log-probability of each target at its position of the flattened batch. Raises ModelError if one is not a
+    finite number."""
     device = model.lm_head.weight.device
     rows = torch.ones(len(input_ids), dtype=torch.bool, device=device) if is_causal else None
     hidden = model.transformer(input_ids.to(device), document_ids.to(device), rows, positions=positions.to(device))
@@ -34,7 +36,9 @@ def log_probabilities(
     for part, wanted in zip(hidden.split(chunk), targets.to(device).split(chunk), strict=True):
         logits = model.lm_head(part).float()
         values.append(logits.gather(1, wanted[:, None])[:, 0] - torch.logsumexp(logits, dim=1))
-    return torch.cat(values) if values else hidden.new_zeros(0)
+    found = torch.cat(values) if values else hidden.new_zeros(0)
+    refuse_damage(float(found.sum()))
+    return found
 
 
 def frame_ids_of(tokenizer: Tokenizer) -> frozenset[int]:
