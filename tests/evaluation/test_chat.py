@@ -16,6 +16,7 @@ from pretune.evaluation import chat
 from pretune.evaluation.chat import HeldOutChats, choose_conversations, evaluate_chat, read_held_out
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
+from pretune.text.chat.chat_lines import ChatLines
 from pretune.text.chat.conversations import Conversation, Message
 from pretune.text.chat.template import encode_all
 from pretune.text.chat.tokens import add_chat_tokens
@@ -141,3 +142,22 @@ def test_a_model_whose_training_diverged_is_refused(
     model = save_diverged(tmp_path, "causal")
     assert run_command_line(["evaluate", str(model), "--chat", str(talks), "--replies", "0", "--quiet"]) == 4
     assert "its weights are damaged or its training diverged" in capsys.readouterr().err
+
+
+def test_a_prepare_folder_without_held_out_conversations(
+    model: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chat, "read_chat_lines", lambda _path, _split: ChatLines(conversations=[], spans=[]))
+    assert run_command_line(["evaluate", str(model), "--chat", str(prepared), "--quiet"]) == 3
+    assert "has neither test nor validation conversations; prepare with more of them" in capsys.readouterr().err
+
+
+def test_conversations_without_room_for_a_reply(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message of the system is never cut, and fills all that the model reads."""
+    every = [{"system": "sun " * 100, "user": f"The {word}?", "assistant": "The east."} for word in WORDS]
+    rows = [{"messages": [{"role": role, "content": text} for role, text in each.items()]} for each in every]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert run_command_line(["evaluate", str(model), "--chat", str(tmp_path / "talks.jsonl"), "--quiet"]) == 3
+    assert "No conversation has room for its reply" in capsys.readouterr().err

@@ -165,3 +165,18 @@ def test_a_model_whose_training_diverged_is_refused(
     model = save_diverged(tmp_path, "causal")
     assert run_command_line(["evaluate", str(model), "--text", str(file), "--quiet"]) == 4
     assert "its weights are damaged or its training diverged" in capsys.readouterr().err
+
+
+def test_one_window_has_no_interval(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "short.txt").write_text("The sun rises.", encoding="utf-8")
+    words = ["evaluate", str(folder), "--text", str(tmp_path / "short.txt"), "--quiet"]
+    assert run_command_line([*words, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["documents"], figures["windows"]) == (1, 1)
+    assert math.isfinite(figures["loss"])
+    for name in ("loss", "perplexity", "bits_per_byte"):
+        assert figures[f"{name}_interval"] is None
+    assert run_command_line(words) == 0
+    shown = capsys.readouterr().out
+    assert f"loss           {figures['loss']:.4g} nats per token\n" in shown
+    assert "interval" not in shown

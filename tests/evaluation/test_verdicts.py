@@ -18,6 +18,7 @@ from pretune.evaluation.verdicts import (
     write_points,
 )
 from pretune.scoring.row_statistics import over_seeds
+from pretune.scoring.uncertainty import accuracy_difference
 from pretune.tasks.registry import task_named
 
 NUM_ROWS = 400
@@ -103,6 +104,63 @@ def test_one_seed_is_reported() -> None:
     assert describe_coverage(runs, [{}, {}]) == (
         "The intervals cover the choice of test rows and of fine-tuning seeds; another pre-training run may differ."
     )
+
+
+@pytest.mark.parametrize(
+    ("num_scratch", "num_pretrained", "several", "single"),
+    [
+        (3, 1, "the network from scratch", "the pre-trained network"),
+        (1, 3, "the pre-trained network", "the network from scratch"),
+    ],
+)
+def test_one_seed_against_several(num_scratch: int, num_pretrained: int, several: str, single: str) -> None:
+    control, ours = draw_runs(0.2, num_scratch, 1), draw_runs(0.9, num_pretrained, 2)
+    runs = [contender("scratch", control), contender("pretrained", ours)]
+    (verdict,) = judge(runs, make_test_rows())
+    expected = accuracy_difference(ours, control)
+    assert verdict["difference_interval"] == list(expected.interval)
+    assert verdict["p_value"] == expected.p_value
+    coverage = (
+        f"The intervals cover the choice of test rows and, for {several} only, of fine-tuning seeds: {single} has one "
+        "seed, and other fine-tuning or pre-training runs differ."
+    )
+    assert describe_coverage(runs, [verdict]) == coverage
+    delivered = [*runs, contender("stack", draw_runs(0.9, 1, 3))]
+    assert describe_coverage(delivered, [verdict]).startswith(f"{coverage} The model as delivered is a single one")
+
+
+@pytest.mark.parametrize("with_stack", [False, True])
+def test_the_mean_of_the_seeds_is_judged_if_it_is_delivered(with_stack: bool) -> None:
+    mean = replace(contender("averaged", draw_runs(1.2, 1, 4)), name="mean of 3 seeds")
+    runs = [
+        contender("scratch", draw_runs(0.2, 3, 1)),
+        contender("nbsvm", draw_runs(0.3, 1, 5)),
+        contender("pretrained", draw_runs(0.9, 3, 2)),
+        mean,
+        *([contender("stack", draw_runs(1.5, 1, 6))] if with_stack else []),
+    ]
+    test = make_test_rows()
+    control, delivered = judge(runs, test)
+    assert control["between"] == ["pretrained", "scratch"]
+    assert delivered["between"] == ["stack" if with_stack else "averaged", "nbsvm"]
+    if not with_stack:
+        [figure] = (100 * run.figure() for run in test.statistics(mean, "accuracy"))
+        expected = f"The model as delivered (mean of 3 seeds, {figure:.1f} %) beats nbsvm: +"
+        assert delivered["sentence"].startswith(expected)
+    assert describe_coverage(runs, [control, delivered]).endswith(
+        "The model as delivered is a single one, so its intervals cover the choice of test rows only."
+    )
+
+
+def test_a_slice_needs_twenty_rows() -> None:
+    slices: list[str | None] = [*["twenty"] * 20, *["nineteen"] * 19, *[None] * (NUM_ROWS - 39)]
+    runs = [contender("scratch", draw_runs(0.2, 3, 1)), contender("pretrained", draw_runs(0.9, 3, 2))]
+    test = make_test_rows(slices)
+    assert [verdict.get("slice") for verdict in judge(runs, test)] == [None, "twenty"]
+    assert {name: each["n"] for name, each in describe_contender(runs[1], test)["slices"].items()} == {
+        "nineteen": 19,
+        "twenty": 20,
+    }
 
 
 def test_slices_have_verdicts_of_their_own() -> None:

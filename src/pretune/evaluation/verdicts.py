@@ -18,6 +18,7 @@ from pretune.tasks.task import Line, Outputs, Task
 
 NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "averaged", "stack")  # all others are linear
 _NETWORK = "the pre-trained model"
+_SEEDED = {"scratch": "the network from scratch", "pretrained": "the pre-trained network"}
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
 
 
@@ -146,17 +147,24 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
 
 def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[str, Any]]) -> str:
     """A sentence on what the intervals cover and what they do not; on slices, also on the correction."""
-    num_seeds = [len(contender.runs) for contender in contenders if contender.kind in ("scratch", "pretrained")]
-    if min(num_seeds, default=1) > 1:
+    num_seeds = {each.kind: len(each.runs) for each in contenders if each.kind in _SEEDED}
+    has_seeds = max(num_seeds.values(), default=1) > 1
+    if has_seeds and min(num_seeds.values()) > 1:
         sentence = (
             "The intervals cover the choice of test rows and of fine-tuning seeds; another pre-training run may differ."
+        )
+    elif has_seeds:
+        single, several = (_SEEDED[kind] for kind in sorted(num_seeds, key=lambda kind: num_seeds[kind]))
+        sentence = (
+            f"The intervals cover the choice of test rows and, for {several} only, of fine-tuning seeds: {single} has "
+            "one seed, and other fine-tuning or pre-training runs differ."
         )
     else:
         sentence = (
             "The intervals cover the choice of test rows only; there is one seed, and other fine-tuning or "
             "pre-training runs differ."
         )
-    if any(contender.kind in ("averaged", "stack") for contender in contenders) and min(num_seeds, default=1) > 1:
+    if has_seeds and any(contender.kind in ("averaged", "stack") for contender in contenders):
         sentence += " The model as delivered is a single one, so its intervals cover the choice of test rows only."
     num_corrected = sum("slice" in verdict for verdict in verdicts)
     if num_corrected < 2:
