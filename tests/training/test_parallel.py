@@ -80,8 +80,12 @@ def test_two_processes_equal_one(script: ModuleType, by_two: Path, kind: str) ->
     whole, shared = script.state_of(parallel, optimizer), load_file(by_two / f"{kind}.safetensors")
     assert whole.keys() == shared.keys()
     for name, tensor in whole.items():
-        # Four updates later: both optimizers divide by values near zero, which amplifies rounding.
-        torch.testing.assert_close(shared[name], tensor.detach(), atol=2e-4, rtol=0)
+        if name.startswith(("first/", "second/", "momentum/")):
+            # By its norm, since entries are as small as 1e-6. Rounding of the weights makes up to 4e-4 in four updates.
+            assert float((shared[name] - tensor).norm()) < 5e-3 * float(tensor.norm()), name
+        else:
+            # Four updates later: both optimizers divide by values near zero, which amplifies rounding.
+            torch.testing.assert_close(shared[name], tensor.detach(), atol=2e-4, rtol=0)
 
 
 def test_gradients_are_exchanged_once_per_step(by_two: Path) -> None:
