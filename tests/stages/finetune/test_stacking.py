@@ -267,8 +267,7 @@ def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -
     total = np.sum([part.logits for part in found.stack.parts], axis=0)
     assert np.exp(total) / np.exp(total).sum() == pytest.approx(found.stack.probabilities)
     assert found.stack.ngrams
-    [alone] = predict(tmp_path / "finetune", [text], stack=False)
-    given = [(each.start, each.end, each.type) for each in alone.entities]  # type: ignore[attr-defined]
+    given = [(each.start, each.end, each.type) for each in predicted.entities]  # type: ignore[attr-defined]
     assert [(each.start, each.end, each.type) for each in found.entities] == given
     assert "6 With linear tagger" in render(found)
 
