@@ -21,6 +21,7 @@ from pretune.trace_schema import (
     RunTrace,
     ScoreErrors,
     ScoreRow,
+    StackedDecision,
     Strategies,
     WordLabel,
 )
@@ -48,6 +49,18 @@ def test_the_same_name_gets_the_same_number(traced: RunTrace) -> None:
     slices = {each.slice for each in redacted.errors.slices}
     assert slices == {"slice 1", "slice 2"}
     assert {each.slice for each in redacted.comparison.disagreements if each.slice} == slices
+
+
+def test_the_label_of_a_stack_gets_its_number(traced: RunTrace) -> None:
+    prediction = traced.predictions[0]
+    label, probability = prediction.label_names[1], prediction.decision.probabilities[1]
+    probabilities = prediction.decision.probabilities
+    stack = StackedDecision(
+        probabilities=probabilities, label=label, index=1, probability=probability, parts=[], ngrams=[]
+    )
+    (found,) = redact(replace(traced, predictions=[replace(prediction, stack=stack, true_label=label)])).predictions
+    assert found.stack is not None
+    assert found.stack.label == found.true_label == found.label_names[1] != found.decision.label
 
 
 def test_numbers_and_our_own_sentences_stay(traced: RunTrace) -> None:

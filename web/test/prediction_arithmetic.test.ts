@@ -69,7 +69,8 @@ test("what is returned is the decision of the stack, and that is what is right o
   assert.equal(returned(predicted({ decision, stack, true_label: null })).isRight, null);
   const number = { task: "regression", decision: { ...decision, label: "2.34567", score: 2.34567 } };
   assert.deepEqual(returned(predicted(number)), { label: "2.346", probability: null, isRight: null });
-  assert.equal(returned(predicted({ ...number, stack: { label: "3.1", probability: 0 } })).label, "3.1");
+  const parts = [{ name: "network", logits: [0.62345] }, { name: "bias", logits: [2.5] }];
+  assert.equal(returned(predicted({ ...number, stack: { label: "label 1", probability: 0, parts } })).label, "3.123");
 });
 
 test("the softmax of large logits does not overflow", () => {

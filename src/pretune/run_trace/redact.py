@@ -21,6 +21,7 @@ _LABELS = {
     "PredictionTrace": ("label_names", "true_label"),
     "Readout": ("label",),
     "Decision": ("label", "labels"),
+    "StackedDecision": ("label",),
     "WordLabel": ("label",),
     "Entity": ("type",),
     "LabelFigures": ("label",),

@@ -4,7 +4,7 @@ import { capital, count, counted, points, pointsRange, THIN_SPACE, typeset } fro
 import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
 import { isDelivered, isOurs, modelValue, numClasses, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
-import { isolated, UserText } from "../text.tsx";
+import { isolated, LEFT_OUT, UserText } from "../text.tsx";
 import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
 import { Disagreements } from "./disagreements.tsx";
 import { Strategies } from "./strategies.tsx";
@@ -25,18 +25,24 @@ export function Help({ trace }: { trace: RunTrace }) {
   );
 }
 
-function summary(comparison: Comparison): string {
+/** Whether pre-training helped, in some sentences. */
+export function summary(comparison: Comparison): string {
   const control = comparison.verdicts.filter((verdict) => verdict.between.includes("scratch"));
   const [overall] = control.filter((verdict) => verdict.slice === null);
   const found = overall ?? comparison.verdicts[0];
   if (!found) return "These models answered the same test texts; no pair of them was compared.";
-  if (!found.between.includes("scratch")) return `That was not measured. ${typeset(found.sentence)}`;
+  if (!found.between.includes("scratch")) return `That was not measured.${sentenceOf(found)}`;
   const delivered = comparison.verdicts.find((verdict) => isDelivered(verdict.between[0]) && verdict.slice === null);
   const answer = { better: "Yes", worse: "No", "no clear difference": "It cannot be told" }[found.outcome];
   const interval = `95${THIN_SPACE}% interval ${pointsRange(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);
   const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
-  return `${answer}: ${points(found.difference)} ${pointsOf(found.metric)} ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}${delivered ? ` ${typeset(delivered.sentence)}` : ""}`;
+  return `${answer}: ${points(found.difference)} ${pointsOf(found.metric)} ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}${delivered ? sentenceOf(delivered) : ""}`;
+}
+
+/** The sentence of a verdict, behind another one; nothing where the texts were left out. */
+function sentenceOf({ sentence }: Verdict): string {
+  return sentence === LEFT_OUT ? "" : ` ${typeset(sentence)}`;
 }
 
 function inSlice(verdict: Verdict): string {

@@ -113,9 +113,9 @@ export interface Returned {
 export function returned(prediction: PredictionTrace): Returned {
   const { task, true_label: truth, decision, stack } = prediction;
   const { label, probability } = stack ?? decision;
-  const isNumber = task === "regression" && stack === null && decision.score !== null;
+  const score = task !== "regression" ? null : stack === null ? decision.score : (stackedSums(stack)[0] ?? null);
   return {
-    label: isNumber ? significant(decision.score ?? 0, 4) : label,
+    label: score === null ? label : significant(score, 4),
     probability: task === "classification" ? probability : null,
     isRight: truth !== null && (task === "classification" || task === "multilabel") ? truth === label : null,
   };

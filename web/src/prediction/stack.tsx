@@ -4,14 +4,15 @@ import { Table } from "../charts/figure.tsx";
 import { percent, probability } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, StackedDecision } from "../trace.ts";
-import { agrees, largestDifference, sigmoid, softmax, stackedParts, stackedSums } from "./arithmetic.ts";
+import { agrees, largestDifference, returned, sigmoid, softmax, stackedParts, stackedSums } from "./arithmetic.ts";
 import { difference, signed } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 export function StackStop({ prediction, stack }: { prediction: PredictionTrace; stack: StackedDecision }) {
   const parts = stackedParts(prediction.task, stack);
   const names = parts.map((part) => part.name).filter((name) => name !== "network" && name !== "bias");
-  const isChanged = stack.label !== prediction.decision.label;
+  const { label } = returned(prediction);
+  const { label: alone } = returned({ ...prediction, stack: null });
   return (
     <Stop
       number={6}
@@ -22,11 +23,11 @@ export function StackStop({ prediction, stack }: { prediction: PredictionTrace; 
     >
       <div class="decision">
         <p class="decided">
-          <UserText text={stack.label} limit={120} />
+          <UserText text={label} limit={120} />
           {(prediction.task === "classification" || prediction.task === "tokens") && <>, {probability(stack.probability)}</>}
-          {isChanged && (
+          {label !== alone && (
             <small>
-              Unlike the network alone: “<UserText text={prediction.decision.label} limit={80} />”.
+              Unlike the network alone: “<UserText text={alone} limit={80} />”.
             </small>
           )}
         </p>
