@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 
-import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
+import { drawIntervalPlot, type Gain, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
 import { type Column, Figure, Plot, Table } from "../charts/figure.tsx";
 import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
@@ -9,7 +9,7 @@ import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.
 import { deliveredTest, isOurs, modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
-import type { ComparedModel, RunTrace, Stage } from "../trace.ts";
+import type { ComparedModel, Comparison, RunTrace, Stage } from "../trace.ts";
 import { predictedTokens } from "../training/charts.tsx";
 import { Checks, ChecksTable } from "./checks.tsx";
 
@@ -62,15 +62,23 @@ function Headline({ sentence, figure }: { sentence: string; figure: string | nul
   );
 }
 
+/** What pre-training added to the score that the chart shows; null where there is no control. */
+export function gainOf({ metric, models, verdicts }: Comparison): Gain | null {
+  const [from, to] = ["scratch", "pretrained"].map((kind) => models.findIndex((model) => model.kind === kind)) as [number, number];
+  const [scratch, pretrained] = [models[from], models[to]];
+  if (!scratch || !pretrained || to < from) return null;
+  // The verdict keeps the digits that the difference of two rounded scores has lost; it may be about another metric.
+  const verdict = verdicts.find(
+    (each) => each.slice === null && each.metric === metric && each.between.join() === "pretrained,scratch",
+  );
+  return { from, to, difference: verdict?.difference ?? pretrained.score - scratch.score };
+}
+
 function Scores({ trace }: { trace: RunTrace }) {
   const models = trace.comparison?.models ?? [];
   const metric = trace.comparison?.metric ?? "accuracy";
-  if (models.length === 0) return null;
-  const [scratch, pretrained] = ["scratch", "pretrained"].map((kind) => models.findIndex((model) => model.kind === kind));
-  const hasGain = scratch !== undefined && pretrained !== undefined && scratch >= 0 && pretrained > scratch;
-  // The verdict keeps the digits that the difference of two rounded accuracies has lost.
-  const verdict = trace.comparison?.verdicts.find((each) => each.slice === null && each.between.join() === "pretrained,scratch");
-  const gain = verdict?.difference ?? (models[pretrained ?? -1]?.score ?? 0) - (models[scratch ?? -1]?.score ?? 0);
+  if (trace.comparison === null || models.length === 0) return null;
+  const gain = gainOf(trace.comparison);
   const plot: IntervalPlotProps = {
     rows: models.map((model) => ({
       name: model.name,
@@ -79,9 +87,9 @@ function Scores({ trace }: { trace: RunTrace }) {
     })),
     panels: [{ title: "", values: models.map(modelValue) }],
     metric,
-    gain: hasGain ? { from: scratch, to: pretrained, difference: gain } : null,
+    gain,
   };
-  const difference = hasGain ? `, and the accent line is what pre-training ${gain >= 0 ? "added" : "cost"}` : "";
+  const difference = gain ? `, and the accent line is what pre-training ${gain.difference >= 0 ? "added" : "cost"}` : "";
   return (
     <Figure
       class="headline-figure"
