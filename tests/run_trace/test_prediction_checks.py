@@ -95,6 +95,17 @@ def test_both_texts_in_the_sentence_of_a_cloze_may_lose_their_middle(traced: Run
     assert "I01" in failing(replace(traced, predictions=[thrice]))
 
 
+@pytest.mark.parametrize("mask", ["[MASK]", "<mask>"])
+def test_the_mask_of_a_cloze_is_part_of_its_text(traced: RunTrace, mask: str) -> None:
+    prediction = traced.predictions[0]
+    [*tokens, end] = prediction.tokens
+    shown = replace(end, surface=mask)
+    cloze = replace(prediction, text=f"{prediction.text} [MASK]", tokens=[*tokens, shown, replace(end, position=7)])
+    assert "I01" not in failing(replace(traced, predictions=[cloze]))
+    without = replace(cloze, tokens=prediction.tokens[1:6])
+    assert "I01" in failing(replace(traced, predictions=[without]))
+
+
 def test_without_predictions_there_is_nothing_to_check(traced: RunTrace) -> None:
     assert check_predictions(replace(traced, predictions=[])) == []
     without = replace(traced.predictions[0], reasons=None)

@@ -115,6 +115,18 @@ test("special tokens are no part of the text", () => {
   assert.ok(!joinTokens("one", [{ ...token!, is_special: true }], false).holds);
 });
 
+test("the mask of a cloze is a special token that the text has", () => {
+  const text = "\u{1F600} was [MASK].";
+  const [smile, was, mask, stop] = tokensOf(text, [0, 1], [1, 5], [6, 12], [12, 13]) as [Token, Token, Token, Token];
+  for (const surface of ["[MASK]", "<mask>"]) {
+    const special = { ...mask, surface, start: null, end: null, is_special: true };
+    const end = { ...special, surface: "[SEP]" };
+    assert.deepEqual(joinTokens(text, [end, smile, was, special, stop, end], false), { holds: true, lost: "" });
+    assert.equal(joinTokens(text, [end, smile, special, stop, end], false).lost, " was [MASK]");
+  }
+  assert.equal(joinTokens(text, [smile, was, stop], false).lost, " [MASK]");
+});
+
 test("a text that was cut may lack one stretch, and no second one", () => {
   const text = "one two three four";
   assert.ok(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), true).holds);
@@ -125,7 +137,7 @@ test("a text that was cut may lack one stretch, and no second one", () => {
 test("a text that is read in windows may lack the stretches between them, and no others", () => {
   const text = "one two three four five six";
   const [one, two, four, six] = tokensOf(text, [0, 3], [4, 7], [14, 18], [24, 27]) as [Token, Token, Token, Token];
-  const special = { ...one, start: null, end: null, is_special: true };
+  const special = { ...one, surface: "[SEP]", start: null, end: null, is_special: true };
   const row = [special, one, two, special, special, four, special, special, six, special];
   assert.equal(countWindows({ tokens: row, text_pair: null }), 3);
   assert.equal(countWindows({ tokens: row, text_pair: "" }), 1);

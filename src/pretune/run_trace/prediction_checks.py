@@ -11,6 +11,7 @@ ARITHMETIC = 1e-4  # relative to the size of the logits; the file has six signif
 FORWARD = 1e-4  # between two ways of running the model
 COMPLETENESS = 1e-3  # of a sum of attributions, relative to the score
 CONVERGED = 0.02  # of the difference of scores: an integral that is called converged is nearer than this
+MASK = "[MASK]"  # as the text of a cloze has it, whatever the tokenizer of its base calls it
 
 
 def check_predictions(trace: RunTrace) -> list[Check]:
@@ -159,8 +160,9 @@ def _rebuild_text_error(text: str, tokens: Sequence[Token], num_cuts: int) -> fl
         if token.start is None or token.end is None:
             is_new_window = True
             rest = text[place:].lstrip()
-            if rest.startswith(token.surface):  # a special token that the text itself has
-                place = len(text) - len(rest) + len(token.surface)
+            own = next((each for each in (token.surface, MASK) if each and rest.startswith(each)), None)
+            if own is not None:  # a special token that the text itself has
+                place = len(text) - len(rest) + len(own)
             continue
         if text[token.start : token.end] != token.surface:
             wrong += max(token.end - token.start, len(token.surface), 1)

@@ -176,6 +176,7 @@ export function joinTokens(text: string, tokens: readonly Token[], wasCut: boole
   const gaps: string[] = [];
   let reached = 0;
   for (const [place, { start, end, surface, is_special: isSpecial }] of tokens.entries()) {
+    if (start === null) reached = behindSpecial(characters, reached, surface);
     if (start === null || end === null || isSpecial) continue;
     if (start > reached && !(wasCut && starts.has(place))) gaps.push(between(reached, start));
     if (between(start, end) !== surface) return { holds: false, lost: between(start, end) };
@@ -185,6 +186,18 @@ export function joinTokens(text: string, tokens: readonly Token[], wasCut: boole
   const lost = gaps.filter((gap) => gap.trim() !== "");
   if (wasCut && starts.size === 0 && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
   return { holds: lost.length === 0, lost: lost.join("") };
+}
+
+const MASK = "[MASK]"; // as the text of a cloze has it, whatever the tokenizer of its base calls it
+
+/** The place behind a special token that the text itself has next, or else the place reached. */
+function behindSpecial(characters: readonly string[], reached: number, surface: string): number {
+  let start = reached;
+  while (characters[start]?.trim() === "") start++;
+  for (const written of [surface, MASK].map((each) => Array.from(each))) {
+    if (written.length > 0 && written.every((character, place) => characters[start + place] === character)) return start + written.length;
+  }
+  return reached;
 }
 
 function longest(texts: readonly string[]): string {
