@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
-import { epochDecimals, epochs } from "../src/training/charts.tsx";
+import { epochDecimals, epochs, scoreSentence } from "../src/training/charts.tsx";
 import { summary } from "../src/training/index.tsx";
+import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
 
 const UNIFORM = { id: "uniform", name: "ln V", meaning: "", value: 8.5 };
@@ -23,6 +24,14 @@ test("what is found is named by what is predicted", () => {
   const names = (unit: Phase["unit"]) => cameOut(pretrained({ unit })).map(({ name }) => name);
   assert.ok(names("masked tokens").includes("Hidden tokens found"));
   assert.ok(names("next tokens").includes("Next tokens found"));
+});
+
+test("of a tuning on conversations, reply tokens are counted, and no texts or labels", () => {
+  const row = { step: 120, epoch: 0.5, score: 0.412, n: 4321, is_best: false };
+  const phase = { stage: "finetune", unit: "reply tokens", objective: "replies", metric: "accuracy", evaluations: [row], accuracy_references: [] } as unknown as Phase;
+  assert.equal(summary({ phases: { pretrain: null, finetune: phase, scratch: null } }), "After 120 steps on conversations it predicts 41.2\u202f% of the held-out reply tokens.");
+  assert.equal(measuredOn(phase, undefined), "of 4,321 reply tokens");
+  assert.equal(scoreSentence(phase), "How many of the held-out reply tokens the model predicts.");
 });
 
 test("epochs of which little was read are written so that they differ", () => {

@@ -21,9 +21,10 @@ export function Ribbon({ trace, stages }: { trace: RunTrace; stages: Stage[] }) 
 }
 
 /** A figure and its unit in words. */
-function handedOn(trace: RunTrace, stage: Stage): [string, string] {
+export function handedOn(trace: RunTrace, stage: Stage): [string, string] {
   if (stage.status !== "finished") return ["–", stage.status === "running" ? "still running" : "not run"];
   const out = (name: string) => quantity(stage, "out", name);
+  const sum = (unit: string) => ["train", "validation", "test"].reduce((total, split) => total + (out(`${split} ${unit}`) ?? 0), 0);
   switch (stage.name) {
     case "collect":
       return [count(out("documents") ?? 0), "documents"];
@@ -35,20 +36,27 @@ function handedOn(trace: RunTrace, stage: Stage): [string, string] {
     case "pretrain":
       return [count(out("parameters") ?? trace.phases.pretrain?.parameters ?? 0), "parameters"];
     case "prepare": {
-      const rows = ["train rows", "validation rows", "test rows"].reduce((sum, name) => sum + (out(name) ?? 0), 0);
-      const tokens = out("tokens per row");
-      return [count(rows), tokens === null ? "labelled rows" : `labelled rows of ${count(tokens)} tokens`];
+      const isChat = out("train conversations") !== null;
+      const tokens = out(isChat ? "tokens per conversation" : "tokens per row");
+      const unit = isChat ? "conversations" : "labelled rows";
+      return [count(sum(isChat ? unit : "rows")), tokens === null ? unit : `${unit} of ${count(tokens)} tokens`];
     }
     case "finetune": {
-      const made = stage.shape_out[0];
-      const outputs = typeof made?.value === "number" ? made.value : 0;
+      const [made] = stage.shape_out;
       if (made?.name === "score") return ["1", "score per text"];
-      if (made?.name === "entity types") return [count(outputs), "entity types"];
-      return [`1${THIN_SPACE}×${THIN_SPACE}${count(outputs)}`, "probabilities per text"];
+      if (typeof made?.value === "number" && PROBABILITIES.includes(made.name)) {
+        return [`1${THIN_SPACE}×${THIN_SPACE}${count(made.value)}`, "probabilities per text"];
+      }
+      return firstFigure(stage);
     }
-    default: {
-      const first = stage.shape_out[0];
-      return typeof first?.value === "number" ? [count(first.value), first.name.replaceAll("_", " ")] : ["–", ""];
-    }
+    default:
+      return firstFigure(stage);
   }
+}
+
+/** The quantities that have a probability each; a model of conversations gives out none of them. */
+const PROBABILITIES = ["classes", "labels"];
+
+function firstFigure({ shape_out: [first] }: Stage): [string, string] {
+  return typeof first?.value === "number" ? [count(first.value), first.name.replaceAll("_", " ")] : ["–", ""];
 }

@@ -21,15 +21,14 @@ const PREDICTED = {
   replies: "the replies of conversations",
 };
 
-/** What is predicted in pre-training, where it is counted: a hybrid has the next tokens in a chart of their own. */
-export function predictedTokens(phase: Phase): string {
-  return phase.unit === "next tokens" ? "next tokens" : "hidden tokens";
+/** What is predicted where that is tokens: a hybrid has the next tokens in a chart of their own. */
+export function predictedTokens({ unit }: Phase): string {
+  return unit === "next tokens" || unit === "reply tokens" ? unit : "hidden tokens";
 }
 
 /** What one label of a phase is, as in "nats per ...". */
 function labelUnit(phase: Phase): string {
-  if (phase.objective === "replies") return "nats per reply token";
-  if (phase.stage === "pretrain") return `nats per ${predictedTokens(phase).slice(0, -1)}`;
+  if (phase.stage === "pretrain" || phase.objective === "replies") return `nats per ${predictedTokens(phase).slice(0, -1)}`;
   return LOSS_UNITS[phase.metric] ?? "nats per text";
 }
 
@@ -134,7 +133,7 @@ const LOSS_UNITS: Record<string, string> = {
 function ScoreChart({ phase }: { phase: Phase }) {
   const isPretraining = phase.stage === "pretrain";
   const isAccuracy = phase.metric === "accuracy";
-  const right = phase.objective === "replies" ? "reply tokens predicted" : "texts labelled right";
+  const right = phase.objective === "replies" ? `${predictedTokens(phase)} predicted` : "texts labelled right";
   const title = isAccuracy ? `Accuracy, ${right}` : capital(metricTitle(phase.metric));
   const lowest = Math.min(0, ...phase.evaluations.map((row) => row.score_low ?? row.score));
   return (
@@ -173,7 +172,7 @@ function lossSentence(phase: Phase): string {
     : "The axis is not that of the other phase.";
 }
 
-function scoreSentence(phase: Phase): string {
+export function scoreSentence(phase: Phase): string {
   const commonest = phase.accuracy_references[0];
   if (phase.stage === "pretrain") {
     return commonest
@@ -181,11 +180,11 @@ function scoreSentence(phase: Phase): string {
       : `How many of the ${predictedTokens(phase)} the model names.`;
   }
   const kept = phase.evaluations.find((row) => row.is_best);
-  return kept
-    ? `The checkpoint of epoch ${epochWriter(phase)(kept.epoch)} is kept, the best on validation.`
-    : phase.metric === "accuracy"
-      ? "How many of the held-out texts get their label."
-      : "On the held-out texts.";
+  if (kept) return `The checkpoint of epoch ${epochWriter(phase)(kept.epoch)} is kept, the best on validation.`;
+  if (phase.objective === "replies") return `How many of the held-out ${predictedTokens(phase)} the model predicts.`;
+  return phase.metric === "accuracy"
+    ? "How many of the held-out texts get their label."
+    : "On the held-out texts.";
 }
 
 function lines(phase: Phase, of: "loss" | "score"): Line[] {

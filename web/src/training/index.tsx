@@ -2,7 +2,7 @@ import { Fold } from "../fold.tsx";
 import { count, counted, nats, percent, typeset } from "../format.ts";
 import { metricTitle, writeMetric } from "../metric.ts";
 import { Lead, NothingYet, Part } from "../section.tsx";
-import type { Phase, RunTrace } from "../trace.ts";
+import type { Evaluation, Phase, RunTrace } from "../trace.ts";
 import { PhaseCharts, predictedTokens, StepCharts } from "./charts.tsx";
 import { Continued } from "./continued.tsx";
 import { TraceTable } from "./table.tsx";
@@ -62,16 +62,18 @@ export function summary({ phases: { pretrain, finetune } }: Pick<RunTrace, "phas
   const best = finetune?.evaluations.find((row) => row.is_best) ?? finetune?.evaluations.at(-1);
   if (best) {
     const epochs = Number.isInteger(best.epoch) ? counted(best.epoch, "epoch") : `${count(best.step)} steps`;
-    const metric = finetune?.metric ?? "accuracy";
-    const found =
-      metric === "accuracy"
-        ? `is right on ${percent(best.score)} of the validation texts`
-        : `reaches a ${metricTitle(metric)} of ${writeMetric(metric, best.score)} on the validation texts`;
-    parts.push(`after ${epochs} on labels it ${found}`);
+    parts.push(`after ${epochs} on ${finetune?.objective === "replies" ? "conversations" : "labels"} it ${learned(finetune as Phase, best)}`);
   }
   const both = parts.join(", and ");
   if (both) sentences.push(`${both.charAt(0).toUpperCase()}${both.slice(1)}.`);
   return sentences.join(" ") || "Training has begun; the first evaluation will stand here.";
+}
+
+/** What a fine-tuned model reaches at an evaluation. */
+function learned(phase: Phase, { score }: Evaluation): string {
+  if (phase.objective === "replies") return `predicts ${percent(score)} of the held-out ${predictedTokens(phase)}`;
+  if (phase.metric === "accuracy") return `is right on ${percent(score)} of the validation texts`;
+  return `reaches a ${metricTitle(phase.metric)} of ${writeMetric(phase.metric, score)} on the validation texts`;
 }
 
 function Key() {

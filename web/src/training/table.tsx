@@ -94,7 +94,8 @@ function PhaseRows({ phase }: { phase: Phase }) {
   );
 }
 
-function measuredOn(phase: Phase, guess: string | undefined): string {
+/** What the figures of the evaluations are measured on. */
+export function measuredOn(phase: Phase, guess: string | undefined): string {
   const n = phase.evaluations.at(-1)?.n;
   const unit = phase.unit === "texts" || phase.unit === "rows" ? `validation ${phase.unit}` : predictedTokens(phase);
   return [n == null ? null : `of ${count(n)} ${unit}`, guess && `the dotted mark is the ${guess}`].filter((part) => part).join("; ");

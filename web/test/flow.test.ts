@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { handedOn } from "../src/flow/ribbon.tsx";
+import type { RunTrace, Stage } from "../src/trace.ts";
+
+const TRACE = { phases: { pretrain: null }, tokenizer: null } as unknown as RunTrace;
+
+function stage(name: string, shapeOut: Record<string, number>): Stage {
+  const shape_out = Object.entries(shapeOut).map(([each, value]) => ({ name: each, value }));
+  return { name, status: "finished", shape_in: [], shape_out, dropped: [] } as unknown as Stage;
+}
+
+test("what fine-tuning hands on is named by what it is", () => {
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { classes: 4 })), ["1\u202f×\u202f4", "probabilities per text"]);
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { score: 1 })), ["1", "score per text"]);
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { "entity types": 5 })), ["5", "entity types"]);
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { parameters: 26_543_616, "tokens seen": 9 })), ["26,543,616", "parameters"]);
+});
+
+test("prepared rows and conversations are both counted", () => {
+  const rows = { "train rows": 8, "validation rows": 1, "test rows": 1, "tokens per row": 12.5 };
+  assert.deepEqual(handedOn(TRACE, stage("prepare", rows)), ["10", "labelled rows of 12.5 tokens"]);
+  const conversations = { "train conversations": 8, "validation conversations": 1, "test conversations": 0, "tokens per conversation": 31 };
+  assert.deepEqual(handedOn(TRACE, stage("prepare", conversations)), ["9", "conversations of 31 tokens"]);
+});
