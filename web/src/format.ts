@@ -17,6 +17,12 @@ export function fixed(value: number, decimals: number): string {
   return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
 }
 
+/** +1.12, −0.13, 0.00 */
+export function signed(value: number, decimals = 2): string {
+  const text = fixed(value, decimals);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
+}
+
 /** A count: 60,000. A value that is no whole number keeps one decimal. */
 export function count(value: number): string {
   return fixed(value, Number.isInteger(value) ? 0 : 1);

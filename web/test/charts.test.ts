@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { areaPath, linePath } from "../src/charts/path.ts";
 import { scaleLinear, scaleLog } from "../src/charts/scale.ts";
 import { forestScale } from "../src/charts/small.tsx";
+import { tickWriter } from "../src/charts/ticks.ts";
 
 test("a linear scale maps the ends of its domain to the ends of its range", () => {
   const scale = scaleLinear([0, 4], [100, 20]);
@@ -43,4 +44,19 @@ for (const [low, high, count, expected] of [
   [3, 3, 4, [3]],
 ] as [number, number, number, number[]][]) {
   test(`ticks from ${low} to ${high}`, () => assert.deepEqual(scaleLinear([low, high], [0, 1]).ticks(count), expected));
+}
+
+for (const [ticks, options, expected] of [
+  [[-0.005, 0, 0.005, 0.01], { factor: 100, isSigned: true }, ["−0.5", "0.0", "+0.5", "+1.0"]],
+  [[0.8, 0.85, 0.9], {}, ["0.80", "0.85", "0.90"]],
+  [[0.1, 0.2, 0.3], {}, ["0.1", "0.2", "0.3"]],
+  [[0, 0.02, 0.04], { factor: 100 }, ["0", "2", "4"]],
+  [[0, 0.0002, 0.0004], {}, ["0.0000", "0.0002", "0.0004"]],
+  [[0, 5000, 10000], {}, ["0", "5,000", "10,000"]],
+  [[1000, 1000.5, 1001], {}, ["1,000.0", "1,000.5", "1,001.0"]],
+  [[0, 2e-6, 4e-6], {}, ["0", "2\u202f×\u202f10⁻⁶", "4\u202f×\u202f10⁻⁶"]],
+  [[0.3], {}, ["0.3"]],
+  [[0], {}, ["0"]],
+] as [number[], object, string[]][]) {
+  test(`the labels of the ticks ${ticks.join(", ")}`, () => assert.deepEqual(ticks.map(tickWriter(ticks, options)), expected));
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rate, rateRange } from "../src/errors/rates.ts";
-import { difference, plainText, signed, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { signed } from "../src/format.ts";
+import { difference, plainText, surfaceOf, wordName } from "../src/prediction/figures.ts";
 import { whyNone } from "../src/prediction/reasons.tsx";
 import { problemOf } from "../src/prediction/typed.tsx";
 import type { PredictionTrace, Token } from "../src/trace.ts";

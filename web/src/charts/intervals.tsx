@@ -1,7 +1,8 @@
 import { min } from "./extent.ts";
 import { type Scale, scaleLinear } from "./scale.ts";
+import { tickWriter } from "./ticks.ts";
 
-import { fixed, points, THIN_SPACE } from "../format.ts";
+import { points, THIN_SPACE } from "../format.ts";
 import { writeMetric } from "../metric.ts";
 import { fitted, textWidth } from "./figure.tsx";
 
@@ -111,13 +112,14 @@ function Axis(props: { scale: Scale; top: number; rows: number; isPercent: boole
   const bottom = top + props.rows * ROW;
   const [start = 0, end = 0] = scale.range();
   const ticks = scale.ticks(Math.max(2, Math.min(6, Math.floor((end - start) / 50))));
+  const write = tickWriter(ticks, { factor: props.isPercent ? 100 : 1 });
   return (
     <>
       {ticks.map((tick, index) => (
         <g>
           <line class="grid" x1={scale(tick)} x2={scale(tick)} y1={top} y2={bottom} />
           <text x={scale(tick)} y={bottom + 16} text-anchor="middle">
-            {props.isPercent ? fixed(100 * tick, 0) : fixed(tick, 1)}
+            {write(tick)}
             {index === 0 && props.isPercent ? `${THIN_SPACE}%` : ""}
           </text>
         </g>

@@ -1,4 +1,5 @@
 import { scaleLinear } from "./scale.ts";
+import { tickWriter } from "./ticks.ts";
 import type { ComponentChildren } from "preact";
 
 // Pictures within a line of a table: positions are percentages, so that they need no measuring.
@@ -27,8 +28,9 @@ export function forestScale(values: number[]): Forest {
   return { place: scale, ticks: scale.ticks(4) };
 }
 
-/** The axis above a forest column. */
-export function ForestAxis({ forest, write }: { forest: Forest; write: (value: number) => string }) {
+/** The axis above a forest column; `factor` is 100 for points. */
+export function ForestAxis({ forest, factor }: { forest: Forest; factor: number }) {
+  const write = tickWriter(forest.ticks, { factor, isSigned: true });
   return (
     <svg class="forest-axis" aria-hidden="true">
       {forest.ticks.map((tick) => (

@@ -1,9 +1,10 @@
 // Error rates of groups of test rows, with intervals.
 import { max } from "../charts/extent.ts";
 import { scaleLinear } from "../charts/scale.ts";
+import { tickWriter } from "../charts/ticks.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { count, fixed } from "../format.ts";
+import { count } from "../format.ts";
 import { plainText, plainWidth } from "../prediction/figures.ts";
 import { UserText } from "../text.tsx";
 import type { SliceError, TestErrors } from "../trace.ts";
@@ -79,13 +80,14 @@ function Intervals({ rows, width }: { rows: SliceError[]; width: number }) {
   const x = scaleLinear([0, top || 1], [left + 6, width - valueWidth]);
   const bottom = ROW * rows.length;
   const ticks = x.ticks(Math.max(2, Math.min(5, Math.floor((width - valueWidth - left) / 60))));
+  const write = tickWriter(ticks, { factor: 100 });
   return (
     <>
       {ticks.map((tick, index) => (
         <g>
           <line class={tick === 0 ? "axis" : "grid"} x1={x(tick)} x2={x(tick)} y1={0} y2={bottom} />
           <text x={x(tick)} y={bottom + 17} text-anchor="middle">
-            {fixed(100 * tick, top < 0.02 ? 1 : 0)}
+            {write(tick)}
             {index === 0 ? " %" : ""}
           </text>
         </g>

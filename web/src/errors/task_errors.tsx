@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { extent } from "../charts/extent.ts";
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { scaleLinear } from "../charts/scale.ts";
+import { behindLabels, tickWriter } from "../charts/ticks.ts";
 import { Fold } from "../fold.tsx";
 import { count, counted, fixed, percent, significant } from "../format.ts";
 import { Lead } from "../section.tsx";
@@ -190,21 +191,24 @@ export function Scores({ found, errors, alone, isRedacted }: Shown<ScoreErrors>)
 
 function Scatter({ found, width }: { found: ScoreErrors; width: number }) {
   const [low = 0, high = 1] = extent([...found.label, ...found.predicted]);
-  const x = scaleLinear([low, high], [SCATTER.left, width - 8]).nice(5);
   const y = scaleLinear([low, high], [SCATTER.height - SCATTER.bottom, SCATTER.top]).nice(5);
+  const ticks = y.ticks(5); // of both axes
+  const write = tickWriter(ticks);
+  const left = behindLabels(ticks, write, SCATTER.left);
+  const x = scaleLinear(y.domain(), [left, width - 8]);
   const floor = SCATTER.height - SCATTER.bottom;
   const [start, end] = x.domain();
   const dots = found.label.map((label, index) => `M${x(label).toFixed(1)} ${y(found.predicted[index] ?? 0).toFixed(1)}h0`).join("");
   return (
     <>
-      {y.ticks(5).map((tick) => (
+      {ticks.map((tick) => (
         <g>
-          <line class="grid" x1={SCATTER.left} x2={width} y1={y(tick)} y2={y(tick)} />
-          <text x={SCATTER.left - 8} y={y(tick) + 4} text-anchor="end">{significant(tick)}</text>
+          <line class="grid" x1={left} x2={width} y1={y(tick)} y2={y(tick)} />
+          <text x={left - 8} y={y(tick) + 4} text-anchor="end">{write(tick)}</text>
         </g>
       ))}
-      {x.ticks(5).map((tick) => (
-        <text x={x(tick)} y={floor + 17} text-anchor="middle">{significant(tick)}</text>
+      {ticks.map((tick) => (
+        <text x={x(tick)} y={floor + 17} text-anchor="middle">{write(tick)}</text>
       ))}
       <line class="level" x1={x(start)} y1={y(start)} x2={x(end)} y2={y(end)} />
       <path class="scatter-dots" d={dots} />
@@ -226,6 +230,8 @@ function Residuals({ found, width }: { found: ScoreErrors; width: number }) {
   const x = scaleLinear([-largest, largest], [8, width - 8]);
   const y = scaleLinear([0, Math.max(...counts, 1)], [180, 12]);
   const step = (width - 16) / bins;
+  const ticks = x.ticks(5);
+  const write = tickWriter(ticks);
   return (
     <>
       {counts.map((value, index) => (
@@ -233,8 +239,8 @@ function Residuals({ found, width }: { found: ScoreErrors; width: number }) {
       ))}
       <line class="axis" x1={8} x2={width - 8} y1={180} y2={180} />
       <line class="level" x1={x(0)} x2={x(0)} y1={8} y2={180} />
-      {x.ticks(5).map((tick) => (
-        <text x={x(tick)} y={198} text-anchor="middle">{significant(tick)}</text>
+      {ticks.map((tick) => (
+        <text x={x(tick)} y={198} text-anchor="middle">{write(tick)}</text>
       ))}
       <text x={width} y={214} text-anchor="end">predicted minus true</text>
     </>

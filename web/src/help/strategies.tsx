@@ -1,7 +1,7 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
 import { Fold } from "../fold.tsx";
-import { capital, count, fixed, nats, or, percent, THIN_SPACE, typeset } from "../format.ts";
+import { capital, count, fixed, nats, or, percent, signed, THIN_SPACE, typeset } from "../format.ts";
 import { Lead, Part } from "../section.tsx";
 import { isolated, Plain, UserText } from "../text.tsx";
 import type { AnsweredQuestion, ReplyStyle, Strategies as Found, Strategy, Verdict } from "../trace.ts";
@@ -122,7 +122,7 @@ function Differences({ found }: { found: Found }) {
           verdicts: found.verdicts.filter((verdict) => verdict.slice === slice),
         }))}
         describe={(verdict) => <Between verdict={verdict} found={found} />}
-        axisLabel={signed}
+        factor={1}
         difference={(value) => signed(value, 3)}
         range={(low, high) => `${signed(low, 3)} to ${signed(high, 3)}`}
       />
@@ -138,11 +138,6 @@ function Between({ verdict, found }: { verdict: Verdict; found: Found }) {
       {verdict.outcome === "no clear difference" ? ": no clear difference" : ""}
     </>
   );
-}
-
-function signed(value: number, decimals = 1): string {
-  const text = fixed(value, decimals);
-  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }
 
 function nameOf(found: Found, kind: string): string {

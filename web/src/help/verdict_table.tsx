@@ -10,13 +10,14 @@ interface Props {
   unit: string;
   groups: { title: ComponentChildren; verdicts: Verdict[] }[];
   describe: (verdict: Verdict) => ComponentChildren;
-  axisLabel: (value: number) => string;
+  /** of the numbers on the axis: 100 for points */
+  factor: number;
   difference: (value: number) => string;
   range: (low: number, high: number) => string;
 }
 
 /** Verdicts in groups, each with a picture of its interval on one scale; a hollow mark is no clear difference. */
-export function VerdictTable({ caption, subject, unit, groups, describe, axisLabel, difference, range }: Props) {
+export function VerdictTable({ caption, subject, unit, groups, describe, factor, difference, range }: Props) {
   const forest = forestScale(groups.flatMap(({ verdicts }) => verdicts.flatMap(({ low, high }) => [low, high])));
   return (
     <table class="verdicts">
@@ -26,7 +27,7 @@ export function VerdictTable({ caption, subject, unit, groups, describe, axisLab
           <th scope="col">{subject}</th>
           <th scope="col" class="forest-cell">
             <span class="unseen">Picture of the interval</span>
-            <ForestAxis forest={forest} write={axisLabel} />
+            <ForestAxis forest={forest} factor={factor} />
           </th>
           <th scope="col" class="number">
             {unit}

@@ -1,4 +1,4 @@
-import { capital, counted, fixed, points, pointsRange, typeset } from "../format.ts";
+import { capital, counted, points, pointsRange, typeset } from "../format.ts";
 import { pointsOf } from "../metric.ts";
 import { isDelivered, modelName } from "../models.ts";
 import { Part } from "../section.tsx";
@@ -24,7 +24,7 @@ export function Verdicts({ comparison }: { comparison: Comparison }) {
           verdicts: verdicts.filter((verdict) => (verdict.between[1] ?? "") === opponent),
         }))}
         describe={describe}
-        axisLabel={axisLabel}
+        factor={100}
         difference={points}
         range={pointsRange}
       />
@@ -34,11 +34,6 @@ export function Verdicts({ comparison }: { comparison: Comparison }) {
 
 function against(comparison: Comparison, opponent: string): string {
   return opponent === "scratch" ? "Against the same network from scratch" : `Against ${modelName(comparison, opponent)}`;
-}
-
-function axisLabel(value: number): string {
-  const text = fixed(100 * value, 0);
-  return value > 0 ? `+${text}` : text;
 }
 
 function describe(verdict: Verdict) {

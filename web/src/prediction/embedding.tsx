@@ -1,6 +1,7 @@
 // Stop 2: the rows of the embedding table that the tokens stand for.
 import { extent, max } from "../charts/extent.ts";
 import { scaleLinear, scaleLog } from "../charts/scale.ts";
+import { behindLabels, tickWriter } from "../charts/ticks.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, fixed, percent } from "../format.ts";
@@ -74,15 +75,18 @@ function LengthFigure({ points, selectedId }: { points: LengthPoint[]; selectedI
       <Plot
         height={HEIGHT}
         draw={(width) => {
-          const x = scaleLog([1, most * 1.5], [34, width - 8]);
           const y = scaleLinear([0, longest], [HEIGHT - 36, 8]);
+          const levels = y.ticks(4);
+          const write = tickWriter(levels);
+          const left = behindLabels(levels, write, 34);
+          const x = scaleLog([1, most * 1.5], [left, width - 8]);
           return (
             <>
-              {y.ticks(4).map((tick) => (
+              {levels.map((tick) => (
                 <g>
-                  <line class={tick === 0 ? "axis" : "grid"} x1={34} x2={width} y1={y(tick)} y2={y(tick)} />
-                  <text x={26} y={y(tick) + 4} text-anchor="end">
-                    {fixed(tick, 1)}
+                  <line class={tick === 0 ? "axis" : "grid"} x1={left} x2={width} y1={y(tick)} y2={y(tick)} />
+                  <text x={left - 8} y={y(tick) + 4} text-anchor="end">
+                    {write(tick)}
                   </text>
                 </g>
               ))}

@@ -3,12 +3,6 @@ import { textWidth } from "../charts/figure.tsx";
 import { fixed, scientific } from "../format.ts";
 import { isolated } from "../text.tsx";
 
-/** +1.12, −0.13, 0.00 */
-export function signed(value: number, decimals = 2): string {
-  const text = fixed(value, decimals);
-  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
-}
-
 /** How far two results of the same sum differ: 0, 2 × 10⁻⁷, 0.012. */
 export function difference(value: number): string {
   if (!Number.isFinite(value)) return "not a number";

@@ -4,10 +4,10 @@ import { useState } from "preact/hooks";
 import { Bars } from "../charts/bars.tsx";
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { scaleLinear } from "../charts/scale.ts";
-import { count, fixed, probability } from "../format.ts";
+import { count, fixed, probability, signed } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";
-import { layerName, plainText, plainWidth, signed, wordName } from "./figures.ts";
+import { layerName, plainText, plainWidth, wordName } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import { Chips } from "./tokens.tsx";
 

@@ -3,11 +3,11 @@ import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
-import { count, fixed } from "../format.ts";
+import { count, fixed, signed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Head, PredictionTrace } from "../trace.ts";
 import { agrees, headLogits, headProducts, largestDifference, rivalOf, rivalsOf, type Product } from "./arithmetic.ts";
-import { difference, plainText, signed } from "./figures.ts";
+import { difference, plainText } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 const HEIGHT = 170;

@@ -4,12 +4,12 @@ import { scaleLinear } from "../charts/scale.ts";
 import { Track } from "../charts/bars.tsx";
 import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
-import { count, percent, probability, significant } from "../format.ts";
+import { count, percent, probability, signed, significant } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Readout } from "../trace.ts";
 import { agrees, contributionLogits, firstDecodable, largestDifference, marginSteps, rivalOf, rivalsOf } from "./arithmetic.ts";
 import { AttentionFold } from "./attention.tsx";
-import { componentName, difference, layerName, plainText, signed } from "./figures.ts";
+import { componentName, difference, layerName, plainText } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 import type { Selection } from "./tokens.tsx";
 

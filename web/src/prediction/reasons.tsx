@@ -1,12 +1,13 @@
 // Which words the score rests on, by two methods that must agree before anything is read from them.
 import { max, min } from "../charts/extent.ts";
 import { scaleLinear } from "../charts/scale.ts";
+import { behindLabels, tickWriter } from "../charts/ticks.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { count, counted, fixed } from "../format.ts";
+import { count, counted, fixed, signed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Reasons } from "../trace.ts";
-import { plainWidth, signed, wordName } from "./figures.ts";
+import { plainWidth, wordName } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
@@ -294,18 +295,21 @@ function deletionSentence({ deletion, random_deletion: random, random_orders: or
 
 function DeletionCurve({ deletion, random, width }: { deletion: number[]; random: number[]; width: number }) {
   const values = [0, ...deletion, ...random];
-  const x = scaleLinear([0, Math.max(1, deletion.length - 1)], [CURVE.left, width - 8]);
   const y = scaleLinear([min(values) ?? 0, max(values) ?? 1], [CURVE.height - CURVE.bottom, CURVE.top]).nice(4);
+  const levels = y.ticks(4);
+  const write = tickWriter(levels);
+  const left = behindLabels(levels, write, CURVE.left);
+  const x = scaleLinear([0, Math.max(1, deletion.length - 1)], [left, width - 8]);
   const path = (scores: number[]) => `M${scores.map((score, index) => `${x(index).toFixed(1)} ${y(score).toFixed(1)}`).join("L")}`;
   const floor = CURVE.height - CURVE.bottom;
   const ticks = x.ticks(Math.min(6, deletion.length - 1)).filter(Number.isInteger);
   return (
     <>
-      {y.ticks(4).map((tick) => (
+      {levels.map((tick) => (
         <g>
-          <line class={tick === 0 ? "axis" : "grid"} x1={CURVE.left} x2={width} y1={y(tick)} y2={y(tick)} />
-          <text x={CURVE.left - 8} y={y(tick) + 4} text-anchor="end">
-            {fixed(tick, Number.isInteger(tick) ? 0 : 1)}
+          <line class={tick === 0 ? "axis" : "grid"} x1={left} x2={width} y1={y(tick)} y2={y(tick)} />
+          <text x={left - 8} y={y(tick) + 4} text-anchor="end">
+            {write(tick)}
           </text>
         </g>
       ))}

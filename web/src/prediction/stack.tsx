@@ -1,11 +1,11 @@
 // Stop 6, if linear models are stacked on the network: what each part adds to the decision, and the words behind it.
 import { Bars } from "../charts/bars.tsx";
 import { Table } from "../charts/figure.tsx";
-import { percent, probability } from "../format.ts";
+import { percent, probability, signed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, StackedDecision } from "../trace.ts";
 import { agrees, largestDifference, returned, sigmoid, softmax, stackedParts, stackedSums } from "./arithmetic.ts";
-import { difference, signed } from "./figures.ts";
+import { difference } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 export function StackStop({ prediction, stack }: { prediction: PredictionTrace; stack: StackedDecision }) {
