@@ -28,7 +28,7 @@ from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
-from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
+from pretune.page.notebook import decided, html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
 from pretune.recipe import Recipe, override, settings_of
 from pretune.reporting.brief_progress import brief_progress
@@ -180,8 +180,7 @@ class TracedPrediction(PredictionTrace):
     """The trace of one prediction, which shows itself: as `pretune trace` does when printed, and in a notebook."""
 
     def __repr__(self) -> str:
-        label, probability = clean(self.decision.label), self.decision.probability
-        return f"TracedPrediction({clean(self.text, 40)!r}: {label}, probability {probability:.3f})"
+        return f"TracedPrediction({clean(self.text, 40)!r}: {clean(decided(self))})"
 
     def __str__(self) -> str:
         page = page_for(sys.stdout)

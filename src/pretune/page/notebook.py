@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pretune.page.escaped import escaped
 from pretune.run_trace.metrics import metric_of
-from pretune.trace_schema import Evaluation, Phase, PredictionTrace, RunTrace
+from pretune.trace_schema import Decision, Evaluation, Phase, PredictionTrace, RunTrace, StackedDecision
 
 MOST_CHARACTERS, MOST_WORDS = 200, 12
 _PHASE_NAMES = {"pretrain": "pre-training", "finetune": "fine-tuning", "scratch": "from scratch"}
@@ -63,16 +63,18 @@ def html_of_predictions(
 
 def html_of_prediction(trace: PredictionTrace) -> str:
     """The decision about one text, its tokens, and the words that speak for and against it."""
-    decision = trace.decision
+    returned = _returned(trace)
     tokens = " ".join(f"<code>{_text(token.surface)}</code>" for token in trace.tokens[: 4 * MOST_WORDS])
     more = " ..." if len(trace.tokens) > 4 * MOST_WORDS else ""
     parts = [
         *(f"<p>{_text(text[: 5 * MOST_CHARACTERS])}</p>" for text in (trace.text, trace.text_pair) if text is not None),
-        _decided(trace),
+        _decision(trace),
         f"<p>{len(trace.tokens):,} tokens: {tokens}{more}</p>",
     ]
-    if decision.probabilities:
-        parts.append(html_table(["label", "probability"], _best(trace.label_names, decision.probabilities)))
+    if returned.probabilities:
+        if trace.word is not None:
+            parts.append(f"<p>Labels of the word {_text(trace.text[trace.word.start : trace.word.end])}:</p>")
+        parts.append(html_table(["label", "probability"], _best(trace.label_names, returned.probabilities)))
     reasons = trace.reasons
     if reasons is not None:
         order = sorted(range(len(reasons.words)), key=lambda index: -abs(reasons.integrated_gradients[index]))
@@ -80,19 +82,39 @@ def html_of_prediction(trace: PredictionTrace) -> str:
             [reasons.words[index], reasons.integrated_gradients[index], reasons.occlusion[index]]
             for index in order[:MOST_WORDS]
         ]
-        title = f"Reasons for {_text(reasons.label)}:"
+        title = f"Reasons {'' if trace.stack is None else 'of the network alone '}for {_text(reasons.label)}"
         if reasons.runner_up is not None:
-            rather = f"{_text(reasons.label)} rather than {_text(reasons.runner_up)}"
-            title = f"Reasons for {rather}, as a difference of logits:"
-        parts += [f"<p>{title}</p>", html_table(["word", "integrated gradients", "occlusion"], rows)]
+            title += f" rather than {_text(reasons.runner_up)}, as a difference of logits"
+        parts += [f"<p>{title}:</p>", html_table(["word", "integrated gradients", "occlusion"], rows)]
     return _fragment(parts)
 
 
-def _decided(trace: PredictionTrace) -> str:
-    decision = trace.decision
-    if trace.task in ("multilabel", "regression"):
-        return f"<p><b>{_text(decision.label)}</b></p>"
-    return f"<p><b>{_text(decision.label)}</b>, probability {decision.probability:.3f}, lead {decision.margin:.3f}</p>"
+def decided(trace: PredictionTrace) -> str:
+    """What `predict` returns for the text, on one line: the label, with its probability if it is the only one."""
+    label = _label(trace)
+    return label if trace.task != "classification" else f"{label}, probability {_returned(trace).probability:.3f}"
+
+
+def _decision(trace: PredictionTrace) -> str:
+    label, returned = _text(_label(trace)), _returned(trace)
+    if trace.task != "classification":
+        return f"<p><b>{label}</b></p>"
+    first, second = sorted([*returned.probabilities, 0.0], reverse=True)[:2]
+    return f"<p><b>{label}</b>, probability {returned.probability:.3f}, lead {first - second:.3f}</p>"
+
+
+def _returned(trace: PredictionTrace) -> Decision | StackedDecision:
+    """The decision of the stack where there is one, or else of the network."""
+    return trace.stack or trace.decision
+
+
+def _label(trace: PredictionTrace) -> str:
+    """The label, or of a model that labels words, the entities."""
+    if trace.task != "tokens":
+        return _returned(trace).label
+    found = [f"{trace.text[each.start : each.end]} ({each.type})" for each in trace.entities]
+    more = f" and {len(found) - MOST_WORDS} more" if len(found) > MOST_WORDS else ""
+    return f"{', '.join(found[:MOST_WORDS]) or 'no entity'}{more}"
 
 
 def _best(names: Sequence[str], probabilities: Sequence[float]) -> list[list[Cell]]:
