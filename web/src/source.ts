@@ -66,6 +66,8 @@ export interface Connection {
   isOpen: boolean;
   /** when the last change came, in milliseconds since 1970 */
   changedAt: number | null;
+  /** the same of a change that was made while this page was open, as a run does that goes on */
+  grewAt: number | null;
   /** what is wrong, if it is not only the connection */
   problem?: string;
 }
@@ -77,16 +79,18 @@ export interface Connection {
 export function subscribe(onChange: (change: Change) => void, onConnection: (state: Connection) => void): () => void {
   if (mode() !== "live") return () => {};
   let changedAt: number | null = null;
+  let grewAt: number | null = null;
   return followEvents("/api/events", tokenHeader(), {
-    connected: (isOpen) => onConnection({ isOpen, changedAt }),
-    refused: (problem) => onConnection({ isOpen: false, changedAt, problem }),
+    connected: (isOpen) => onConnection({ isOpen, changedAt, grewAt }),
+    refused: (problem) => onConnection({ isOpen: false, changedAt, grewAt, problem }),
     message: ({ event, data }) => {
       const { changed, error } = JSON.parse(data) as { changed?: Change; error?: string };
-      if (event === "problem" && error) onConnection({ isOpen: false, changedAt, problem: error });
+      if (event === "problem" && error) onConnection({ isOpen: false, changedAt, grewAt, problem: error });
       if (!changed) return;
+      if (changedAt !== null) grewAt = Date.now(); // the first message has the whole document
       changedAt = Date.now();
       onChange(changed);
-      onConnection({ isOpen: true, changedAt });
+      onConnection({ isOpen: true, changedAt, grewAt });
     },
   });
 }

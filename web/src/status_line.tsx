@@ -6,18 +6,38 @@ import type { Phase, RunTrace } from "./trace.ts";
 
 /** The line at the top of a live page: stage, step, loss, and how old they are. */
 export function StatusLine({ trace, connection }: { trace: RunTrace; connection: Connection }) {
-  const age = useAge(connection.changedAt);
-  const running = trace.stages.find((stage) => stage.status === "running");
-  const state = running ? `${capital(running.name)} is running` : trace.run.status === "finished" ? "The run is finished" : "Waiting";
-  const last = running && lastStep(trace.phases[running.name as keyof RunTrace["phases"]] ?? null);
+  const now = useNow();
+  const begun = trace.stages.find((stage) => stage.status === "running");
+  const last = begun && lastStep(trace.phases[begun.name as keyof RunTrace["phases"]] ?? null);
+  const { state, reached, isRunning } = stateOf(trace, connection, now);
   return (
-    <p class={`status-line ${running ? "is-running" : ""}`}>
+    <p class={`status-line ${isRunning ? "is-running" : ""}`}>
       <b>{state}</b>
-      {running?.reached && !last && <span>{running.reached}</span>}
-      {last && <span>{last}</span>}
-      <span class="status-age">{connection.isOpen ? age : (connection.problem ?? "The connection broke off; trying again")}</span>
+      {(last ?? reached) && <span>{last ?? reached}</span>}
+      <span class="status-age">
+        {connection.isOpen ? ageOf(connection.changedAt, now) : (connection.problem ?? "The connection broke off; trying again")}
+      </span>
     </p>
   );
+}
+
+const LONGEST_SILENCE = 120_000; // milliseconds; a stage that runs logs several times a minute
+
+export interface State {
+  state: string;
+  /** how far the stage came that has begun and not finished */
+  reached: string | null;
+  isRunning: boolean;
+}
+
+/** Where the run stands. A stage that has begun and not finished may have been interrupted: that it runs is seen from its log, which grows. */
+export function stateOf({ stages, run }: Pick<RunTrace, "stages" | "run">, { isOpen, grewAt }: Connection, now: number): State {
+  const begun = stages.find((stage) => stage.status === "running");
+  if (!begun) return { state: `The run is ${run.status === "finished" ? "finished" : "not finished"}`, reached: null, isRunning: false };
+  const isRunning = isOpen && grewAt !== null && now - grewAt < LONGEST_SILENCE;
+  // The sentence advises to run the command again, which is said of an interrupted stage only.
+  const reached = isRunning ? (/\(([^)]*)\)/.exec(begun.reached ?? "")?.[1] ?? null) : begun.reached;
+  return { state: `${capital(begun.name)} is ${isRunning ? "running" : "not finished"}`, reached, isRunning };
 }
 
 function lastStep(phase: Phase | null): string | null {
@@ -29,12 +49,16 @@ function lastStep(phase: Phase | null): string | null {
   return `step ${count(at)}${planned}${value == null ? "" : `, loss ${nats(value)}`}`;
 }
 
-function useAge(changedAt: number | null): string {
+function useNow(): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 1000);
     return () => clearInterval(timer);
   }, []);
+  return now;
+}
+
+function ageOf(changedAt: number | null, now: number): string {
   if (changedAt === null) return "Connected";
   const seconds = Math.max(0, Math.round((now - changedAt) / 1000));
   if (seconds < 2) return "Updated now";

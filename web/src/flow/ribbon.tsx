@@ -22,7 +22,7 @@ export function Ribbon({ trace, stages }: { trace: RunTrace; stages: Stage[] }) 
 
 /** A figure and its unit in words. */
 export function handedOn(trace: RunTrace, stage: Stage): [string, string] {
-  if (stage.status !== "finished") return ["–", stage.status === "running" ? "still running" : "not run"];
+  if (stage.status !== "finished") return ["–", stage.status === "running" ? "not finished" : "not run"];
   const out = (name: string) => quantity(stage, "out", name);
   const sum = (unit: string) => ["train", "validation", "test"].reduce((total, split) => total + (out(`${split} ${unit}`) ?? 0), 0);
   switch (stage.name) {

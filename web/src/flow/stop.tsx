@@ -20,7 +20,7 @@ export function Stop({ stage, trace, isLast }: { stage: Stage; trace: RunTrace; 
           <span class="stop-title">{stage.title}</span>
           {stage.seconds !== null && <span>{duration(stage.seconds)}</span>}
           {stage.peak_memory_bytes !== null && <span>at most {size(stage.peak_memory_bytes)}</span>}
-          {stage.status !== "finished" && <span>{stage.status === "running" ? "running" : "not run"}</span>}
+          {stage.status !== "finished" && <span>{stage.status === "running" ? "not finished" : "not run"}</span>}
         </p>
       </div>
       <div class="stop-body">

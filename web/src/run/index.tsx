@@ -22,7 +22,7 @@ export function RunSection({ trace, checks }: { trace: RunTrace; checks: ShownCh
         <span>Model pipeline trace</span>
         {run.started && <span>{instant(run.started)}</span>}
         {run.seed !== null && <span>seed {run.seed}</span>}
-        {run.status === "running" && <span>still running</span>}
+        {run.status === "running" && <span>not finished</span>}
         {trace.is_redacted && <span>texts left out</span>}
       </p>
       <h1 id="run-title">

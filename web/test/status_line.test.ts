@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { stateOf } from "../src/status_line.tsx";
+import type { RunTrace } from "../src/trace.ts";
+
+const REACHED = "collect is not finished (300 of 900 documents); run the same command to start it over.";
+
+function trace(status: "running" | "finished"): RunTrace {
+  return { run: { status }, stages: [{ name: "collect", status, reached: status === "running" ? REACHED : null }] } as unknown as RunTrace;
+}
+
+test("a stage is said to be running only while its log grows", () => {
+  const connection = { isOpen: true, changedAt: 1000, grewAt: null };
+  const stopped = { state: "Collect is not finished", reached: REACHED, isRunning: false };
+  assert.deepEqual(stateOf(trace("running"), connection, 2000), stopped);
+  const grown = { ...connection, grewAt: 1000 };
+  assert.deepEqual(stateOf(trace("running"), grown, 2000), { state: "Collect is running", reached: "300 of 900 documents", isRunning: true });
+  assert.deepEqual(stateOf(trace("running"), grown, 200_000), stopped);
+  assert.deepEqual(stateOf(trace("running"), { ...grown, isOpen: false }, 2000), stopped);
+  assert.equal(stateOf(trace("finished"), grown, 2000).state, "The run is finished");
+});
