@@ -58,9 +58,14 @@ export function UserText({ text, limit = 1000 }: { text: string; limit?: number 
   return (
     <bdi dir="auto" class="user">
       <Plain text={shown} />
-      {rest > 0 && <span class="rest"> … {rest.toLocaleString("en-US")} more characters</span>}
+      <Rest count={rest} />
     </bdi>
   );
+}
+
+/** How many characters of a text are not shown. */
+export function Rest({ count }: { count: number }) {
+  return count > 0 ? <span class="rest"> … {count.toLocaleString("en-US")} more characters</span> : null;
 }
 
 function LeftOut() {

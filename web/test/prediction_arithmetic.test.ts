@@ -6,6 +6,7 @@ import {
   contributionLogits,
   countWindows,
   firstDecodable,
+  gapsBefore,
   headLogits,
   headProducts,
   joinTokens,
@@ -125,6 +126,13 @@ test("the mask of a cloze is a special token that the text has", () => {
     assert.equal(joinTokens(text, [end, smile, special, stop, end], false).lost, " was [MASK]");
   }
   assert.equal(joinTokens(text, [smile, was, stop], false).lost, " [MASK]");
+});
+
+test("words are joined as the text has them, with what is left out", () => {
+  assert.deepEqual(gapsBefore(["A fine  film."], ["A", "fine", "film."]), ["", " ", " "]);
+  assert.deepEqual(gapsBefore(["猫が好き"], ["猫", "が", "好き"]), ["", "", ""]);
+  assert.deepEqual(gapsBefore(["a b c d", "e f"], ["a", "d", "e", "f"]), ["", " … ", " ", " "]);
+  assert.deepEqual(gapsBefore(["▇"], ["▇", "▇"]), ["", " "]);
 });
 
 test("a text that was cut may lack one stretch, and no second one", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { codePoint, isolated, pieces, shorten } from "../src/text.tsx";
+import { Marked } from "../src/errors/marked.tsx";
+import { codePoint, isolated, pieces, shorten, UserText } from "../src/text.tsx";
 
 const hidden = (text: string) => pieces(text).filter((piece) => piece.isHidden).map((piece) => codePoint(piece.text));
 
@@ -26,3 +27,17 @@ for (const [name, text, expected] of [
 test("a text is cut between code points", () => assert.deepEqual(shorten("👍👍👍", 2), ["👍👍", 1]));
 test("a short text is not cut", () => assert.deepEqual(shorten("👍👍👍", 3), ["👍👍👍", 0]));
 test("a text within a string is isolated", () => assert.equal(isolated("a\u202eb"), "\u2068a‹U+202E›b\u2069"));
+
+/** How many runs of their own the browser would see, in this element and its children. */
+function runs(node: unknown): number {
+  if (Array.isArray(node)) return node.reduce((sum: number, each) => sum + runs(each), 0);
+  const { type, props } = (node ?? {}) as { type?: unknown; props?: { children?: unknown } };
+  return (type === "bdi" || type === UserText ? 1 : 0) + runs(props?.children ?? []);
+}
+
+test("a text with marked entities is one run, apart from the names of their types", () => {
+  const entities = [{ start: 0, end: 4, type: "person" }];
+  const marked = Marked({ text: "שלום עולם", entities, limit: 100 });
+  assert.equal(marked.type, "bdi");
+  assert.equal(runs(marked), 2);
+});

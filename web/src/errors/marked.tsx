@@ -1,7 +1,8 @@
-import { UserText } from "../text.tsx";
+import { Plain, Rest, shorten, UserText } from "../text.tsx";
 import type { Entity } from "../trace.ts";
 
-/** A text with its entities marked, each with its type behind it. Offsets count code points. */
+/** A text with its entities marked, each with its type behind it. Offsets count code points. The text is one run for the
+ * browser, which reorders its pieces where it is written from right to left. */
 export function Marked({ text, entities, limit }: { text: string; entities: readonly Entity[]; limit: number }) {
   const characters = [...text];
   const shown = [...entities].filter(({ end }) => end <= limit).sort((a, b) => a.start - b.start);
@@ -9,10 +10,10 @@ export function Marked({ text, entities, limit }: { text: string; entities: read
   let at = 0;
   for (const { start, end, type } of shown) {
     if (start < at) continue;
-    if (start > at) parts.push(<UserText text={characters.slice(at, start).join("")} />);
+    if (start > at) parts.push(<Plain text={characters.slice(at, start).join("")} />);
     parts.push(
       <mark class="entity">
-        <UserText text={characters.slice(start, end).join("")} />
+        <Plain text={characters.slice(start, end).join("")} />
         <small>
           <UserText text={type} limit={24} />
         </small>
@@ -20,6 +21,12 @@ export function Marked({ text, entities, limit }: { text: string; entities: read
     );
     at = end;
   }
-  if (at < characters.length) parts.push(<UserText text={characters.slice(at).join("")} limit={Math.max(1, limit - at)} />);
-  return <span class="marked">{parts}</span>;
+  const [tail, rest] = shorten(characters.slice(at).join(""), Math.max(1, limit - at));
+  return (
+    <bdi dir="auto" class="user marked">
+      {parts}
+      <Plain text={tail} />
+      <Rest count={rest} />
+    </bdi>
+  );
 }

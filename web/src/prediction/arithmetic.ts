@@ -166,6 +166,21 @@ export function countWindows({ tokens, text_pair: pair }: Pick<PredictionTrace, 
   return pair === null ? 1 + windowStarts(tokens).size : 1;
 }
 
+/** What stands before each word where the words are found in the texts one after another: nothing, as in scripts that
+ * write no blanks, a blank, or an ellipsis for what is left out. */
+export function gapsBefore(texts: readonly string[], words: readonly string[]): string[] {
+  let [place, reached] = [0, 0];
+  return words.map((word, index) => {
+    const found = texts.map((text, each) => (each < place ? -1 : text.indexOf(word, each === place ? reached : 0)));
+    const next = found.findIndex((at) => at >= 0);
+    const at = found[next] ?? -1;
+    if (at < 0) return index === 0 ? "" : " ";
+    const gap = next === place ? (texts[next] ?? "").slice(reached, at) : " ";
+    [place, reached] = [next, at + word.length];
+    return index === 0 || gap === "" ? "" : gap.trim() === "" ? " " : " … ";
+  });
+}
+
 /** Whether the tokens, put together, give the text, but for the space between them. Offsets count code points, so the
  * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch, or with windows
  * those between them. */

@@ -4,9 +4,9 @@ import { Fragment } from "preact";
 import { Bars } from "../charts/bars.tsx";
 import { Plot, Table } from "../charts/figure.tsx";
 import { counted, count, fixed, points, probability, significant } from "../format.ts";
-import { UserText } from "../text.tsx";
+import { LEFT_OUT, Plain, shorten, UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
-import { agrees, argmax, largestDifference, rivalsOf, sigmoid, softmax } from "./arithmetic.ts";
+import { agrees, argmax, gapsBefore, largestDifference, rivalsOf, sigmoid, softmax } from "./arithmetic.ts";
 import { difference, plainText, plainWidth } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
@@ -242,6 +242,7 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   const isSet = prediction.task === "multilabel";
   if (!flip) return <p class="note">No masking of words that was tried changes {isSet ? "whether the first label is predicted" : "the label"}.</p>;
   const masked = new Set(flip.words);
+  const gaps = gapsBefore([prediction.text, prediction.text_pair ?? ""], reasons.words);
   return (
     <div class="flip">
       <p class="note">
@@ -254,20 +255,35 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
         {probability(flip.probability)}. It is the smallest masking found.
       </p>
       <p class="masked-words">
-        {reasons.words.map((word, index) => (
-          <Fragment key={index}>
-            {masked.has(index) ? (
-              <del>
-                <span>
-                  <UserText text={word} limit={40} />
-                </span>
-              </del>
-            ) : (
-              <UserText text={word} limit={40} />
-            )}{" "}
-          </Fragment>
-        ))}
+        <bdi dir="auto" class="user">
+          {reasons.words.map((word, index) => (
+            <Fragment key={index}>
+              {gaps[index]}
+              {masked.has(index) ? (
+                <del>
+                  <span>
+                    <MaskedWord word={word} />
+                  </span>
+                </del>
+              ) : (
+                <MaskedWord word={word} />
+              )}
+            </Fragment>
+          ))}
+        </bdi>
       </p>
     </div>
+  );
+}
+
+/** A part of one run of text, which the browser reorders as a whole where it is written from right to left. */
+function MaskedWord({ word }: { word: string }) {
+  const [shown, rest] = shorten(word, 40);
+  if (word === LEFT_OUT) return <UserText text={word} />;
+  return (
+    <>
+      <Plain text={shown} />
+      {rest > 0 && "…"}
+    </>
   );
 }
