@@ -36,6 +36,11 @@ export function significant(value: number, digits = 3): string {
   return fixed(value, Math.max(0, digits - 1 - exponent)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 
+/** The same with its sign, for differences of numbers that may be of any size: +0.0042, −12.3. */
+export function signedSignificant(value: number, digits = 3): string {
+  return value > 0 ? `+${significant(value, digits)}` : significant(value, digits);
+}
+
 const SUPERSCRIPTS: Record<string, string> = {
   "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴", "5": "⁵", "6": "⁶", "7": "⁷", "8": "⁸", "9": "⁹", "-": "⁻", "+": "",
 };

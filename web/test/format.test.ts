@@ -3,6 +3,9 @@ import { test } from "node:test";
 import * as format from "../src/format.ts";
 
 const CASES: [string, string, string][] = [
+  ["a small difference with its sign", format.signedSignificant(0.00421), "+0.00421"],
+  ["a large difference with its sign", format.signedSignificant(-1234.5), "−1,235"],
+  ["no difference", format.signedSignificant(0), "0"],
   ["a count", format.count(9271507), "9,271,507"],
   ["a count that is no whole number", format.count(31.5), "31.5"],
   ["a tie is rounded as Python does", format.points(0.1285), "+12.8"],

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rate, rateRange } from "../src/errors/rates.ts";
 import { signed } from "../src/format.ts";
-import { difference, plainText, surfaceOf, wordName } from "../src/prediction/figures.ts";
-import { whyNone } from "../src/prediction/reasons.tsx";
+import { addedWriter, difference, plainText, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { barDomain, whyNone } from "../src/prediction/reasons.tsx";
 import { problemOf } from "../src/prediction/typed.tsx";
 import type { PredictionTrace, Token } from "../src/trace.ts";
 
@@ -12,6 +12,14 @@ test("a value is written with its sign, and what rounds to zero has none", () =>
   assert.equal(signed(-0.5), "\u22120.50");
   assert.equal(signed(0.004), "0.00");
   assert.equal(signed(-0.004), "0.00");
+});
+
+test("what is added to a number is written and drawn in its own size, and to a logit with fixed decimals", () => {
+  assert.equal(addedWriter(true)(0.00123, 3), "+0.00123");
+  assert.equal(addedWriter(false)(0.00123, 3), "+0.001");
+  assert.deepEqual(barDomain([0.002, -0.001], true), [-0.001, 0.002]);
+  assert.deepEqual(barDomain([0.002, -0.001], false), [-0.001, 0.01]);
+  assert.deepEqual(barDomain([0], true), [0, 1]);
 });
 
 test("differences are powers of ten, or decimals where they are large", () => {

@@ -1,7 +1,12 @@
 // Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
 import { textWidth } from "../charts/figure.tsx";
-import { fixed, scientific } from "../format.ts";
+import { fixed, scientific, signed, signedSignificant } from "../format.ts";
 import { isolated } from "../text.tsx";
+
+/** Writes what is added to a logit, or to a number: the latter may be of any size, as the units of its file are. */
+export function addedWriter(isNumber: boolean): (value: number, decimals?: number) => string {
+  return isNumber ? (value) => signedSignificant(value) : signed;
+}
 
 /** How far two results of the same sum differ: 0, 2 × 10⁻⁷, 0.012. */
 export function difference(value: number): string {

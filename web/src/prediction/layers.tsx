@@ -9,7 +9,7 @@ import { UserText } from "../text.tsx";
 import type { PredictionTrace, Readout } from "../trace.ts";
 import { agrees, contributionLogits, firstDecodable, largestDifference, marginSteps, rivalOf, rivalsOf } from "./arithmetic.ts";
 import { AttentionFold } from "./attention.tsx";
-import { componentName, difference, layerName, plainText } from "./figures.ts";
+import { addedWriter, componentName, difference, layerName, plainText } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 import type { Selection } from "./tokens.tsx";
 
@@ -175,6 +175,7 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
   const total = isNumber ? "from the mean" : rival === null ? "logit" : "margin";
   const shown = [decision.index, ...rivalsOf(head.logits, decision.index)];
   const left = Math.max(...steps.map(({ name }) => textWidth(componentName(name)))) + 10;
+  const write = addedWriter(isNumber);
   return (
     <Figure
       title={`What each part adds to the ${isNumber ? "number" : total}`}
@@ -192,8 +193,8 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
     >
       <Plot
         height={(steps.length + 1) * ROW + 8}
-        label={`The parts sum to ${signed(margin)}; the numbers are in the table below.`}
-        draw={(width) => <Waterfall steps={steps} margin={margin} total={total} width={width} left={left} />}
+        label={`The parts sum to ${write(margin)}; the numbers are in the table below.`}
+        draw={(width) => <Waterfall steps={steps} margin={margin} total={total} write={write} width={width} left={left} />}
       />
       <Fold name={prediction.task === "classification" ? "Table, per class" : "Table of the parts"}>
         <Table
@@ -231,14 +232,16 @@ interface WaterfallProps {
   steps: { name: string; from: number; value: number }[];
   margin: number;
   total: string;
+  write: (value: number) => string;
   width: number;
   left: number;
 }
 
-function Waterfall({ steps, margin, total, width, left }: WaterfallProps) {
+function Waterfall({ steps, margin, total, write, width, left }: WaterfallProps) {
   const ends = steps.flatMap(({ from, value }) => [from, from + value]);
-  const x = scaleLinear([Math.min(0, ...ends), Math.max(0, ...ends)], [left + VALUE_WIDTH, width - VALUE_WIDTH]);
   const rows = [...steps, { name: total, from: 0, value: margin }];
+  const room = Math.max(VALUE_WIDTH, ...rows.map(({ value }) => textWidth(write(value)) + 18));
+  const x = scaleLinear([Math.min(0, ...ends), Math.max(0, ...ends)], [left + room, width - room]);
   const bottom = rows.length * ROW + 4;
   return (
     <>
@@ -268,7 +271,7 @@ function Waterfall({ steps, margin, total, width, left }: WaterfallProps) {
               y={top + ROW / 2 + 1}
               text-anchor={value >= 0 ? "start" : "end"}
             >
-              {signed(value)}
+              {write(value)}
             </text>
           </g>
         );

@@ -3,11 +3,11 @@ import { max, min } from "../charts/extent.ts";
 import { scaleLinear } from "../charts/scale.ts";
 import { behindLabels, tickWriter } from "../charts/ticks.ts";
 
-import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { count, counted, fixed, signed } from "../format.ts";
+import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { count, counted, fixed, significant } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Reasons } from "../trace.ts";
-import { plainWidth, wordName } from "./figures.ts";
+import { addedWriter, plainWidth, wordName } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
@@ -24,6 +24,7 @@ export function whyNone({ task, label_names, tokens }: PredictionTrace): string 
 /** `isPending`: the reasons of this prediction are still being computed. */
 export function ReasonsPart({ prediction, isPending }: { prediction: PredictionTrace; isPending: boolean }) {
   const { reasons } = prediction;
+  const isNumber = prediction.task === "regression";
   return (
     <div class="sub reasons">
       <h3>Reasons</h3>
@@ -32,10 +33,10 @@ export function ReasonsPart({ prediction, isPending }: { prediction: PredictionT
         <p class="note" role="status">{isPending ? "The reasons are being computed." : whyNone(prediction)}</p>
       ) : (
         <>
-          <Agreement reasons={reasons} />
+          <Agreement reasons={reasons} isNumber={isNumber} />
           <div class="g2">
-            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} isNumber={prediction.task === "regression"} />
-            <DeletionFigure reasons={reasons} flips={prediction.task !== "regression"} />
+            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} isNumber={isNumber} />
+            <DeletionFigure reasons={reasons} isNumber={isNumber} />
           </div>
         </>
       )}
@@ -43,11 +44,17 @@ export function ReasonsPart({ prediction, isPending }: { prediction: PredictionT
   );
 }
 
+interface Explained {
+  reasons: Reasons;
+  /** whether the score is a number in the units of the file, and not a logit */
+  isNumber: boolean;
+}
+
 function doMethodsAgree({ rank_correlation: correlation, is_converged: isConverged }: Reasons): boolean {
   return isConverged && correlation !== null && correlation >= AGREEMENT;
 }
 
-function Agreement({ reasons }: { reasons: Reasons }) {
+function Agreement({ reasons, isNumber }: Explained) {
   const doAgree = doMethodsAgree(reasons);
   return (
     <div class={doAgree ? "agreement" : "agreement is-poor"}>
@@ -56,7 +63,7 @@ function Agreement({ reasons }: { reasons: Reasons }) {
         <circle cx={doAgree ? 16 : 19} cy="9" r="6" />
       </svg>
       <p>
-        <b>{agreementTitle(reasons, doAgree)}</b> {topWordSentence(reasons)} <CompletenessSentence reasons={reasons} />
+        <b>{agreementTitle(reasons, doAgree)}</b> {topWordSentence(reasons)} <CompletenessSentence reasons={reasons} isNumber={isNumber} />
       </p>
     </div>
   );
@@ -75,13 +82,15 @@ function topWordSentence(reasons: Reasons): string {
 }
 
 /** Integrated gradients must sum to the change of the score; how far they miss it is said, converged or not. */
-function CompletenessSentence({ reasons }: { reasons: Reasons }) {
+function CompletenessSentence({ reasons, isNumber }: Explained) {
+  const write = addedWriter(isNumber);
   const change = reasons.score - reasons.masked_score;
   const missed = Math.abs(reasons.completeness_error);
+  const written = isNumber ? significant(missed) : missed < 0.005 ? "less than 0.01" : fixed(missed, 2);
   return (
     <>
-      Integrated gradients sum to {signed(change + reasons.completeness_error)}, and the score changes by {signed(change)}{" "}
-      from a text with every word masked: {missed < 0.005 ? "less than 0.01" : fixed(missed, 2)} is missed after{" "}
+      Integrated gradients sum to {write(change + reasons.completeness_error)}, and the score changes by {write(change)}{" "}
+      from a text with every word masked: {written} is missed after{" "}
       {count(reasons.steps)} steps.
     </>
   );
@@ -96,7 +105,8 @@ interface WordRow {
 }
 
 /** Where the methods disagree, the bars are hollow, as every mark of this page that shows no clear finding. */
-function WordsFigure({ reasons, isReadable, isNumber }: { reasons: Reasons; isReadable: boolean; isNumber: boolean }) {
+function WordsFigure({ reasons, isReadable, isNumber }: Explained & { isReadable: boolean }) {
+  const write = addedWriter(isNumber);
   const rows = reasons.words.map((word, index) => ({
     word,
     index,
@@ -136,10 +146,10 @@ function WordsFigure({ reasons, isReadable, isNumber }: { reasons: Reasons; isRe
             { name: "Word", value: ({ word }) => <UserText text={word} limit={60} /> },
             {
               name: "Integrated gradients",
-              value: ({ gradients }) => (reasons.is_converged ? signed(gradients, 3) : "not converged"),
+              value: ({ gradients }) => (reasons.is_converged ? write(gradients, 3) : "not converged"),
               isNumber: true,
             },
-            { name: "Masked", value: ({ masking }) => signed(masking, 3), isNumber: true },
+            { name: "Masked", value: ({ masking }) => write(masking, 3), isNumber: true },
           ]}
         />
       }
@@ -148,7 +158,7 @@ function WordsFigure({ reasons, isReadable, isNumber }: { reasons: Reasons; isRe
         height={24 + ROW * (shown.length + (rows.length > shown.length ? 1 : 0)) + 4}
         label="Signed weight of the words that weigh most, by both methods; the table has all words."
         draw={(width) => (
-          <SignedBars rows={shown} others={rows.length - shown.length} hasGradients={reasons.is_converged} width={width} />
+          <SignedBars rows={shown} others={rows.length - shown.length} hasGradients={reasons.is_converged} isNumber={isNumber} width={width} />
         )}
       />
     </Figure>
@@ -168,13 +178,14 @@ function largestRows(rows: WordRow[], hasGradients: boolean): WordRow[] {
 const ROW = 23;
 const VALUE_WIDTH = 44;
 
-function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: boolean; width: number }) {
-  const { rows, others, hasGradients, width } = props;
+function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: boolean; isNumber: boolean; width: number }) {
+  const { rows, others, hasGradients, isNumber, width } = props;
+  const write = addedWriter(isNumber);
   const widest = Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index))));
   const left = Math.min(widest, width * 0.3) + 8;
   const column = (width - left - 16) / 2;
   const values = rows.flatMap(({ gradients, masking }) => (hasGradients ? [gradients, masking] : [masking]));
-  const domain: [number, number] = [Math.min(0, min(values) ?? 0), Math.max(0.01, max(values) ?? 0)];
+  const domain = barDomain(values, isNumber);
   const bottom = 24 + ROW * rows.length;
   return (
     <>
@@ -192,6 +203,7 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
         <SignedColumn
           title="integrated gradients"
           values={rows.map(({ gradients }) => gradients)}
+          write={write}
           domain={domain}
           left={left}
           width={column}
@@ -204,6 +216,7 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
       <SignedColumn
         title="word masked"
         values={rows.map(({ masking }) => masking)}
+        write={write}
         domain={domain}
         left={hasGradients ? left + column + 16 : left}
         width={hasGradients ? column : width - left}
@@ -212,13 +225,26 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
   );
 }
 
+/** The ends of a scale of bars that begin at zero. Logits below a hundredth are small, and so are their bars; what is small
+ * for a number only its own size can tell. */
+export function barDomain(values: readonly number[], isNumber: boolean): [number, number] {
+  const [low, high] = [Math.min(0, min(values) ?? 0), Math.max(0, max(values) ?? 0)];
+  return isNumber ? [low, low === high ? 1 : high] : [low, Math.max(0.01, high)];
+}
+
+interface SignedColumnProps {
+  title: string;
+  values: number[];
+  write: (value: number) => string;
+  domain: [number, number];
+  left: number;
+  width: number;
+}
+
 /** Both columns have one scale, so that their bars can be compared. */
-function SignedColumn(props: { title: string; values: number[]; domain: [number, number]; left: number; width: number }) {
-  const { title, values, left } = props;
-  const x = scaleLinear(props.domain, [
-    left + (props.domain[0] < 0 ? VALUE_WIDTH : 0),
-    left + props.width - VALUE_WIDTH,
-  ]);
+function SignedColumn({ title, values, write, domain, left, width }: SignedColumnProps) {
+  const room = Math.max(VALUE_WIDTH, ...values.map((value) => textWidth(write(value)) + 12));
+  const x = scaleLinear(domain, [left + (domain[0] < 0 ? room : 0), left + width - room]);
   return (
     <g>
       <text class="strong" x={left} y={12}>
@@ -231,7 +257,7 @@ function SignedColumn(props: { title: string; values: number[]; domain: [number,
           <g>
             <rect class={value >= 0 ? "for" : "against"} x={start} width={Math.max(0.5, end - start)} y={y + 4} height={ROW - 9} />
             <text class="ink" x={value >= 0 ? end + 5 : start - 5} y={y + 15} text-anchor={value >= 0 ? "start" : "end"}>
-              {signed(value)}
+              {write(value)}
             </text>
           </g>
         );
@@ -243,12 +269,13 @@ function SignedColumn(props: { title: string; values: number[]; domain: [number,
 
 const CURVE = { height: 230, left: 36, bottom: 34, top: 10 };
 
-function DeletionFigure({ reasons, flips }: { reasons: Reasons; flips: boolean }) {
+function DeletionFigure({ reasons, isNumber }: Explained) {
   const { deletion, random_deletion: random } = reasons;
+  const write = addedWriter(isNumber);
   return (
     <Figure
       title="Masking words one after another"
-      sentence={deletionSentence(reasons, flips)}
+      sentence={deletionSentence(reasons, isNumber)}
       aside={
         <span class="curve-key" aria-hidden="true">
           <i class="key-solid" /> those for the label first
@@ -261,10 +288,10 @@ function DeletionFigure({ reasons, flips }: { reasons: Reasons; flips: boolean }
           rows={deletion}
           columns={[
             { name: "Words masked", value: (_, index) => index, isNumber: true },
-            { name: "Those for the label first", value: (score) => signed(score, 3), isNumber: true },
+            { name: "Those for the label first", value: (score) => write(score, 3), isNumber: true },
             {
               name: `Random order, mean of ${count(reasons.random_orders)}`,
-              value: (_, index) => (random[index] === undefined ? "–" : signed(random[index], 3)),
+              value: (_, index) => (random[index] === undefined ? "–" : write(random[index], 3)),
               isNumber: true,
             },
           ]}
@@ -274,27 +301,29 @@ function DeletionFigure({ reasons, flips }: { reasons: Reasons; flips: boolean }
       <Plot
         height={CURVE.height}
         label="Score by number of masked words, those for the label first and in random order; the numbers are in the table below."
-        draw={(width) => <DeletionCurve deletion={deletion} random={random} width={width} />}
+        draw={(width) => <DeletionCurve deletion={deletion} random={random} isNumber={isNumber} width={width} />}
       />
     </Figure>
   );
 }
 
 /** Compares the two curves on average, since a ranking is worth something where its line lies lower. */
-function deletionSentence({ deletion, random_deletion: random, random_orders: orders }: Reasons, flips: boolean): string {
+function deletionSentence({ deletion, random_deletion: random, random_orders: orders }: Reasons, isNumber: boolean): string {
   const inner = deletion.slice(1, -1).map((score, index) => (random[index + 1] ?? score) - score);
   if (inner.length === 0) return "There are too few words for an order to matter.";
   const lead = inner.reduce((sum, value) => sum + value, 0) / inner.length;
-  const compared = `on average ${fixed(Math.abs(lead), 2)} ${lead >= 0 ? "below" : "above"} ${count(orders)} random orders`;
+  const written = isNumber ? significant(Math.abs(lead)) : fixed(Math.abs(lead), 2);
+  const compared = `on average ${written} ${lead >= 0 ? "below" : "above"} ${count(orders)} random orders`;
   const verdict =
     lead > 0
       ? `The score falls faster in this order than by chance: it lies ${compared}.`
       : `This order is worth no more than chance: its line lies ${compared}.`;
-  return flips ? `${verdict} Below 0 the label is another.` : verdict;
+  return isNumber ? verdict : `${verdict} Below 0 the label is another.`;
 }
 
-function DeletionCurve({ deletion, random, width }: { deletion: number[]; random: number[]; width: number }) {
-  const values = [0, ...deletion, ...random];
+function DeletionCurve(props: { deletion: number[]; random: number[]; isNumber: boolean; width: number }) {
+  const { deletion, random, isNumber, width } = props;
+  const values = [...(isNumber ? [] : [0]), ...deletion, ...random]; // at 0 the label is another, and a number is only a number
   const y = scaleLinear([min(values) ?? 0, max(values) ?? 1], [CURVE.height - CURVE.bottom, CURVE.top]).nice(4);
   const levels = y.ticks(4);
   const write = tickWriter(levels);

@@ -1,17 +1,18 @@
 // Stop 6, if linear models are stacked on the network: what each part adds to the decision, and the words behind it.
 import { Bars } from "../charts/bars.tsx";
 import { Table } from "../charts/figure.tsx";
-import { percent, probability, signed } from "../format.ts";
+import { percent, probability } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, StackedDecision } from "../trace.ts";
 import { agrees, largestDifference, returned, sigmoid, softmax, stackedParts, stackedSums } from "./arithmetic.ts";
-import { difference } from "./figures.ts";
+import { addedWriter, difference } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 export function StackStop({ prediction, stack }: { prediction: PredictionTrace; stack: StackedDecision }) {
   const parts = stackedParts(prediction.task, stack);
   const names = parts.map((part) => part.name).filter((name) => name !== "network" && name !== "bias");
   const { label } = returned(prediction);
+  const write = addedWriter(prediction.task === "regression");
   const { label: alone } = returned({ ...prediction, stack: null });
   return (
     <Stop
@@ -36,7 +37,7 @@ export function StackStop({ prediction, stack }: { prediction: PredictionTrace; 
           bars={parts.map(({ name, value, fraction }) => ({
             name,
             value: fraction ?? 0,
-            written: fraction === null ? signed(value) : `${signed(value)}, ${percent(fraction)}`,
+            written: fraction === null ? write(value) : `${write(value)}, ${percent(fraction)}`,
             isAccent: value > 0,
           }))}
         />
@@ -66,6 +67,7 @@ function Check({ prediction, stack }: { prediction: PredictionTrace; stack: Stac
 
 function Words({ prediction, stack }: { prediction: PredictionTrace; stack: StackedDecision }) {
   const rows = stackedParts(prediction.task, { ...stack, parts: stack.ngrams.map(({ logits }) => ({ name: "", logits })) });
+  const write = addedWriter(prediction.task === "regression");
   return (
     <Table
       caption={prediction.task === "tokens" ? "The largest features of the word" : "The largest words and pairs of words of the linear models"}
@@ -73,7 +75,7 @@ function Words({ prediction, stack }: { prediction: PredictionTrace; stack: Stac
       columns={[
         { name: prediction.task === "tokens" ? "Feature" : "Word or pair", value: (row) => <UserText text={row.ngram} limit={40} /> },
         { name: "Part", value: (row) => row.part },
-        { name: "Adds", value: (row) => signed(row.value), isNumber: true },
+        { name: "Adds", value: (row) => write(row.value), isNumber: true },
       ]}
     />
   );
