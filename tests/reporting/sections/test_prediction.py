@@ -233,6 +233,31 @@ def test_hostile_words_stay_text(trace: PredictionTrace) -> None:
     assert "[red]was[/red]" in text
 
 
+def test_what_is_added_to_a_small_number_is_not_rounded_away(trace: PredictionTrace) -> None:
+    number = Decision(
+        probabilities=[], label="0.0031", index=0, probability=0.0, margin=0.0, flip=None, score=0.0031, mean=0.002,
+        deviation=0.001,
+    )  # fmt: skip
+    head = Head(pooled=[1.0], weight=[[1.1]], bias=[0.0], logits=[1.1])
+    reasons = replace(
+        REASONS, runner_up=None, score=0.0031, masked_score=0.0011, integrated_gradients=[0.00123, 0.0, 0.0, 0.0, 0.0],
+        deletion=[0.0031] * 6, random_deletion=[0.0031] * 6,
+    )  # fmt: skip
+    stack = StackedDecision(
+        probabilities=[], label="0.0042", index=0, probability=0.0, ngrams=[],
+        parts=[Contribution(name="network", logits=[0.00111]), Contribution(name="bias", logits=[0.00309])],
+    )  # fmt: skip
+    contributions = [Contribution(name="embedding", logits=[1.1])]
+    text = rendered(
+        replace(
+            trace, task="regression", label_names=["score"], decision=number, head=head, reasons=reasons, stack=stack,
+            contributions=contributions, readouts=[],
+        )
+    )  # fmt: skip
+    assert all(written in text for written in ("+0.00123", "from +0.0031 to", "+0.00111", "+0.0011"))
+    assert "+0.00 " not in text
+
+
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_parts_of_a_stack_are_shown_with_the_words_behind_them(trace: PredictionTrace, width: int) -> None:
     parts = {"encoder": [1.0, -1.0], "NB-SVM": [-2.0, 2.0], "bias": [0.25, -0.25]}

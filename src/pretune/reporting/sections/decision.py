@@ -40,6 +40,13 @@ def signed_bar(fraction: float, half: int) -> str:
     return left.rjust(half) + "│" + right.ljust(half)
 
 
+def write_added(value: float, trace: PredictionTrace, decimals: int = 2) -> str:
+    """What is added to a logit, or to a number: the latter may be of any size, as the units of its file are."""
+    if trace.task != "regression":
+        return f"{value:+.{decimals}f}"
+    return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
+
+
 def softmax(logits: Sequence[float]) -> list[float]:
     """Probabilities (K,) from logits (K,)."""
     highest = max(logits)

@@ -22,6 +22,7 @@ from pretune.reporting.sections.decision import (
     list_read_outs,
     signed_bar,
     softmax,
+    write_added,
 )
 from pretune.reporting.sections.stacked_decision import render_stack, stacked_title
 from pretune.run_trace import formats
@@ -293,11 +294,15 @@ def _contributions(trace: PredictionTrace, contributions: list[Contribution], sh
     ]
     largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
-        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(signed_bar(values[first] / largest, half), "cyan")]
+        [
+            name,
+            *(write_added(values[k], trace, 3) for k in shown),
+            Cell(signed_bar(values[first] / largest, half), "cyan"),
+        ]
         for name, values in components
     ]
     sums = [sum(values[k] for _, values in components) for k in range(len(components[0][1]))]
-    rows.append([Cell("sum", "bold"), *(Cell(f"{sums[k]:+.3f}", "bold") for k in shown), ""])
+    rows.append([Cell("sum", "bold"), *(Cell(write_added(sums[k], trace, 3), "bold") for k in shown), ""])
     error = max(abs(a - unit * b) for a, b in zip(sums, trace.head.logits, strict=True)) / unit
     lines = table(columns, rows, page, indent=2)
     if trace.decision.mean is not None:
@@ -372,26 +377,25 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
 
 
 def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
-    lines = _attributions(reasons, page)
+    lines = _attributions(trace, reasons, page)
     error = formats.change(reasons.completeness_error)
     if reasons.is_converged:
         lead = "lead" if reasons.runner_up is not None else "score"
-        sentence = (
-            f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the {lead} minus that of the text "
-        )
+        change = write_added(reasons.score - reasons.masked_score, trace)
+        sentence = f"the gradients sum to {change}, the {lead} minus that of the text "
         sentence += f"with every word masked, up to an error of {error} ({reasons.steps} steps)"
         lines += paragraph(sentence, page, indent=2, first="✓ ", style="dim")
     else:
         sentence = f"the gradients miss the sum by {error} after {reasons.steps} steps: do not read them"
         lines += paragraph(sentence, page, indent=2, first="! ", style="bold red")
     lines += paragraph(_agreement(reasons), page, indent=2)
-    lines += paragraph(_control(reasons), page, indent=2)
+    lines += paragraph(_control(trace, reasons), page, indent=2)
     if trace.task == "regression":  # a number has no other label to turn into
         return lines
     return lines + paragraph(_flip(trace, reasons), page, indent=2)
 
 
-def _attributions(reasons: Reasons, page: Page) -> Lines:
+def _attributions(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
     """The words with the largest attributions, in the order of the text, with a bar for each of the two methods."""
     pairs = list(zip(reasons.integrated_gradients, reasons.occlusion, strict=True))
     scales = [max(abs(pair[method]) for pair in pairs) or 1.0 for method in (0, 1)]
@@ -403,7 +407,7 @@ def _attributions(reasons: Reasons, page: Page) -> Lines:
     for word in sorted(order[:WORDS_SHOWN]):
         cells: list[str | Cell] = [clean(reasons.words[word], 20) or BLANK]
         for value, scale in zip(pairs[word], scales, strict=True):
-            cells += [f"{value:+.2f}", Cell(signed_bar(value / scale, half), "cyan")]
+            cells += [write_added(value, trace), Cell(signed_bar(value / scale, half), "cyan")]
         rows.append(cells)
     lines = table(columns, rows, page, indent=2)
     note = "gradients: integrated gradients from the text with every word masked. "
@@ -424,13 +428,15 @@ def _agreement(reasons: Reasons) -> str:
     return f"The two methods agree ({figures})."
 
 
-def _control(reasons: Reasons) -> str:
+def _control(trace: PredictionTrace, reasons: Reasons) -> str:
     count = min(DELETED, len(reasons.deletion) - 1)
     words = "the word" if count == 1 else f"the {count} words"
     lead = "lead" if reasons.runner_up is not None else "score"
-    sentence = f"Masking {words} with the largest gradients changes the {lead} from {reasons.score:+.2f} to "
-    sentence += f"{reasons.deletion[count]:+.2f}; masking {'a random word' if count == 1 else f'{count} random words'} "
-    sentence += f"changes it to {reasons.random_deletion[count]:+.2f} (mean of {reasons.random_orders} orders)."
+    scores = (reasons.score, reasons.deletion[count], reasons.random_deletion[count])
+    before, after, by_chance = (write_added(score, trace) for score in scores)
+    sentence = f"Masking {words} with the largest gradients changes the {lead} from {before} to {after}; "
+    sentence += f"masking {'a random word' if count == 1 else f'{count} random words'} "
+    sentence += f"changes it to {by_chance} (mean of {reasons.random_orders} orders)."
     if reasons.deletion[count] >= reasons.random_deletion[count]:
         sentence += " Here, the gradients find no more than chance does."
     return sentence

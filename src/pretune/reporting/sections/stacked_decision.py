@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pretune.reporting.sections.decision import bar_width, check, signed_bar, softmax
+from pretune.reporting.sections.decision import bar_width, check, signed_bar, softmax, write_added
 from pretune.run_trace import formats
 from pretune.terminal import Cell, Column, Lines, Page, Row, clean, paragraph, quote, table
 from pretune.trace_schema import PredictionTrace, StackedDecision
@@ -27,7 +27,7 @@ def render_stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> 
     rows: list[Row] = [
         [
             name,
-            f"{lead:+.2f}",
+            write_added(lead, trace),
             formats.percent(weighed[name] / total) if name in weighed else "",
             Cell(signed_bar(lead / scale, half) if name in weighed else "", "cyan"),
         ]
@@ -38,7 +38,7 @@ def render_stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> 
     for name in added:
         words = [(each.ngram, _lead(trace, stack, each.logits)) for each in stack.ngrams if each.part == name]
         if words:
-            listed = ", ".join(f"{quote(ngram, 24)} {lead:+.2f}" for ngram, lead in words)
+            listed = ", ".join(f"{quote(ngram, 24)} {write_added(lead, trace)}" for ngram, lead in words)
             lines += paragraph(f"{name}, largest: {listed}", page, indent=2, style="dim")
     lines += _check(trace, stack, page)
     changed = "" if stack.label == trace.decision.label else ", unlike the network alone"
