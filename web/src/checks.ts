@@ -97,9 +97,16 @@ function labels(predictions: PredictionTrace[]): Recomputed | null {
   return {
     isOk: wrong.length === 0,
     compared: predictions.length,
-    sentence: `${wrong.length} of ${predictions.length} labels are not the likeliest class`,
+    sentence: `${wrong.length} of ${predictions.length} predictions have ${BROKEN_RULES[predictions[0]?.task ?? "classification"]}`,
   };
 }
+
+const BROKEN_RULES: Record<PredictionTrace["task"], string> = {
+  classification: "another label than the most probable class",
+  multilabel: "other labels than those that reach their thresholds",
+  regression: "another number than the one read out after the last layer",
+  tokens: "another label of the word than the most probable one",
+};
 
 const CONVERGED = 0.02; // of the change of the score; see run_trace/prediction_checks.py
 

@@ -108,6 +108,12 @@ test("a label that does not reach its threshold fails", () => {
   assert.deepEqual(failing(trace), ["I07"]);
 });
 
+test("what is wrong with a prediction is said in the words of its task", () => {
+  const sentence = (trace: RunTrace) => shownChecks(trace).find((each) => each.check.id === "I07")?.recomputed?.sentence;
+  assert.equal(sentence(labels()), "0 of 1 predictions have other labels than those that reach their thresholds");
+  assert.equal(sentence(number()), "0 of 1 predictions have another number than the one read out after the last layer");
+});
+
 test("a softmax where sigmoids belong fails", () => {
   const trace = labels();
   trace.predictions[0]!.decision.probabilities = [0.62, 0.38];
