@@ -1044,6 +1044,7 @@ class Quiz:
     quiz: list[Question]
     practice: list[Question]
     test: list[Question]
+    command: Annotated[str, "asks the questions of the test in a terminal"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1002,6 +1002,8 @@ export interface Quiz {
   quiz: Question[];
   practice: Question[];
   test: Question[];
+  /** asks the questions of the test in a terminal */
+  command: string | null;
 }
 
 /** A sentence on the whole run; its numbers have expressions, like those of an observation. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +23,21 @@ MOST_COLUMNS = 5  # numbers beside a name; more are another table
 def describe_next(folder: Path, recipe: Recipe) -> str:
     """The commands to type after a run, which use its models or start a run on the user's own text."""
     lines = ["", "What to try next", ""]
+    run, prepared, finetuned = (shlex.quote(str(path)) for path in (folder, folder / "prepare", folder / "finetune"))
     if recipe.has_labels:
-        lines.append(f'  pretune predict {folder} "a text of your own"')
-        lines.append(f'  pretune trace {folder} "a text of your own"')
+        lines.append(f'  pretune predict {run} "a text of your own"')
+        lines.append(f'  pretune trace {run} "a text of your own"')
     objective = _objective_of(folder)
     if objective != "causal":
-        lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
+        lines.append(f'  pretune fill {run} "The sun rises in the [MASK]."')
     if objective != "masked":
-        lines.append(f'  pretune generate {folder} "The sun rises in the"')
+        lines.append(f'  pretune generate {run} "The sun rises in the"')
     if recipe.is_builtin:
         lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
     elif not recipe.has_labels:
-        lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
-        lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
-    lines += ["", f"The run is in {folder}; `pretune show {folder}` prints all of this again."]
+        lines.append(f"  pretune prepare LABELLED.csv --base {run} --out {prepared}")
+        lines.append(f"  pretune finetune {run} {prepared} --out {finetuned}")
+    lines += ["", f"The run is in {folder}; `pretune show {run}` prints all of this again."]
     report = folder / REPORT_NAME
     if report.is_file():
         lines.append(describe_report(report, report.stat().st_size))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import html.entities
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ def pack_model(run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Pre
     raise ModelTooLargeError(
         f"The models of {run} take {'' if least < size else 'at least '}{size / 1e6:,.0f} MB in a report, even with 8 "
         f"bits for each weight; expected at most {most_bytes / 1e6:,.0f} MB. Leave --with-model out; `pretune watch "
-        f"{run}` answers typed text, too."
+        f"{shlex.quote(str(run))}` answers typed text, too."
     )
 
 
@@ -75,7 +76,8 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
     ):
         raise ModelError(
             f"The model of {run} began as a public one, and the page computes only models that pretune pre-trained, "
-            f"with their tokenizers. Leave --with-model out; `pretune watch {run}` answers typed text, too."
+            f"with their tokenizers. Leave --with-model out; `pretune watch {shlex.quote(str(run))}` answers typed "
+            "text, too."
         )
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):

@@ -11,12 +11,12 @@ from typing import Any
 
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
+from pretune.run_trace.commands import run_command
 from pretune.run_trace.comparison import DELIVERED, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
 from pretune.run_trace.shown_trial import find_test_of_shown
-from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
 
 MOST = 3
@@ -231,13 +231,13 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     """One command for what this run leaves open; None for a folder without a recipe."""
     if not trace.run.command:
         return None
-    name, recipe = trace.run.name, f"{trace.run.name}/{RECIPE_NAME}"
+    name = trace.run.name
     if trace.run.status != "finished":
-        return NextStep(sentence="The run is not finished; this continues it.", command=f"pretune run {recipe}")
+        return NextStep(sentence="The run is not finished; this continues it.", command=run_command(name))
     if trace.phases.finetune is None:
         return NextStep(
             sentence="Labelled texts show what the pre-trained model is good for.",
-            command=f"pretune run {recipe} --labels LABELLED.csv --out {name}-labels",
+            command=run_command(name, "--labels", "LABELLED.csv", "--out", f"{name}-labels"),
         )
     verdict = find_verdict(trace.comparison, "scratch")
     models = trace.comparison.models if trace.comparison is not None else []
@@ -245,7 +245,7 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     if verdict is not None and min(seeds, default=2) == 1:
         return NextStep(
             sentence="One seed leaves open how much a repeat would vary.",
-            command=f"pretune run {recipe} --seeds 3 --out {name}-seeds",
+            command=run_command(name, "--seeds", "3", "--out", f"{name}-seeds"),
         )
     if trace.run.is_synthetic:
         return NextStep(
@@ -254,7 +254,7 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
         )
     return NextStep(
         sentence="Longer pre-training, or more text, shows whether the limit is reached.",
-        command=f"pretune run {recipe} --minutes {_longer_minutes(trace)} --out {name}-longer",
+        command=run_command(name, "--minutes", str(_longer_minutes(trace)), "--out", f"{name}-longer"),
     )
 
 

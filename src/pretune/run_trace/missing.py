@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pretune.run_trace.commands import run_command
 from pretune.run_trace.headline import NOT_COMPARED, NOT_MEASURED, has_control
 from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
@@ -56,7 +57,7 @@ def _describe_control(trace: RunTrace) -> str:
 
 
 def _again(trace: RunTrace) -> str | None:
-    return f"pretune run {trace.run.name}/{RECIPE_NAME}" if trace.run.command else None
+    return run_command(trace.run.name) if trace.run.command else None
 
 
 def _describe(section: str, trace: RunTrace) -> Missing:
@@ -69,7 +70,7 @@ def _describe(section: str, trace: RunTrace) -> Missing:
         return Missing(section=section, sentence=sentence, command=None)
     if section in ("help", "prediction", "errors") and _has_no_labels(trace):
         sentence = "The run has no labels, so there is no classifier to look at."
-        command = f"pretune run {trace.run.name}/{RECIPE_NAME} --labels LABELLED.csv --out {trace.run.name}-labels"
+        command = run_command(trace.run.name, "--labels", "LABELLED.csv", "--out", f"{trace.run.name}-labels")
         return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
     finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
     if section in ("help", "prediction", "errors") and finetune is not None and finetune.objective == "replies":
@@ -81,7 +82,7 @@ def _describe(section: str, trace: RunTrace) -> Missing:
     is_tested = finetune is not None and bool(finetune.test)
     if section in ("help", "errors") and not is_compared and not is_tested:
         sentence = "The run has no test rows, so nothing was compared on them; give --test-labels or --test-fraction."
-        command = f"pretune run {trace.run.name}/{RECIPE_NAME} --test-fraction 0.1 --out {trace.run.name}-tested"
+        command = run_command(trace.run.name, "--test-fraction", "0.1", "--out", f"{trace.run.name}-tested")
         return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
     if section == "help" and not is_compared:
         sentence = "The stage compare has not run, so nothing was compared on the test rows."

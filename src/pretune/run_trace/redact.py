@@ -91,7 +91,7 @@ def _askable(quiz: Quiz | None) -> Quiz | None:
     def keep(questions: list[Question]) -> list[Question]:
         return [each for each in questions if not any(REDACTED in text for text, _, _ in texts_of(each))]
 
-    return Quiz(quiz=keep(quiz.quiz), practice=keep(quiz.practice), test=keep(quiz.test))
+    return replace(quiz, quiz=keep(quiz.quiz), practice=keep(quiz.practice), test=keep(quiz.test))
 
 
 def _is_in(place: Place | None, table: Mapping[str, tuple[str, ...]]) -> bool:

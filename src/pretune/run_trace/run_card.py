@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.run_trace.commands import run_command
 from pretune.run_trace.headline import write_headline
 from pretune.run_trace.log_values import figure, last_of, members, whole, words
 from pretune.run_trace.stages import CONTROLS, LINE, SPLIT, config_of, is_synthetic
@@ -87,7 +88,7 @@ def make_run_card(
         headline=headline.sentence,
         headline_figure=headline.figure,
         detail=headline.detail,
-        command="" if folder.recipe is None else f"pretune run {folder.name}/{RECIPE_NAME} --out {folder.name}-again",
+        command="" if folder.recipe is None else run_command(folder.name, "--out", f"{folder.name}-again"),
         versions=_versions(folder.manifests),
         hardware=_read_hardware(events),
         seconds=figure(sum(seconds)) if seconds else None,

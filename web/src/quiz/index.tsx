@@ -42,8 +42,12 @@ export function QuizSection({ trace }: { trace: RunTrace }) {
       {quiz.test.length > 0 && (
         <Part title="Test" sentence={`${capitalCounted(quiz.test.length, "question")} over three levels, without hints and without a clock.`}>
           <TestOfTen key={quiz.test.map(({ id }) => id).join()} questions={quiz.test} problemOf={(question) => problemOf(question, failing)} />
-          <p class="note or-terminal">Or in the terminal:</p>
-          <Command text={`pretune learn ${trace.run.name} --test`} />
+          {quiz.command && (
+            <>
+              <p class="note or-terminal">Or in the terminal:</p>
+              <Command text={quiz.command} />
+            </>
+          )}
         </Part>
       )}
     </div>

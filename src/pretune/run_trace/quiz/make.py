@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from pretune.run_trace.codec import as_written, to_json
+from pretune.run_trace.commands import learn_command
 from pretune.run_trace.quiz import (
     comparison,
     concepts,
@@ -84,6 +85,7 @@ def make_quiz(trace: RunTrace) -> Quiz | None:
         quiz=maker.part("quiz", QUIZ, ["C-PRETRAINING"]),
         practice=maker.part("practice", PRACTICE, ["C-PRINTED"]),
         test=maker.part("test", TEST, ["C-FINETUNING", "C-NONE", "C-CHATBOT"]),
+        command=learn_command(trace.run.name),
     )
 
 
