@@ -34,6 +34,14 @@ def test_a_run_shows_headline_phases_verdicts_and_what_is_missing(trace: RunTrac
     assert "<img" not in html
 
 
+def test_epochs_of_which_little_was_read_differ(trace: RunTrace) -> None:
+    assert trace.phases.finetune is not None
+    [row] = trace.phases.finetune.evaluations
+    evaluations = [replace(row, epoch=epoch) for epoch in (0.0, 0.002, 0.004)]
+    phases = replace(trace.phases, finetune=replace(trace.phases.finetune, evaluations=evaluations))
+    assert cells(html_of_run(replace(trace, phases=phases)))[1::7] == ["0", "0.002", "0.004"]
+
+
 def test_a_training_shows_its_rows() -> None:
     html = html_of_training([{"epoch": 1.0, "loss": 0.5, "accuracy": None}])
     assert cells(html) == ["1", "-", "0.5", "-"]

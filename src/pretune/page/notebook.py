@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pretune.page.escaped import escaped
+from pretune.run_trace import formats
 from pretune.run_trace.metrics import metric_of
-from pretune.trace_schema import Decision, Evaluation, Phase, PredictionTrace, RunTrace, StackedDecision
+from pretune.trace_schema import Decision, Phase, PredictionTrace, RunTrace, StackedDecision
 
 MOST_CHARACTERS, MOST_WORDS = 200, 12
 _PHASE_NAMES = {"pretrain": "pre-training", "finetune": "fine-tuning", "scratch": "from scratch"}
@@ -21,7 +22,7 @@ def html_of_run(trace: RunTrace) -> str:
     note = " Synthetic data." if run.is_synthetic else ""
     parts = [f"<p><b>{escaped(run.headline)}</b><br>{escaped(run.detail)}{note}</p>"]
     phases = [phase for phase in (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch) if phase]
-    rows = [_phase_row(phase, row) for phase in phases for row in phase.evaluations]
+    rows = [row for phase in phases for row in _phase_rows(phase)]
     if rows:
         score = "accuracy" if all(phase.metric == "accuracy" for phase in phases) else "score"
         parts.append(html_table(["phase", "epoch", "training loss", "loss", score, "kept", "observation"], rows))
@@ -32,10 +33,14 @@ def html_of_run(trace: RunTrace) -> str:
     return _fragment(parts)
 
 
-def _phase_row(phase: Phase, row: Evaluation) -> list[Cell]:
+def _phase_rows(phase: Phase) -> list[list[Cell]]:
     name = _PHASE_NAMES[phase.stage]
-    kept = "kept" if row.is_best else ""
-    return [name, round(row.epoch, 2), row.train_loss, row.loss, row.score, kept, row.summary]
+    decimals = formats.epoch_decimals(row.epoch for row in phase.evaluations)
+    rows: list[list[Cell]] = []
+    for row in phase.evaluations:
+        kept = "kept" if row.is_best else ""
+        rows.append([name, round(row.epoch, decimals), row.train_loss, row.loss, row.score, kept, row.summary])
+    return rows
 
 
 def html_of_training(rows: Sequence[dict[str, float | None]]) -> str:
