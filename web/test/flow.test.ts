@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { summary } from "../src/flow/index.tsx";
 import { handedOn } from "../src/flow/ribbon.tsx";
 import type { RunTrace, Stage } from "../src/trace.ts";
 
@@ -22,4 +23,12 @@ test("prepared rows and conversations are both counted", () => {
   assert.deepEqual(handedOn(TRACE, stage("prepare", rows)), ["10", "labelled rows of 12.5 tokens"]);
   const conversations = { "train conversations": 8, "validation conversations": 1, "test conversations": 0, "tokens per conversation": 31 };
   assert.deepEqual(handedOn(TRACE, stage("prepare", conversations)), ["9", "conversations of 31 tokens"]);
+});
+
+test("what was dropped before it was a document is not counted among the documents", () => {
+  const drop = (count: number) => [{ rule: "empty", count, reason: "", examples: [] }];
+  const collect = { ...stage("collect", { documents: 90 }), dropped: drop(10) };
+  const preprocess = { ...stage("preprocess", { train_tokens: 800, validation_tokens: 40 }), dropped: drop(5) };
+  const trace = { stages: [collect, preprocess], phases: { pretrain: null }, example: null } as unknown as RunTrace;
+  assert.equal(summary(trace), "90 documents became 840 tokens; 5 documents were dropped on the way.");
 });

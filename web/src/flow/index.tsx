@@ -29,13 +29,15 @@ export function Flow({ trace }: { trace: RunTrace }) {
   );
 }
 
-function summary(trace: RunTrace): string {
+/** What became of the documents. */
+export function summary(trace: Pick<RunTrace, "stages" | "phases" | "example">): string {
   const of = (name: string) => trace.stages.find((stage) => stage.name === name);
   const documents = quantity(of("collect"), "out", "documents");
   const train = quantity(of("preprocess"), "out", "train tokens");
   const tokens = train === null ? null : train + (quantity(of("preprocess"), "out", "validation tokens") ?? 0);
   const parameters = trace.phases.pretrain?.parameters;
-  const dropped = [of("collect"), of("preprocess")].flatMap((stage) => stage?.dropped ?? []).reduce((sum, rule) => sum + rule.count, 0);
+  // What collect dropped is not among its documents.
+  const dropped = (of("preprocess")?.dropped ?? []).reduce((sum, rule) => sum + rule.count, 0);
   const became = [
     tokens === null ? null : `${count(tokens)} tokens`,
     parameters == null ? null : `a model of ${count(parameters)} parameters`,
