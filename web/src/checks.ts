@@ -1,7 +1,7 @@
 import { evaluate } from "./expression.ts";
 import { scientific } from "./format.ts";
 import { resolve } from "./pointer.ts";
-import { sigmoid } from "./prediction/arithmetic.ts";
+import { headLogits, sigmoid, softmax } from "./prediction/arithmetic.ts";
 import type { Check, Insight, Observation, PredictionTrace, RunTrace } from "./trace.ts";
 
 // Some invariants of the document, computed again where the reader is. What is not in the document is not computed.
@@ -39,7 +39,7 @@ export function shownChecks(trace: RunTrace): ShownCheck[] {
 type Recompute = (trace: RunTrace, tolerance: number) => Recomputed | null;
 
 const RECOMPUTE: Record<string, Recompute> = {
-  I05: (trace, tolerance) => largest(trace.predictions.flatMap((p) => differences(headLogits(p), p.head.logits)), tolerance),
+  I05: (trace, tolerance) => largest(trace.predictions.flatMap((p) => differences(headLogits(p.head), p.head.logits)), tolerance),
   I06: (trace, tolerance) =>
     largest(trace.predictions.flatMap((p) => differences(...decided(p))), tolerance),
   I07: (trace) => labels(trace.predictions),
@@ -47,18 +47,6 @@ const RECOMPUTE: Record<string, Recompute> = {
   I12: (trace) => totals(trace),
   I17: (trace) => findings(trace),
 };
-
-/** pooled (hidden) times weight (classes, hidden) plus bias. */
-export function headLogits({ head }: PredictionTrace): number[] {
-  return head.weight.map((row, index) => row.reduce((sum, w, place) => sum + w * (head.pooled[place] ?? 0), head.bias[index] ?? 0));
-}
-
-export function softmax(logits: number[]): number[] {
-  const top = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - top));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return powers.map((power) => power / total);
-}
 
 /** What the decision of a task is made of, computed from the logits, and as the document has it. */
 function decided({ task, head, decision }: PredictionTrace): [number[], number[]] {

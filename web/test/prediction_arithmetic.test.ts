@@ -181,6 +181,7 @@ test("equal values share a rank, and a constant list has no correlation", () => 
   assert.equal(rankCorrelation([1, 2, 3], [10, 20, 30]), 1);
   assert.equal(rankCorrelation([1, 2, 3], [3, 2, 1]), -1);
   assert.equal(rankCorrelation([1, 1, 1], [3, 2, 1]), null);
+  assert.equal(rankCorrelation([1, 2], [3, 4]), null);
 });
 
 test("a probe that does not beat its controls by two standard errors is not decodable", () => {

@@ -1,14 +1,15 @@
 // The model that the file carries, computing in the reader's browser: an oracle like the server of a live run.
 
 import type { Oracle } from "../oracle.ts";
+import { largestDifference, softmax } from "../prediction/arithmetic.ts";
 import type { FillTrace, PredictionTrace, RunTrace } from "../trace.ts";
 import { cleanText } from "./clean.ts";
 import { EmbeddingSpace } from "./embedding.ts";
 import { MASK, traceFill } from "./fill.ts";
 import { Cancelled, Pacer } from "./pacer.ts";
 import { type ModelPayload, readPayload } from "./payload.ts";
-import { largestDifference, tracePrediction } from "./prediction.ts";
-import { canGiveReasons, classify, softmax } from "./reasons.ts";
+import { tracePrediction } from "./prediction.ts";
+import { canGiveReasons, classify } from "./reasons.ts";
 import { cutMiddle } from "./tokenizer.ts";
 import { tokenize } from "./words.ts";
 

@@ -1,11 +1,12 @@
 // A typed text through tokens, embedding, layers, head and decision, as tracing/prediction.py traces it.
 
+import { argmax, contributionLogits, largestDifference, softmax } from "../prediction/arithmetic.ts";
 import type { Attention, Contribution, PredictionTrace, Readout, Token } from "../trace.ts";
 import { EmbeddingSpace, largest, range } from "./embedding.ts";
 import { dot, inverseRms, type Pass } from "./network.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Classifier, ModelPayload, Probe } from "./payload.ts";
-import { argmax, giveReasons, headOf, softmax } from "./reasons.ts";
+import { giveReasons, headOf } from "./reasons.ts";
 import { tokenize } from "./words.ts";
 
 const ATTENTION_TOKENS = 64;
@@ -70,10 +71,7 @@ export async function tracePrediction(
     entities: [],
     read_position: null,
     stack: null,
-    contribution_error: largestDifference(
-      logits,
-      logits.map((_, label) => contributions.reduce((sum, each) => sum + each.logits[label]!, 0)),
-    ),
+    contribution_error: largestDifference(logits, contributionLogits(contributions, logits.length)),
     head_error: 0, // the logits are W h + b of the numbers above
     prediction_error: 0, // there is no other computation in the browser
   };
@@ -90,10 +88,6 @@ function specialPositions(tokens: Token[]): number[] {
 /** The residual stream after the embedding and after each layer. */
 export function streamsOf(pass: Pass): Float32Array[] {
   return [...pass.layers.map((layer) => layer.input), pass.final];
-}
-
-export function largestDifference(a: number[], b: number[]): number {
-  return Math.max(...a.map((value, index) => Math.abs(value - b[index]!)));
 }
 
 function describeReadout(model: Classifier, pooled: Float32Array, layer: number): Readout {

@@ -1,6 +1,7 @@
 // Why this label, as tracing/reasons.py and tracing/attribution.py compute it: integrated gradients and occlusion with
 // [MASK] next to each other, a random control, and the fewest words that flip the label.
 
+import { argmax, rankCorrelation, softmax } from "../prediction/arithmetic.ts";
 import type { Flip, Reasons } from "../trace.ts";
 import { largest, range } from "./embedding.ts";
 import { dot } from "./network.ts";
@@ -32,13 +33,6 @@ export async function classify(model: Classifier, ids: number[], pacer: Pacer): 
 /** W h + b. */
 export function headOf(model: Classifier, pooled: ArrayLike<number>): number[] {
   return Array.from(model.bias, (bias, row) => bias + dot(model.head.row(row), 0, pooled, 0, pooled.length));
-}
-
-export function softmax(logits: number[]): number[] {
-  const most = Math.max(...logits);
-  const exponentials = logits.map((logit) => Math.exp(logit - most));
-  const total = exponentials.reduce((sum, each) => sum + each, 0);
-  return exponentials.map((each) => each / total);
 }
 
 /** Whether the reasons for a text of these words can be computed in a browser in reasonable time. */
@@ -212,27 +206,6 @@ class Masking {
     }
     return Float64Array.from({ length: tokens }, (_, token) => dot(total, token * size, change, token * size, size));
   }
-}
-
-/** Spearman's; null for fewer than 3 values, or if all values of one are equal. */
-export function rankCorrelation(first: number[], second: number[]): number | null {
-  if (first.length < 3) return null;
-  const a = centredRanks(first);
-  const b = centredRanks(second);
-  const scale = Math.sqrt(dot(a, 0, a, 0, a.length) * dot(b, 0, b, 0, b.length));
-  return scale > 0 ? dot(a, 0, b, 0, a.length) / scale : null;
-}
-
-/** Ranks minus their mean; equal values have the mean of their ranks. */
-function centredRanks(values: number[]): number[] {
-  const sorted = [...values].sort((a, b) => a - b);
-  return values.map((value) => (sorted.indexOf(value) + sorted.lastIndexOf(value)) / 2 - (values.length - 1) / 2);
-}
-
-export function argmax(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index;
-  return best;
 }
 
 function shuffle(items: number[], random: () => number): number[] {

@@ -234,9 +234,9 @@ function bytesOf(base64: string): Uint8Array {
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 
-/** Spearman's rank correlation; null where one of the lists has no two different values. */
+/** Spearman's rank correlation; null for fewer than three values, or where one of the lists has no two different ones. */
 export function rankCorrelation(a: readonly number[], b: readonly number[]): number | null {
-  if (a.length !== b.length || a.length < 2) return null;
+  if (a.length !== b.length || a.length < 3) return null;
   const x = ranks(a);
   const y = ranks(b);
   const mean = (a.length + 1) / 2;

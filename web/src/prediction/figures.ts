@@ -1,7 +1,7 @@
 // Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
 import { textWidth } from "../charts/figure.tsx";
 import { fixed, scientific, signed, signedSignificant } from "../format.ts";
-import { isolated } from "../text.tsx";
+import { isolated, LEFT_OUT } from "../text.tsx";
 
 /** Writes what is added to a logit, or to a number: the latter may be of any size, as the units of its file are. */
 export function addedWriter(isNumber: boolean): (value: number, decimals?: number) => string {
@@ -32,8 +32,6 @@ export function surfaceOf(surface: string): string {
 export function plainText(text: string, limit = 18): string {
   return isolated(text, limit);
 }
-
-const LEFT_OUT = "\u2587"; // what --redact puts in place of every text
 
 /** A word of the text for a chart; where it was left out, its place in the text. */
 export function wordName(word: string, index: number, limit = 16): string {
