@@ -140,6 +140,7 @@ test("a text that was cut may lack one stretch, and no second one", () => {
   assert.ok(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), true).holds);
   assert.equal(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), false).lost, " two three");
   assert.equal(joinTokens(text, tokensOf(text, [4, 7]), true).lost, "one ");
+  assert.ok(joinTokens(text, tokensOf(text, [4, 7]), true, 2).holds);
 });
 
 test("a text that is read in windows may lack the stretches between them, and no others", () => {

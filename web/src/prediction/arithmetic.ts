@@ -182,9 +182,9 @@ export function gapsBefore(texts: readonly string[], words: readonly string[]): 
 }
 
 /** Whether the tokens, put together, give the text, but for the space between them. Offsets count code points, so the
- * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch, or with windows
- * those between them. */
-export function joinTokens(text: string, tokens: readonly Token[], wasCut: boolean): Joined {
+ * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch, or two in the
+ * sentence of a cloze, which has both texts of a pair, or with windows those between them. */
+export function joinTokens(text: string, tokens: readonly Token[], wasCut: boolean, mostCuts = 1): Joined {
   const characters = Array.from(text);
   const between = (start: number, end: number) => characters.slice(start, end).join("");
   const starts = windowStarts(tokens);
@@ -199,7 +199,7 @@ export function joinTokens(text: string, tokens: readonly Token[], wasCut: boole
   }
   gaps.push(between(reached, characters.length));
   const lost = gaps.filter((gap) => gap.trim() !== "");
-  if (wasCut && starts.size === 0 && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
+  for (let cut = 0; wasCut && starts.size === 0 && lost.length > 0 && cut < mostCuts; cut++) lost.splice(lost.indexOf(longest(lost)), 1);
   return { holds: lost.length === 0, lost: lost.join("") };
 }
 

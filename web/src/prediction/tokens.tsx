@@ -60,7 +60,8 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
   const { text, text_pair: pair, tokens, was_cut: wasCut } = prediction;
   if (isRedacted) return <p class="stop-note">The text is left out of this file, so its tokens cannot be put together here.</p>;
   if (!tokens.some(({ start }) => start !== null)) return null;
-  const parts = [joinTokens(text, tokens.filter((token) => !token.in_pair), wasCut)];
+  const isCloze = prediction.read_position !== null && prediction.word === null;
+  const parts = [joinTokens(text, tokens.filter((token) => !token.in_pair), wasCut, isCloze ? 2 : 1)];
   if (pair !== null) parts.push(joinTokens(pair, tokens.filter((token) => token.in_pair), wasCut));
   const { holds, lost } = parts.find((part) => !part.holds) ?? { holds: true, lost: "" };
   if (!holds) {
