@@ -47,13 +47,30 @@ def test_the_peak_is_reset_for_each_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "used", "expected"),
-    [("max", "5", 9000 * 1024), ("3000000", "1000000", 2_000_000), ("10", "20", 0), (None, None, 9000 * 1024)],
+    ("limit", "used", "stat", "expected"),
+    [
+        ("max", "5", None, 9000 * 1024),
+        ("3000000", "1000000", None, 2_000_000),
+        ("10", "20", None, 0),
+        (None, None, None, 9000 * 1024),
+        ("3000000", "2900000", "anon 400000\ninactive_file 1500000\nactive_file 1000000\n", 2_600_000),
+        ("3000000", "2900000", "anon 2900000\n", 100_000),
+        ("3000000", "10", "active_file 20\ninactive_file 0\n", 3_000_000),  # the two are not read at one instant
+        ("3000000", "2900000", "in another form", 100_000),
+    ],
 )
 def test_the_smaller_of_system_and_container_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, used: str | None, expected: int
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    limit: str | None,
+    used: str | None,
+    stat: str | None,
+    expected: int,
 ) -> None:
+    """What a container keeps of files in memory is available: after much preprocessing, training was refused."""
     (tmp_path / "meminfo").write_text(MEMINFO, encoding="ascii")
+    if stat is not None:
+        (tmp_path / "memory.stat").write_text(stat, encoding="ascii")
     if limit is not None and used is not None:
         (tmp_path / "memory.max").write_text(f"{limit}\n", encoding="ascii")
         (tmp_path / "memory.current").write_text(f"{used}\n", encoding="ascii")

@@ -46,9 +46,17 @@ def _system_available() -> int | None:
 def _left_of_limit() -> int | None:
     """The memory left under the limit of a cgroup (version 2); the file contains `max` if there is no limit."""
     try:
-        limit, used = (
-            (_CGROUP / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current")
-        )
-        return max(0, int(limit) - int(used))
+        limit, used = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):
         return None
+    return max(0, limit - max(0, used - _cached_bytes()))
+
+
+def _cached_bytes() -> int:
+    """The content of files that the cgroup keeps in memory: `memory.current` counts it, but the kernel drops it as soon
+    as new work needs the memory, which is why MemAvailable includes it, too."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split() for line in lines)
+        return sum(int(counts.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return 0
