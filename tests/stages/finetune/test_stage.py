@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pretune.errors import (
     EXIT_DATA,
@@ -167,6 +168,23 @@ def test_a_finished_stage_is_skipped_and_another_setting_refused(
     with pytest.raises(StageDiffersError, match="input pretrained"):
         run(run_folder / "finetune", prepared_folder, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_another_model_in_the_same_shards_is_not_taken_for_the_finished_one(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    """Of a model in several files, only the index was hashed, which knows their names alone."""
+    model, short = tmp_path / "model", {"epochs": 1, "learning_rates": (1e-3,), "seeds": 1}
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", model)
+    (model / "manifest.json").unlink()
+    weights, shard = load_file(model / "model.safetensors"), model / "model-00001-of-00001.safetensors"
+    (model / "model.safetensors").rename(shard)
+    write_json(model / "model.safetensors.index.json", {"weight_map": dict.fromkeys(weights, shard.name)})
+    run(model, prepared_folder, tmp_path / "out", **short)
+    assert run(model, prepared_folder, tmp_path / "out", **short) == read_manifest(tmp_path / "out")
+    save_file({name: tensor + 0.01 for name, tensor in weights.items()}, shard, metadata={"format": "pt"})
+    with pytest.raises(StageDiffersError, match="input pretrained"):
+        run(model, prepared_folder, tmp_path / "out", **short)
 
 
 def test_leftovers_of_a_kill_at_the_very_end_are_removed(

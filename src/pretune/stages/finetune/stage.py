@@ -25,7 +25,6 @@ from pretune.model.folder import (
     save_model_folder,
 )
 from pretune.model.hub import local_folder
-from pretune.model.weights import has_weights, weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
@@ -100,10 +99,9 @@ def model_folder_of(path: Path) -> Path:
 
 
 def _fingerprint(folder: Path) -> str:
+    """The identity of a model folder: its manifest has the hashes of its files, unless it was made elsewhere."""
     manifest = folder / MANIFEST_NAME
-    if not manifest.is_file() and not has_weights(folder):
-        return fingerprint_of(folder)  # an adapter that PEFT saved
-    return hash_file(manifest if manifest.is_file() else weights_file(folder))
+    return hash_file(manifest) if manifest.is_file() else fingerprint_of(folder)
 
 
 class _Finetuning:
