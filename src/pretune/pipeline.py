@@ -41,6 +41,7 @@ from pretune.runtime.manifest import (
     read_manifest_if_any,
     sealed,
 )
+from pretune.runtime.stage_folder import set_aside
 from pretune.settings import LATE, FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
@@ -182,7 +183,7 @@ class Step:
 
     name: str
     title: str
-    do: Callable[[bool], Manifest]
+    do: Callable[[bool], Manifest | None]
 
 
 def stage_status(folder: Path) -> str:
@@ -207,18 +208,18 @@ def _check_labels(recipe: Recipe) -> None:
         refuse_class_weights(task_named(found.rules.name), recipe.finetune.class_weights)
 
 
-def _do(step: Step, *, redo: bool) -> Manifest:
+def _do(step: Step, *, redo: bool) -> None:
     """Run one step. `redo` affects only a folder that differs; finished, unchanged work is kept.
 
     Errors get the name of the step, by which the command line knows what its options are called there.
     """
     try:
         try:
-            return step.do(False)
+            step.do(False)
         except StageDiffersError:
             if not redo:
                 raise
-            return step.do(True)
+            step.do(True)
     except PretuneError as error:
         error.stage = step.name
         raise
@@ -316,16 +317,20 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
     def finetune(redo: bool) -> Manifest:
         return train("finetune", recipe.finetune, redo)
 
-    def scratch(redo: bool) -> Manifest:
+    def scratch(redo: bool) -> Manifest | None:
+        if redo and not recipe.control:  # it belongs to other settings, and is not to be trained again
+            set_aside(folder / "scratch")
+            return None
         return train("scratch", replace(recipe.finetune, from_scratch=True), redo)
 
-    has_control = recipe.control or stage_status(folder / "scratch") == "finished"
+    def has_control() -> bool:
+        return recipe.control or stage_status(folder / "scratch") == "finished"
 
     def compare(redo: bool) -> Manifest:
         from pretune.stages.compare import compare
 
-        control = folder / "scratch" if has_control else None
-        is_late = has_control and _was_compared_without_control(folder / "compare")
+        control = folder / "scratch" if has_control() else None
+        is_late = control is not None and _was_compared_without_control(folder / "compare")
         return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
@@ -333,7 +338,7 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
         Step(name="finetune", title="fine-tune the model on the task", do=finetune),
         *(
             [Step(name="scratch", title="train the same network on the same labels from scratch", do=scratch)]
-            if has_control
+            if has_control()
             else []
         ),
         Step(name="compare", title="compare all with simple baselines on the same test rows", do=compare),

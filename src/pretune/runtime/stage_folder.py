@@ -170,7 +170,7 @@ def open_stage(
         except StageDiffersError:
             if not redo:
                 raise
-            _set_aside(path)
+            set_aside(path)
             found = None
     if found is not None and found.status == "finished":
         return StageFolder(path, found, is_resumed=False, lock=None)
@@ -230,7 +230,7 @@ def _refuse_difference(
         )
 
 
-def _set_aside(path: Path) -> None:
+def set_aside(path: Path) -> None:
     """Rename a folder that no other process is writing to: its writer would go on in the renamed one."""
     lock = _take_lock(path)
     try:
