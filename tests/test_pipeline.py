@@ -159,7 +159,7 @@ def test_the_built_in_world_goes_through_all_stages(tmp_path: Path, stages: Stag
     out = tmp_path / "run"
     assert pipeline.run(Recipe(out=str(out))) == out
     assert tuple(stages.done) == STAGES
-    assert {p.name for p in out.iterdir()} == {*STAGES, "recipe.toml", "trace.json", "report.html"}
+    assert {p.name for p in out.iterdir()} == {*STAGES, ".lock", "recipe.toml", "trace.json", "report.html"}
     given = dict(stages.calls)
     assert given["collect"] == {"paths": (), "split": None}
     own = {"labels": out / "collect" / "labels-train.jsonl", "test_labels": out / "collect" / "labels-test.jsonl"}

@@ -6,6 +6,7 @@ It calls the stage functions one after another; a stage that is finished returns
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ from pretune.runtime.manifest import (
     read_manifest_if_any,
     sealed,
 )
-from pretune.runtime.stage_folder import set_aside
+from pretune.runtime.stage_folder import LOCK_NAME, set_aside, take_lock
 from pretune.settings import LATE, FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
@@ -83,21 +84,22 @@ def run(
     _check(recipe, folder)
     say = say or (lambda _sentence: None)
     steps = plan_stages(recipe, folder, agree=agree, say=say)
-    if (launch := read_launch()).size > 1:
-        steps = _pretrain_together(recipe, steps, folder, redo=redo, say=say)
-        if not launch.is_first:
-            return folder
-    else:
-        _claim_folder(folder, recipe, redo=redo)
-        announce(recipe, steps, folder, say)
-    for step in steps:
-        if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
-            say(f"Skipping {step.name}: there are no test rows.")
-            continue
-        _do(step, redo=redo)
-    write_run_trace(folder)
-    if report:
-        write_page(folder, say)
+    with ExitStack() as held:
+        if (launch := read_launch()).size > 1:
+            steps = _pretrain_together(recipe, steps, folder, held, redo=redo, say=say)
+            if not launch.is_first:
+                return folder
+        else:
+            _claim_folder(folder, recipe, held, redo=redo)
+            announce(recipe, steps, folder, say)
+        for step in steps:
+            if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
+                say(f"Skipping {step.name}: there are no test rows.")
+                continue
+            _do(step, redo=redo)
+        write_run_trace(folder)
+        if report:
+            write_page(folder, say)
     return folder
 
 
@@ -131,7 +133,9 @@ def _check_base(recipe: Recipe, base: Path) -> None:
     open_base(base, recipe.pretrain)
 
 
-def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo: bool, say: Say) -> list[Step]:
+def _pretrain_together(
+    recipe: Recipe, steps: list[Step], folder: Path, held: ExitStack, *, redo: bool, say: Say
+) -> list[Step]:
     """Run the stages up to pre-training with several processes: all of them pre-train, the first one does the rest.
 
     Returns the remaining steps, which the first process runs alone: training a classifier takes minutes, and the
@@ -143,7 +147,7 @@ def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo:
     place = [step.name for step in steps].index(PRETRAIN)
 
     def begin() -> None:
-        _claim_folder(folder, recipe, redo=redo)
+        _claim_folder(folder, recipe, held, redo=redo)
         announce(recipe, steps, folder, say)
         for step in steps[:place]:
             _do(step, redo=redo)
@@ -330,7 +334,8 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
         from pretune.stages.compare import compare
 
         control = folder / "scratch" if has_control() else None
-        is_late = control is not None and _was_compared_without_control(folder / "compare")
+        before = read_manifest_if_any(folder / "compare")  # finished or not
+        is_late = control is not None and before is not None and "scratch" not in before.inputs
         return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
@@ -345,20 +350,17 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
     ]
 
 
-def _was_compared_without_control(folder: Path) -> bool:
-    """Whether a comparison without the control is there, finished or not."""
-    manifest = read_manifest_if_any(folder)
-    return manifest is not None and "scratch" not in manifest.inputs
-
-
 def _optional_path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
-    """Save the recipe in the run's folder, if it differs from the one there. Raises what `_refuse_other_run` raises."""
-    if _refuse_other_run(folder, recipe, redo=redo):
-        folder.mkdir(parents=True, exist_ok=True)
+def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) -> None:
+    """Lock the run's folder for as long as `held` is open, and save the recipe there, if it differs from the saved one.
+    Raises what `_refuse_other_run` raises, and FolderInTheWayError if another process is at work there."""
+    _refuse_other_run(folder, recipe, redo=redo)
+    folder.mkdir(parents=True, exist_ok=True)
+    held.enter_context(take_lock(folder))
+    if _refuse_other_run(folder, recipe, redo=redo):  # again: another process may have changed it in the meantime
         save_recipe(recipe, folder)
 
 
@@ -387,8 +389,7 @@ def _refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> bool:
 
 def _foreign_names(folder: Path) -> list[str]:
     """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed."""
-    left = temporary_of(folder / RECIPE_NAME).name
-    return sorted(entry.name for entry in folder.iterdir() if entry.name != left)
+    return sorted({entry.name for entry in folder.iterdir()} - {temporary_of(folder / RECIPE_NAME).name, LOCK_NAME})
 
 
 # The first stage that reads each input of the run.

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pretune import pipeline
-from pretune.recipe import Recipe, override
+from pretune.errors import FolderInTheWayError
+from pretune.recipe import Recipe, override, read_recipe
 from pretune.runtime.manifest import Manifest
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
@@ -21,6 +22,40 @@ def stage_module(monkeypatch: pytest.MonkeyPatch, path: str, name: str, function
     module = types.ModuleType(path)
     setattr(module, name, function)
     monkeypatch.setitem(sys.modules, path, module)
+
+
+@pytest.fixture
+def bare_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs have no stages, and write neither trace nor page."""
+    monkeypatch.setattr(pipeline, "_check", lambda _recipe, _folder: None)
+    monkeypatch.setattr(pipeline, "plan_stages", lambda _recipe, _folder, **_more: [])
+    monkeypatch.setattr(pipeline, "write_run_trace", lambda _folder: None)
+    monkeypatch.setattr(pipeline, "write_page", lambda _folder, _say: None)
+
+
+@pytest.mark.usefixtures("bare_runs")
+def test_a_run_that_is_refused_leaves_the_recipe_of_the_one_at_work(tmp_path: Path) -> None:
+    """It wrote its own recipe over the other one before the first stage refused it."""
+    recipe, refused = Recipe(out=str(tmp_path / "run")), list[str]()
+
+    def begin_another(_sentence: str) -> None:
+        if not refused:
+            with pytest.raises(FolderInTheWayError, match="Another process is writing to") as caught:
+                pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))
+            refused.append(str(caught.value))
+
+    pipeline.run(recipe, say=begin_another)
+    assert len(refused) == 1
+    assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes is None
+    pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))  # it is free again
+    assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes == 3
+
+
+@pytest.mark.usefixtures("bare_runs")
+def test_a_run_killed_before_its_recipe_was_saved_may_begin_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    pipeline.run(Recipe(out=str(tmp_path)))
+    assert (tmp_path / "recipe.toml").is_file()
 
 
 def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 
 
 def test_every_stage_is_finished_and_says_what_came_out(small_run: Path) -> None:
-    assert {path.name for path in small_run.iterdir()} == {*STAGES, "recipe.toml", "trace.json", "report.html"}
+    assert {path.name for path in small_run.iterdir()} == {*STAGES, ".lock", "recipe.toml", "trace.json", "report.html"}
     for stage in STAGES:
         manifest = read_manifest(small_run / stage, stage)
         for name, output in manifest.outputs.items():

@@ -192,14 +192,14 @@ def test_redo_does_not_rename_a_folder_that_is_being_written(tmp_path: Path) -> 
 
 
 def test_a_folder_that_another_process_finished_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_lock = stage_folder._take_lock
+    take_lock = stage_folder.take_lock
 
     def take_it_late(path: Path) -> Any:
-        monkeypatch.setattr(stage_folder, "_take_lock", take_lock)
+        monkeypatch.setattr(stage_folder, "take_lock", take_lock)
         finished(tmp_path / "c")
         return take_lock(path)
 
-    monkeypatch.setattr(stage_folder, "_take_lock", take_it_late)
+    monkeypatch.setattr(stage_folder, "take_lock", take_it_late)
     folder = open_it(tmp_path / "c")
     assert folder.is_finished
     assert folder.manifest.summary == {"documents": 3}

@@ -175,7 +175,7 @@ def open_stage(
     if found is not None and found.status == "finished":
         return StageFolder(path, found, is_resumed=False, lock=None)
     path.mkdir(parents=True, exist_ok=True)
-    lock = _take_lock(path)
+    lock = take_lock(path)
     try:
         found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
         if found is not None:
@@ -232,7 +232,7 @@ def _refuse_difference(
 
 def set_aside(path: Path) -> None:
     """Rename a folder that no other process is writing to: its writer would go on in the renamed one."""
-    lock = _take_lock(path)
+    lock = take_lock(path)
     try:
         number = 1
         while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
@@ -242,7 +242,8 @@ def set_aside(path: Path) -> None:
         lock.close()
 
 
-def _take_lock(path: Path) -> IO[str]:
+def take_lock(path: Path) -> IO[str]:
+    """Lock a folder until the returned file is closed. Raises FolderInTheWayError if another process has locked it."""
     lock = (path / LOCK_NAME).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
