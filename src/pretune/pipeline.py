@@ -38,6 +38,7 @@ from pretune.runtime.manifest import (
     REPORT_NAME,
     TRACE_NAME,
     Manifest,
+    is_text_seal_intact,
     read_manifest,
     read_manifest_if_any,
     sealed,
@@ -370,7 +371,7 @@ def _refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> bool:
     if saved.is_file():
         before = read_recipe(saved)
         if not describe_changes(before, recipe):
-            return False
+            return not is_text_seal_intact(saved.read_text(encoding="utf-8"))  # it was edited; this seals it again
         changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
         affected = [change for change in changes if _is_begun(folder, change)]
         if affected and not redo:

@@ -13,7 +13,7 @@ import pytest
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError
 from pretune.recipe import Recipe, override, read_recipe
-from pretune.runtime.manifest import Manifest
+from pretune.runtime.manifest import Manifest, is_text_seal_intact
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
 
@@ -49,6 +49,18 @@ def test_a_run_that_is_refused_leaves_the_recipe_of_the_one_at_work(tmp_path: Pa
     assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes is None
     pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))  # it is free again
     assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes == 3
+
+
+@pytest.mark.usefixtures("bare_runs")
+def test_a_recipe_that_was_edited_by_hand_is_sealed_again(tmp_path: Path) -> None:
+    """To add a control, the page says to edit the recipe and run it; `verify` then found fault with it for good."""
+    saved = tmp_path / "run" / "recipe.toml"
+    pipeline.run(Recipe(out=str(tmp_path / "run"), control=False))
+    saved.write_text(saved.read_text().replace("control = false", "control = true"))
+    assert not is_text_seal_intact(saved.read_text())
+    pipeline.run(read_recipe(saved))
+    assert is_text_seal_intact(saved.read_text())
+    assert read_recipe(saved).control is True
 
 
 @pytest.mark.usefixtures("bare_runs")
