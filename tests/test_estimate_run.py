@@ -102,6 +102,15 @@ def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
         assert found.task_seconds == found.control_seconds == 0
 
 
+def test_a_file_that_a_pattern_matches_in_several_ways_is_weighed_once(tmp_path: Path) -> None:
+    """A pattern with ** matches each folder above a file, too, which were all weighed with what is in them."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.txt").write_bytes(b"x" * 4000)
+    for pattern in ("**", "**/*.txt", "*"):
+        found = estimate_run(override(Recipe(), {"corpus": [str(tmp_path / pattern)], "pretrain": {"minutes": 1}}))
+        assert found.text_seconds == pytest.approx(4000 / 4e6)
+
+
 def test_a_public_data_set_is_weighed_by_its_archive() -> None:
     found = estimate_run(override(Recipe(), {"corpus": ["imdb", "hf:owner/name"], "pretrain": {"minutes": 1}}))
     assert found.text_seconds == pytest.approx(3 * 84_125_825 / 4e6)

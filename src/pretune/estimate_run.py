@@ -185,7 +185,7 @@ def _corpus_bytes(path: str) -> float:
     """Bytes of text at a path of the corpus, or in a public data set; 0 if not known before the download."""
     name = name_of_text(path)
     if name is None:
-        return sum(map(_unpacked_bytes, _files(path)))
+        return sum(map(_unpacked_bytes, dict.fromkeys(_files(path))))  # ** matches folders and their files
     data_set = None if name.startswith(HUB_PREFIX) else data_set_of(name)
     if data_set is None:
         return 0.0
