@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import pytest
 
-from pretune.compute.ranks import ALONE
+from pretune.compute.ranks import ALONE, Ranks
 from pretune.errors import InputDataError, ModelError, OutOfResourcesError, PretuneError, StoppedError, UsageError
-from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
+from pretune.runtime.launch import Launch
+from pretune.runtime.manifest import Manifest
+from pretune.runtime.stage_folder import FollowedFolder, StageFolder, open_stage
+from pretune.training.training_stage import (
+    CHECKPOINTS,
+    at_training,
+    choose_compute_together,
+    finish_together,
+    noted_split,
+)
+
+T = TypeVar("T")
 
 
 def open_folder(tmp_path: Path) -> StageFolder:
@@ -56,6 +68,53 @@ def test_a_signal_sets_the_flag_and_the_folder_stays(tmp_path: Path) -> None:
     folder = open_folder(tmp_path)
     assert folder.is_resumed
     folder.close()
+
+
+class Recorded(Ranks):
+    """One of two processes, which records what the first one does while the others wait."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(Launch(rank=rank, size=2))
+        self.is_waiting = False
+
+    def answer(self, do: Callable[[], T], place: str) -> T:  # noqa: ARG002
+        self.is_waiting = True
+        found = do() if self.is_first else None
+        self.is_waiting = False
+        return cast(T, found)
+
+
+def test_the_others_wait_until_the_first_process_has_finished_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They left before it had hashed the files, so it took them for hung, and every restart did so again."""
+    ranks, folder, seen = Recorded(0), open_folder(tmp_path), list[tuple[str, bool]]()
+    leftovers = folder.path / CHECKPOINTS
+    leftovers.mkdir()
+
+    def write_last() -> None:
+        seen.append(("last files", ranks.is_waiting))
+        (folder.path / "last.txt").write_text("x", encoding="utf-8")
+
+    finish = StageFolder.finish
+
+    def finish_folder(stage_folder: StageFolder, **summary: Any) -> None:
+        seen.append(("hashes", ranks.is_waiting and leftovers.is_dir()))
+        finish(stage_folder, **summary)
+
+    monkeypatch.setattr(StageFolder, "finish", finish_folder)
+    finish_together(ranks, folder, write_last, leftovers=leftovers, steps=3)
+    assert seen == [("last files", True), ("hashes", True)]
+    assert "last.txt" in folder.manifest.outputs and folder.manifest.summary["steps"] == 3
+    assert not leftovers.exists()
+
+
+def test_another_process_writes_nothing_at_the_end(tmp_path: Path) -> None:
+    manifest = Manifest(stage="finetune", status="running", version="", config={}, inputs={})
+    folder = FollowedFolder(tmp_path, manifest, is_resumed=False)
+    finish_together(Recorded(1), folder, lambda: pytest.fail("it wrote"), leftovers=tmp_path, steps=3)
+    assert folder.manifest.summary == {"steps": 3}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_process_computes_as_it_chooses_itself() -> None:

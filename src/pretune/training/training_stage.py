@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pretune.compute.device import Compute, choose_compute
 from pretune.compute.ranks import Ranks
@@ -37,6 +38,30 @@ def at_training(folder: StageFolder, ranks: Ranks, check_inputs: Callable[[], ob
     finally:
         folder.close()
         ranks.close_group()
+
+
+def finish_together(
+    ranks: Ranks,
+    folder: StageFolder,
+    write_last: Callable[[], object],
+    *,
+    leftovers: Path | None = None,
+    **summary: Any,
+) -> None:
+    """Let the first process write the last files, finish the folder, and then remove `leftovers`.
+
+    The others wait until that is done: hashing may take minutes, and one that had left would look as if it had hung.
+    """
+
+    def finish() -> None:
+        write_last()
+        folder.finish(**summary)
+        if leftovers is not None:
+            remove_folder(leftovers)
+
+    ranks.answer(finish, "the end of the stage")
+    if not ranks.is_first:
+        folder.finish(**summary)
 
 
 def choose_compute_together(

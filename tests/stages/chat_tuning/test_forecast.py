@@ -13,9 +13,10 @@ from pretune.runtime.atomic import remove_folder
 from pretune.runtime.events import read_events
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
-from pretune.stages.chat_tuning import choices, stage
+from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.forecast import forecast
 from pretune.stages.chat_tuning.stage import tune_chat
+from pretune.training import training_stage
 
 FAST: dict[str, Any] = {"updates": 20, "batch_size": 8, "evaluations": 1, "precision": "fp32"}
 
@@ -44,7 +45,7 @@ def test_plan_and_disk_are_those_of_the_run(
         sizes.append(size_of(folder.parent))
         remove_folder(folder)
 
-    monkeypatch.setattr(stage, "remove_folder", measure_and_remove)
+    monkeypatch.setattr(training_stage, "remove_folder", measure_and_remove)
     summary = tune_chat(base_folder, prepared_folder, tmp_path / "out", config).summary
     [plan], [estimate] = (
         [event for event in read_events(tmp_path / "out") if event["event"] == kind] for kind in ("plan", "estimate")

@@ -34,7 +34,13 @@ from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
 from pretune.training.threaded_objective import in_lanes
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
+from pretune.training.training_stage import (
+    CHECKPOINTS,
+    at_training,
+    choose_compute_together,
+    finish_together,
+    noted_split,
+)
 
 
 def tune_chat(
@@ -267,9 +273,11 @@ class _ChatTuning:
             {"parameters": cost.count_parameters(self.start.config), "tokens seen": training.state.tokens},
             seconds=training.elapsed(),
         )
-        if self.ranks.is_first:
-            save_trained_texts(self.folder.path, self.start, self.chat, self.config)
-        self.folder.finish(
+        finish_together(
+            self.ranks,
+            self.folder,
+            lambda: save_trained_texts(self.folder.path, self.start, self.chat, self.config),
+            leftovers=self.folder.path / CHECKPOINTS,  # last, because a run resumed just before reads from it
             task="chat",
             base=self.start.describe(),
             model=asdict(self.start.config),
@@ -284,8 +292,6 @@ class _ChatTuning:
             base_test=None,
             **figures,
         )
-        if self.ranks.is_first:  # last, because a run resumed just before reads from it
-            remove_folder(self.folder.path / CHECKPOINTS)
 
     def _describe_choice(self, best_step: int) -> str:
         steps, best = self.training.state.step, self.training.state.more["best"]

@@ -45,7 +45,13 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
+from pretune.training.training_stage import (
+    CHECKPOINTS,
+    at_training,
+    choose_compute_together,
+    finish_together,
+    noted_split,
+)
 from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
 _HANG_SECONDS = 60.0  # a process that the others wait for longer counts as hung
@@ -368,17 +374,17 @@ class _Finetuning:
             },
             seconds=time.monotonic() - self.start,
         )
-        if self.ranks.is_first:
-            self._save_seen()
-        self.folder.finish(
+        finish_together(
+            self.ranks,
+            self.folder,
+            self._save_seen,
+            leftovers=self._trial_folder(0).parent,  # last, because a run resumed just before reads from it
             chosen=chosen,
             tests=tests,
             label_names=list(self.data.labelling.names),
             synthetic=self.source.summary.get("synthetic", False),
             spent_seconds=None,  # it is in the log; the summaries of two equal runs are equal
         )
-        if self.ranks.is_first:  # last, because a run resumed just before reads from it
-            remove_folder(self._trial_folder(0).parent)
 
     def _count_parameters(self) -> int:
         if not isinstance(self.loaded.config, ForeignConfig):

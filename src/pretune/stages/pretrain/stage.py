@@ -60,7 +60,13 @@ from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
 from pretune.training.threaded_objective import in_lanes
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
+from pretune.training.training_stage import (
+    CHECKPOINTS,
+    at_training,
+    choose_compute_together,
+    finish_together,
+    noted_split,
+)
 
 _NUM_PROBES = 6
 _PROBE_POOL = 2000  # validation documents from which the sentences are drawn
@@ -350,10 +356,11 @@ class _Pretraining:
             {"parameters": cost.count_parameters(self.model_config), "tokens seen": state.tokens},
             seconds=self.training.elapsed(),
         )
-        if self.ranks.is_first:
-            self._save_seen()
-        lineage = {} if self.base is None else {"base": self.base.describe()}
-        self.folder.finish(
+        lineage: dict[str, Any] = {} if self.base is None else {"base": self.base.describe()}
+        finish_together(
+            self.ranks,
+            self.folder,
+            self._save_seen,
             **lineage,
             model=asdict(self.model_config),
             tokens=state.tokens,
