@@ -107,9 +107,13 @@ class ChatRows:
 
         All batches have the same number of rows: if an epoch does not fill its last batch, the next epoch starts in it.
         """
-        epoch, place = divmod(index * self.rows_per_batch, len(self))
-        rows = self._epoch_order(epoch)[place : place + self.rows_per_batch]
-        if missing := self.rows_per_batch - len(rows):
+        return self.batch_from(index * self.rows_per_batch, self.rows_per_batch)
+
+    def batch_from(self, first: int, count: int) -> Batch:
+        """`count` rows of the endless sequence as a batch, from number `first` on; at most as many as an epoch has."""
+        epoch, place = divmod(first, len(self))
+        rows = self._epoch_order(epoch)[place : place + count]
+        if missing := count - len(rows):
             rows = np.concatenate([rows, self._epoch_order(epoch + 1)[:missing]])
         return self.causal(rows)[0]
 

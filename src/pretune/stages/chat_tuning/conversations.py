@@ -90,21 +90,16 @@ class ChatCorpus:
     def __init__(self, chat: PreparedChat, shape: ChatShape, seed: int, rank_slice: RankSlice = ALONE) -> None:
         self.chat, self.shape, self.rank_slice = chat, shape, rank_slice
         train, width = chat.train, chat.row_tokens
-        rows = ChatRows(train, chat.pad_id, row_tokens=width, rows_per_batch=1, seed=seed)
+        self.rows = rows = ChatRows(train, chat.pad_id, row_tokens=width, rows_per_batch=1, seed=seed)
         # As many rows as the conversations of an update fill on average.
-        rows_per_step = max(1, min(len(rows), round(shape.batch_size * len(rows) / len(train))))
-        self.micro_batches = -(-rows_per_step * width // shape.micro_batch_tokens)
-        self.rows = ChatRows(
-            train,
-            chat.pad_id,
-            row_tokens=width,
-            rows_per_batch=max(1, rows_per_step // self.micro_batches),
-            seed=seed,
-        )
-        if not rank_slice.can_divide(self.micro_batches, self.rows.rows_per_batch):
+        self.rows_per_step = max(1, min(len(rows), round(shape.batch_size * len(rows) / len(train))))
+        self.micro_batches = -(-self.rows_per_step // max(1, shape.micro_batch_tokens // width))
+        # The first row of each micro-batch within its update, and the end; their sizes differ by one row at most.
+        self.edges = [self.rows_per_step * index // self.micro_batches for index in range(self.micro_batches + 1)]
+        if not rank_slice.can_divide(self.micro_batches, self.rows_per_step // self.micro_batches):
             raise UsageError(
-                f"{rank_slice.size} processes cannot divide an update of {rows_per_step} rows of {width:,} tokens; "
-                "give a larger --batch-size, or start fewer processes."
+                f"{rank_slice.size} processes cannot divide an update of {self.rows_per_step} rows of {width:,} "
+                "tokens; give a larger --batch-size, or start fewer processes."
             )
         self.num_conversations, self.tokens_per_epoch = len(train), len(train.tokens)
         self.tested_on: HeldOut = "test" if len(chat.chats["test"]) else "validation"
@@ -127,12 +122,12 @@ class ChatCorpus:
     @property
     def tokens_per_step(self) -> float:
         """Mean number of real tokens in one update."""
-        return self.rows.rows_per_batch * self.micro_batches * self.chat.row_tokens * self.rows.fill
+        return self.rows_per_step * self.chat.row_tokens * self.rows.fill
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Positions in one micro-batch, padding included, before it is divided among processes."""
-        return self.rows.rows_per_batch * self.chat.row_tokens
+        """Positions in the largest micro-batch, padding included, before it is divided among processes."""
+        return -(-self.rows_per_step // self.micro_batches) * self.chat.row_tokens
 
     def first_validation(self) -> list[Batch]:
         """A batch to warm up on."""
@@ -143,8 +138,13 @@ class ChatCorpus:
         return self.short_batches(step + shift)
 
     def short_batches(self, step: int) -> list[Batch]:
-        first = (step - 1) * self.micro_batches
-        return self.rank_slice.micro_batches(self.micro_batches, lambda index: self.rows.batch(first + index))
+        first = (step - 1) * self.rows_per_step
+
+        def make(index: int) -> Batch:
+            start, end = self.edges[index : index + 2]
+            return self.rows.batch_from(first + start, end - start)
+
+        return self.rank_slice.micro_batches(self.micro_batches, make)
 
     def long_batches(self, step: int) -> list[Batch]:
         raise NotImplementedError("all rows have the same length")
