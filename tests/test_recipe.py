@@ -78,6 +78,18 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
     ]
 
 
+def test_a_budget_of_fine_tuning_replaces_the_recipes_budget() -> None:
+    """To a recipe with epochs, --finetune-updates was refused as a second budget."""
+    recipe = override(Recipe(), {"finetune": {"epochs": 5, "seeds": 1}, "pretrain": {"epochs": 2.0}})
+    again = override(recipe, {"finetune": {"updates": 200}})
+    assert (again.finetune.epochs, again.finetune.updates, again.finetune.seeds) == (None, 200, 1)
+    assert again.pretrain.epochs == 2.0
+    assert override(again, {"finetune": {"epochs": 3}}).finetune.updates is None
+    assert override(again, {"finetune": {"seeds": 2}}).finetune.updates == 200
+    with pytest.raises(UsageError, match="Both --epochs and --updates are given"):
+        override(recipe, {"finetune": {"epochs": 1, "updates": 200}})
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -41,7 +41,7 @@ Settings = TypeVar("Settings")
 
 _LISTS = ("corpus", "protect")  # of paths
 _PATHS = ("labels", "test_labels", "base", "data_root")
-_BUDGETS = ("minutes", "tokens", "epochs")
+_BUDGETS = {"pretrain": ("minutes", "tokens", "epochs"), "finetune": ("epochs", "updates")}  # one of them is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +142,9 @@ def _override_stage(stage: str, config: Any, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise UsageError(f"{stage} is {values!r}; expected a section [{stage}] with its settings.")
     checked = {name: _checked(type(config), name, value, section=f"[{stage}]") for name, value in values.items()}
-    if stage == "pretrain" and any(checked.get(name) is not None for name in _BUDGETS):
-        config = replace(config, **dict.fromkeys(_BUDGETS))
+    budgets = _BUDGETS.get(stage, ())
+    if any(checked.get(name) is not None for name in budgets):
+        config = replace(config, **dict.fromkeys(budgets))
     return replace(config, **checked)
 
 
