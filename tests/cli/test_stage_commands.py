@@ -186,7 +186,29 @@ def test_options_of_labelled_examples_need_some(tmp_path: Path, capsys: pytest.C
     assert run_command_line([*words, "--text-column", "2"]) == 2
     expected = "--text-column is for labelled examples, and no --labels are given; that of the corpus is"
     assert f"{expected} --corpus-text-column." in " ".join(capsys.readouterr().err.split())
-    assert run_command_line([*words, "--label-column", "2"]) == 2
-    assert "--label-column is for labelled examples, and no --labels are given; leave it out." in " ".join(
-        capsys.readouterr().err.split()
-    )
+    for option in (
+        "--label-column 2",
+        "--finetune-epochs 2",
+        "--finetune-learning-rates 1e-3",
+        "--method head",
+        "--no-stack",
+        "--seeds 1",
+        "--max-seq-len 128",
+        "--long-texts cut",
+    ):
+        assert run_command_line([*words, "--dry-run", *option.split()]) == 2, option
+        flag = option.split()[0]
+        assert f"{flag} is for labelled examples, and no --labels are given; leave it out." in " ".join(
+            capsys.readouterr().err.split()
+        )
+
+
+def test_options_of_several_stages_need_no_labelled_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They set something of pre-training, too; those of a recipe are kept for the day when labels come."""
+    (tmp_path / "a.txt").write_text("A line of text that is long enough.\n" * 20, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text('corpus = ["a.txt"]\n[finetune]\nepochs = 2\n', encoding="utf-8")
+    words = ["run", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert run_command_line([*words, "--seed", "3", "--precision", "fp32", "--threads", "1"]) == 0
+    assert "No --labels given" in capsys.readouterr().out

@@ -134,3 +134,14 @@ def typed_values(namespace: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 stage, name = field.split(".")
                 values.setdefault(stage, {})[name] = value
     return values
+
+
+def typed_only_for(namespace: argparse.Namespace, stages: Collection[str]) -> dict[tuple[str, str], Any]:
+    """The settings that were typed with an option for no other stages than these, as {(stage, field): value}."""
+    values: dict[tuple[str, str], Any] = {}
+    for dest, value in vars(namespace).items():
+        if dest.startswith("set:"):
+            settings = [tuple(field.split(".")) for field in dest.removeprefix("set:").split(",")]
+            if all(stage in stages for stage, _ in settings):
+                values |= {(stage, name): value for stage, name in settings}
+    return values

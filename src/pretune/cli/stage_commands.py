@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from pretune.cli.model_commands import (
     trace,
     verify,
 )
-from pretune.cli.options import typed_values
+from pretune.cli.options import typed_only_for, typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
 from pretune.cli.render import describe_next
@@ -90,15 +90,19 @@ def _recipe_of(arguments: Arguments) -> Recipe:
             recipe = override(recipe, {stage: settings})
         except UsageError as error:
             raise UsageError(as_typed_for_run(stage, str(error))) from error
-    if not recipe.has_labels and (of_labels := typed_values(arguments).get("split")):
-        _refuse_label_options(of_labels)
+    if not recipe.has_labels:
+        _refuse_label_options(arguments)
     return recipe
 
 
-def _refuse_label_options(settings: Mapping[str, Any]) -> None:
+def _refuse_label_options(arguments: Arguments) -> None:
     """Refuse an option about labelled examples, which a run without any would ignore."""
-    name = next(iter(settings))
-    option, of_corpus = f"--{name.replace('_', '-')}", run_flag("collect", name) or run_flag("preprocess", name)
+    typed = typed_only_for(arguments, ("split", "prepare", "finetune"))
+    if not typed:
+        return
+    (stage, name), value = next(iter(typed.items()))
+    option = run_flag(stage, name) or f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+    of_corpus = run_flag("collect", name) or run_flag("preprocess", name)
     meant = "leave it out" if of_corpus is None else f"that of the corpus is {of_corpus}"
     raise UsageError(f"{option} is for labelled examples, and no --labels are given; {meant}.")
 
