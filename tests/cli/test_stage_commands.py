@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,6 +202,21 @@ def test_options_of_labelled_examples_need_some(tmp_path: Path, capsys: pytest.C
         assert f"{flag} is for labelled examples, and no --labels are given; leave it out." in " ".join(
             capsys.readouterr().err.split()
         )
+
+
+def test_only_the_first_of_several_processes_makes_and_prints_a_forecast(
+    preprocessed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    forecast = SimpleNamespace(describe=lambda: ["2 minutes"])
+    monkeypatch.setattr("pretune.stages.pretrain.forecast.forecast", lambda *_, **__: made.append("") or forecast)
+    monkeypatch.setattr("pretune.pipeline.dry_run", lambda _recipe, say, **_: say("2 minutes"))
+    for words in (["pretrain", str(preprocessed_folder)], ["run", "--out", str(tmp_path / "run")]):
+        for rank, expected in (("0", "2 minutes\n"), ("1", "")):
+            monkeypatch.setenv("RANK", rank)
+            monkeypatch.setenv("WORLD_SIZE", "2")
+            assert out_of(capsys, *words, "--dry-run") == expected
+    assert len(made) == 1
 
 
 def test_options_of_several_stages_need_no_labelled_examples(

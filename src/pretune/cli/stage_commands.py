@@ -48,7 +48,8 @@ def run(arguments: Arguments) -> int:
 
     recipe = _recipe_of(arguments)
     if arguments.dry_run:
-        pipeline.dry_run(recipe, to_stdout, redo=arguments.redo)
+        if read_launch().is_first:
+            pipeline.dry_run(recipe, to_stdout, redo=arguments.redo)
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with _live_page(recipe, arguments) as page:
@@ -207,7 +208,7 @@ def pretrain(arguments: Arguments) -> int:
     if arguments.dry_run:
         from pretune.stages.pretrain.forecast import forecast
 
-        return _show_forecast(forecast(preprocessed, config, base=base))
+        return _show_forecast(lambda: forecast(preprocessed, config, base=base))
     out = _out_of(arguments)
     with live_progress(sys.stderr, arguments.quiet):
         pretrain(preprocessed, out, config, base=base, redo=arguments.redo)
@@ -267,7 +268,7 @@ def finetune(arguments: Arguments) -> int:
             )
         from pretune.stages.chat_tuning.forecast import forecast
 
-        return _show_forecast(forecast(pretrained, prepared, ChatTuningConfig(**typed)))
+        return _show_forecast(lambda: forecast(pretrained, prepared, ChatTuningConfig(**typed)))
     out = _out_of(arguments)
     with live_progress(sys.stderr, arguments.quiet):
         if is_chat:
@@ -328,9 +329,11 @@ def _out_of(arguments: Arguments) -> Path:
     return Path(arguments.out)
 
 
-def _show_forecast(forecast: Forecast) -> int:
-    for line in forecast.describe():
-        to_stdout(line)
+def _show_forecast(forecast: Callable[[], Forecast]) -> int:
+    """Print a forecast, which only the first of several processes makes."""
+    if read_launch().is_first:
+        for line in forecast().describe():
+            to_stdout(line)
     return EXIT_DONE
 
 
