@@ -154,7 +154,9 @@ class PretrainConfig:
     long_row_tokens: int = _setting(
         512, "row length in the last part of the budget, if documents are longer than --row-tokens"
     )
-    long_fraction: float = _setting(0.1, "fraction of the updates with long rows; 0 switches them off")
+    long_fraction: float = _setting(
+        0.1, "fraction of the updates with long rows, at most --decay-fraction; 0 switches them off"
+    )
     warmup_fraction: float = _setting(0.02, "fraction of the updates during which the learning rate rises")
     decay_fraction: float = _setting(0.4, "fraction of the updates during which the learning rate falls to zero")
     evaluations: int = _setting(15, "number of evaluations; each is a row of the training trace")

@@ -53,6 +53,15 @@ def test_minutes_are_used_up(minutes: float, elapsed: float, step: float, longer
     assert expected > minutes * 60 - 3 - 3 * longer * step
 
 
+@given(st.floats(0, 1), st.floats(0.05, 1), st.floats(1, 8))
+def test_minutes_are_used_up_whatever_part_has_long_rows(long: float, decay: float, longer: float) -> None:
+    """The plan had long rows only within the decay, but was as short as if there were more of them."""
+    shape = replace(SHAPE, long_fraction=long, decay_fraction=decay)
+    pace = Pace(short_step_seconds=0.05, long_step_seconds=0.05 * longer, evaluation_seconds=0.2)
+    plan = plan_run(Budget(minutes=5.0), shape, pace, tokens_per_epoch=500_000, elapsed_seconds=0.0)
+    assert pace.seconds(plan, shape.evaluations) == pytest.approx(300, abs=3)
+
+
 def test_the_pace_of_mixed_rows_is_their_mean() -> None:
     assert PACE.step_seconds(0.0) == 0.1
     assert PACE.step_seconds(0.25) == pytest.approx(0.15)

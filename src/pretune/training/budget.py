@@ -119,7 +119,7 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
     if budget.minutes is not None:
         left = budget.minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
         left -= shape.evaluations * pace.evaluation_seconds
-        steps = int(left / pace.step_seconds(shape.long_fraction))
+        steps = int(left / pace.step_seconds(_planned_long_fraction(shape)))
     elif budget.updates is not None:
         steps = budget.updates
     else:
@@ -135,6 +135,11 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
         long_fraction=shape.long_fraction,
         tokens_per_step=round(shape.tokens_per_step),
     )
+
+
+def _planned_long_fraction(shape: Shape) -> float:
+    """The fraction of the updates that has long rows in a plan, where they are all within the decay."""
+    return min(shape.long_fraction, shape.decay_fraction)
 
 
 def refuse_too_few_updates(budget: Budget, shape: Shape, *, tokens_per_epoch: int) -> None:
@@ -193,7 +198,7 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
     """The smallest sufficient budget of the same kind, as an option of the command line."""
     if budget.minutes is not None:
         seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
-        seconds += MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
+        seconds += MIN_STEPS * pace.step_seconds(_planned_long_fraction(shape)) + 2 * _CHECKPOINT_SECONDS
         return f"--minutes {math.ceil(seconds / 6) / 10:.1f}"
     if budget.updates is not None:
         return f"--updates {MIN_STEPS}"
