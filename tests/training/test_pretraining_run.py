@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pretune.stages.pretrain.stage import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps
 from pretune.training.loop import Evaluation
+from pretune.training.pretraining_run import PretrainingRun
 from pretune.training.run_log import RunLog
 
 SETTINGS: dict[str, Any] = {
@@ -121,6 +123,31 @@ def test_after_five_refusals_it_rolls_back_and_skips_text(machine: Machine, tmp_
         assert [name in row for row in rows] == [False, True, True, True, True]
     found = state(tmp_path / "out")
     assert (found["data_shift"], found["rollbacks"], found["anchors"]) == (7, 0, [DECAY, STEPS])
+
+
+def test_the_time_lost_in_a_rollback_does_not_make_the_updates_slow(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of a run with a budget in minutes was planned as if its updates took as long as those lost, too."""
+    clock, taken = {"now": 0.0}, list[tuple[int, float]]()
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+    make, correct = Corpus._slice_of, PretrainingRun._correct_plan
+
+    def slice_of(corpus: Corpus, *rows: Any) -> list[Batch]:
+        clock["now"] += 1.0
+        return make(corpus, *rows)
+
+    def note(run: PretrainingRun) -> bool:
+        taken.append((run.state.step, run.elapsed() - run.state.more["seconds_before_training"]))
+        return correct(run)
+
+    monkeypatch.setattr(Corpus, "_slice_of", slice_of)
+    monkeypatch.setattr(PretrainingRun, "_correct_plan", note)
+    machine.poison = frozenset(range(5, 10))
+    events = machine.run(tmp_path / "out")
+    assert len(of_kind(events, "rolled_back")) == 1
+    assert [step for step, _ in taken] == [DECAY]
+    assert taken[0][1] == pytest.approx(DECAY, abs=2.5)  # seconds; with those lost, they were nine more
 
 
 def test_four_refusals_are_logged_and_survived(machine: Machine, tmp_path: Path) -> None:

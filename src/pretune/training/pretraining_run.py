@@ -294,6 +294,9 @@ class PretrainingRun:
         restored.data_shift = failed.data_shift + failed.step - restored.step
         self.state, self.plan = restored, Plan(**restored.plan)
         self._load_best()
+        # What led nowhere is no time of the updates that count: the plan would be corrected as if those were slow.
+        lost = self.elapsed() - restored.elapsed_seconds
+        self.state.more["seconds_before_training"] += lost
         self.timed_from = (self.state.step, self.elapsed())
         sentence = (
             f"{self._describe_fault(failed, result)} Rolled back to the checkpoint of step {restored.step:,}; training "
