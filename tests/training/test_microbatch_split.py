@@ -138,6 +138,7 @@ def test_a_single_row_that_does_not_fit_is_an_error(make_language_model: Any, dr
     objective = limited(TokenObjective(model, torch.float32, compiled=False), 0, MemoryError())
     with pytest.raises(OutOfResourcesError, match="Not enough memory to train on a single row of 12 tokens") as caught:
         train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
+    assert "--size" not in str(caught.value)  # which only a pre-training without a base has
     assert caught.value.exit_code == 5
 
 

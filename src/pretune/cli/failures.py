@@ -42,8 +42,7 @@ def explain(error: BaseException, out: str | None = None, *, resumes: bool = Tru
     if _is_full(error):
         return _explain_full_disk(error, out, resumes), EXIT_RESOURCES
     if _is_out_of_memory(error):
-        smaller = "Finished work is saved; close other programs, or try a smaller --size or less text."
-        return f"Out of memory. {smaller if resumes else _SMALLER}", EXIT_RESOURCES
+        return f"Out of memory. {'Finished work is saved. ' if resumes else ''}{_SMALLER}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.filename is not None:
         return _explain_path(error, out)
     return _explain_bug(error, resumes), EXIT_BUG

@@ -45,6 +45,7 @@ class Shape:
     long_fraction: float
     tokens_per_step: float
     evaluations: int
+    faster: str = "--size"  # the option with which an update takes less time
     smaller: str = "--tokens-per-step"
     has_whole_epochs: bool = False
 
@@ -213,7 +214,7 @@ def _too_small(budget: Budget, shape: Shape, steps: int, enough: str) -> str:
     if budget.minutes is not None:
         return (
             f"{budget.minutes:g} minutes are enough for {max(0, steps)} updates, but training needs {MIN_STEPS}; "
-            f"give {enough} or more, or a smaller {'--size' if shape.smaller == Shape.smaller else shape.smaller}."
+            f"give {enough} or more, or a smaller {shape.faster}."
         )
     return (
         f"The budget is enough for {steps} updates of {shape.tokens_per_step:,.0f} tokens, but training needs "

@@ -36,7 +36,7 @@ class MicrobatchSplit:
             length = max(batch.input_ids.shape[1] for batch in micro_batches)
             raise OutOfResourcesError(
                 f"Not enough memory to train on a single row of {length} tokens. Finished work is saved; close other "
-                "programs, or give a smaller --size."
+                "programs, or use a smaller model or shorter rows."
             ) from error
         self.count *= 2
         if torch.cuda.is_available():

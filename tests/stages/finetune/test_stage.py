@@ -337,6 +337,13 @@ def test_a_different_tokenizer_is_refused_and_leaves_nothing(
     write_json(tmp_path / "prepare" / "manifest.json", sealed({**manifest, "outputs": {}}))
     with pytest.raises(InputDataError, match="encoded with a different tokenizer") as caught:
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
+    assert str(caught.value).endswith(f"run prepare with --base {run_folder / 'pretrain'}.")
+    assert caught.value.exit_code == EXIT_DATA
+    model = tmp_path / "model"  # of which the folder above was named
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", model)
+    with pytest.raises(InputDataError, match="encoded with a different tokenizer") as caught:
+        run(model, tmp_path / "prepare", tmp_path / "out")
+    assert str(caught.value).endswith(f"run prepare with --base {model}.")
     assert caught.value.exit_code == EXIT_DATA
     assert not (tmp_path / "out").exists()
 

@@ -179,3 +179,5 @@ def test_a_dry_run_knows_the_base(preprocessed_folder: Path, out: Path, base: Pa
     assert (found.parameters, found.disk_bytes) == (estimate["parameters"], estimate["disk_bytes"])
     with pytest.raises(UsageError, match="--size is micro"):
         forecast(preprocessed_folder, PretrainConfig(**{**SETTINGS, "size": "micro"}), base=base)
+    with pytest.raises(InputDataError, match="or a smaller --tokens-per-step"):  # no smaller --size, which is refused
+        forecast(preprocessed_folder, PretrainConfig(**{**SETTINGS, "tokens": None, "minutes": 0.001}), base=base)

@@ -104,6 +104,7 @@ def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
         long_fraction=0.0,
         tokens_per_step=corpus.tokens_per_step,
         evaluations=config.evaluations,
+        faster="--batch-size",
         smaller="--batch-size",
         has_whole_epochs=True,
     )

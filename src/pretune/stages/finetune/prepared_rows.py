@@ -42,10 +42,20 @@ class PreparedRows:
     """The labelled rows for one model, and what they determine: the meaning of its outputs, its method, its metric."""
 
     def __init__(
-        self, prepared: Path, source: Manifest, loaded: LoadedModel, config: FinetuneConfig, *, width_multiple: int
+        self,
+        prepared: Path,
+        source: Manifest,
+        loaded: LoadedModel,
+        config: FinetuneConfig,
+        *,
+        width_multiple: int,
+        given: Path,
     ) -> None:
-        """Raises InputDataError if the rows were encoded with another tokenizer than that of the model, and UsageError
-        for class weights of a task that has none."""
+        """`given` is the model as the user named it.
+
+        Raises InputDataError if the rows were encoded with another tokenizer than that of the model, and UsageError for
+        class weights of a task that has none.
+        """
         self.prepared, self.config, self.width_multiple = prepared, config, width_multiple
         # A prediction must not read more of a text than training does.
         self.max_seq_len: int = source.summary.get("max_seq_len", loaded.config.max_seq_len)
@@ -65,8 +75,8 @@ class PreparedRows:
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
             raise InputDataError(
-                f"{prepared} was encoded with a different tokenizer than that of {loaded.path}; run prepare with "
-                f"--base {loaded.path.parent}."
+                f"{prepared} was encoded with a different tokenizer than that of {given}; run prepare with "
+                f"--base {given}."
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")

@@ -95,7 +95,7 @@ def finetune(
             remove_folder(folder.path / CHECKPOINTS)
         return folder.manifest
     with at_training(folder, ranks, lambda: check_hashes(prepared, source)) as stop:
-        _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
+        _Finetuning(Path(pretrained), loaded, prepared, source, folder, config, ranks).run(stop)
     return folder.manifest
 
 
@@ -115,6 +115,7 @@ class _Finetuning:
 
     def __init__(
         self,
+        given: Path,
         loaded: LoadedModel,
         prepared: Path,
         source: Manifest,
@@ -128,7 +129,7 @@ class _Finetuning:
         self.config, self.ranks = config, ranks
         self.compute = choose_compute_together(ranks, config.precision)
         width = 8 if self.compute.device == "cuda" else 1
-        self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width)
+        self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width, given=given)
         self.model_config = replace(loaded.config, max_seq_len=data.max_seq_len)
         self.start_weights = StartingWeights(
             loaded,

@@ -92,14 +92,15 @@ def most_predicted_fraction(config: PretrainConfig) -> float:
     return max(config.mask_prob, min(1.0, share / (1 - share)))
 
 
-def shape_of(config: PretrainConfig, corpus: Corpus) -> Shape:
-    """How the run is divided; a corpus without long documents has no long rows."""
+def shape_of(config: PretrainConfig, corpus: Corpus, *, has_base: bool = False) -> Shape:
+    """How the run is divided; a corpus without long documents has no long rows, and a base has its size."""
     return Shape(
         warmup_fraction=config.warmup_fraction,
         decay_fraction=config.decay_fraction,
         long_fraction=config.long_fraction if corpus.long is not None else 0.0,
         tokens_per_step=corpus.tokens_per_step,
         evaluations=config.evaluations,
+        faster="--tokens-per-step" if has_base else Shape.faster,
     )
 
 

@@ -88,7 +88,7 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
     pace = pace_on(compute, uncompiled)
     plan = plan_run(
         budget,
-        shape_of(config, corpus),
+        shape_of(config, corpus, has_base=base_config is not None),
         pace,
         tokens_per_epoch=corpus.tokens_per_epoch,
         elapsed_seconds=before,

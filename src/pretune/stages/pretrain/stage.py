@@ -138,7 +138,7 @@ class _Pretraining:
             self.tokenizer.is_sentence_end,
             RankSlice(rank=ranks.rank, size=ranks.size),
         )
-        self.shape = shape_of(self.config, self.corpus)
+        self.shape = shape_of(self.config, self.corpus, has_base=base is not None)
         self.compute = choose_compute_together(
             ranks, self.config.precision, self.config.compile, is_worth_compiling=self._wants_compiling()
         )
