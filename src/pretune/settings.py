@@ -282,7 +282,11 @@ class FinetuneConfig:
         "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
         "public encoder: 3e-4,1e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
     )
-    search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
+    search_rows: int = _setting(
+        3000,
+        "training rows used to try the learning rates, for two epochs and at least 40 updates (from scratch, three "
+        "times as many)",
+    )
     seeds: int | None = _setting(
         None,
         "number of runs with different seeds; the mean of their weights is kept, unless one is better on validation "

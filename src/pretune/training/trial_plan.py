@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pretune.model import cost
 from pretune.model.config import ForeignConfig, ModelConfig
-from pretune.training.few_labels import least_updates
+from pretune.training.few_labels import LEAST_UPDATES, least_updates
 
 SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
 RATES = (5e-4, 1.5e-3)  # of pretune's own small models
@@ -60,7 +60,8 @@ def plan_trials(
     """The trials in order, for training texts of these lengths in tokens.
 
     One rate needs no search, and without `is_searching` the first rate is used. If neither `epochs` nor `updates` is
-    given, few rows get more epochs than many, and at least the updates that `least_updates` asks for.
+    given, few rows get more epochs than many, and at least the updates that `least_updates` asks for. A trial of the
+    search has at least 40 updates, if a full trial has: two epochs of few rows cannot tell rates apart.
     """
     tokens = int(lengths.sum())
     factor = SCRATCH_EPOCH_FACTOR if from_scratch else 1
@@ -74,20 +75,17 @@ def plan_trials(
     if updates is not None:
         num_epochs = -(-updates // steps_per_epoch)
     num_seeds = seeds or (3 if tokens <= _MANY_TOKENS else 1)
-    search = [(rate, first_seed, factor * _SEARCH_EPOCHS, min(search_rows, len(lengths)), True) for rate in rates]
+    search_rows, search_epochs, search_updates = min(search_rows, len(lengths)), factor * _SEARCH_EPOCHS, None
+    search_steps = -(-search_rows // batch_size)
+    least = min(factor * LEAST_UPDATES, updates or num_epochs * steps_per_epoch)
+    if search_epochs * search_steps < least:
+        search_epochs, search_updates = -(-least // search_steps), least
+    search = [(rate, first_seed, search_epochs, search_rows, True, search_updates) for rate in rates]
     if len(rates) == 1 or not is_searching:
         search = []
     rate = 0.0 if search else rates[0]
-    full = [(rate, first_seed + i, num_epochs, len(lengths), False) for i in range(num_seeds)]
+    full = [(rate, first_seed + i, num_epochs, len(lengths), False, updates) for i in range(num_seeds)]
     return [
-        PlannedTrial(
-            trial=i,
-            learning_rate=r,
-            seed=seed,
-            epochs=e,
-            num_rows=rows,
-            is_search=is_search,
-            updates=None if is_search else updates,
-        )
-        for i, (r, seed, e, rows, is_search) in enumerate(search + full)
+        PlannedTrial(trial=i, learning_rate=r, seed=seed, epochs=e, num_rows=rows, is_search=is_search, updates=u)
+        for i, (r, seed, e, rows, is_search, u) in enumerate(search + full)
     ]
