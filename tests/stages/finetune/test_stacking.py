@@ -158,6 +158,25 @@ def test_a_training_whose_stack_failed_is_resumed_without_one(
         finetune(*given, LEARNT_NOTHING)
 
 
+def test_a_resumed_training_that_keeps_no_stack_has_no_predictions_of_one(
+    root: Path, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the attempt before were left, and compared as if the delivered model had a stack."""
+
+    def fail(*_args: Any, **_settings: Any) -> None:
+        raise MemoryError
+
+    given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr("pretune.stages.finetune.stage.save_model_folder", fail)
+        finetune(*given, LEARNT_NOTHING)
+    left = tmp_path / "out" / "predictions" / "stack.jsonl"
+    assert left.is_file()
+    monkeypatch.setattr("pretune.stages.finetune.stage.train_stack", lambda *_: None)  # not better this time
+    finetune(*given, LEARNT_NOTHING)
+    assert not left.exists()
+
+
 def write_pairs(path: Path, num_rows: int, task: str) -> Path:
     """Pairs of six words; the label is how many they have in common, or whether that is many."""
     random = np.random.default_rng(num_rows)

@@ -284,7 +284,8 @@ class _Finetuning:
         delivered."""
         folder = self.folder.path / PREDICTIONS
         folder.mkdir(exist_ok=True)
-        (folder / AVERAGED_PREDICTIONS).unlink(missing_ok=True)  # of an attempt before this one
+        for name in (AVERAGED_PREDICTIONS, STACK_PREDICTIONS):  # of an attempt before this one
+            (folder / name).unlink(missing_ok=True)
         model = self.start_weights.new_model()
         objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
@@ -316,8 +317,7 @@ class _Finetuning:
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The linear models that are stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config):  # an attempt before this one may have had a stack
-            (self.folder.path / PREDICTIONS / STACK_PREDICTIONS).unlink(missing_ok=True)
+        if not can_stack(self.config):
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
         stacked = train_stack(
