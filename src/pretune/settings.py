@@ -289,7 +289,8 @@ class FinetuneConfig:
     )
     seeds: int | None = _setting(
         None,
-        "number of runs with different seeds; the mean of their weights is kept, unless one is better on validation "
+        "number of runs with different seeds; the mean of their weights is kept, unless one is better on validation; "
+        "from scratch, the best one "
         "(default: 3; 1 above two million training tokens)",
     )
     seed: int = _setting(0, "first seed")

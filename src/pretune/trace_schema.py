@@ -443,6 +443,10 @@ class ContinuedPrompt:
 # ---- did pre-training help
 
 
+# The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the weights.
+DELIVERED = ("stack", "averaged")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparedModel:
     name: str

@@ -131,7 +131,7 @@ def test_one_seed_against_several(num_scratch: int, num_pretrained: int, several
 
 @pytest.mark.parametrize("with_stack", [False, True])
 def test_the_mean_of_the_seeds_is_judged_if_it_is_delivered(with_stack: bool) -> None:
-    mean = replace(contender("averaged", draw_runs(1.2, 1, 4)), name="mean of 3 seeds")
+    mean = replace(contender("averaged", draw_runs(1.2, 1, 4)), name="mean weights of 3 seeds")
     runs = [
         contender("scratch", draw_runs(0.2, 3, 1)),
         contender("nbsvm", draw_runs(0.3, 1, 5)),
@@ -145,7 +145,7 @@ def test_the_mean_of_the_seeds_is_judged_if_it_is_delivered(with_stack: bool) ->
     assert delivered["between"] == ["stack" if with_stack else "averaged", "nbsvm"]
     if not with_stack:
         [figure] = (100 * run.figure() for run in test.statistics(mean, "accuracy"))
-        expected = f"The model as delivered (mean of 3 seeds, {figure:.1f} %) beats nbsvm: +"
+        expected = f"The model as delivered (mean weights of 3 seeds, {figure:.1f} %) beats nbsvm: +"
         assert delivered["sentence"].startswith(expected)
     assert describe_coverage(runs, [control, delivered]).endswith(
         "The model as delivered is a single one, so its intervals cover the choice of test rows only."
@@ -192,7 +192,7 @@ def test_the_reason_is_the_exact_test_where_the_interval_excludes_zero() -> None
     (verdict,) = judge(runs, make_test_rows(labels=labels))
     assert verdict["p_value"] == pytest.approx(0.0703, abs=1e-4)
     assert verdict["sentence"] == (
-        "No clear difference by McNemar's exact test (p = 0.070): +6.0 points (95 % interval 0.2 to 11.6) against the "
+        "No clear difference by an exact test (p = 0.070): +6.0 points (95 % interval 0.2 to 11.6) against the "
         "same network from scratch."
     )
     doubled = [
@@ -203,7 +203,7 @@ def test_the_reason_is_the_exact_test_where_the_interval_excludes_zero() -> None
     _, *on_slices = judge(doubled, make_test_rows(slices, np.tile(labels, 2)))
     assert [each["uncorrected_p_value"] for each in on_slices] == pytest.approx([0.0703] * 2, abs=1e-4)
     for name, each in zip(("first", "second"), on_slices, strict=True):
-        expected = f"No clear difference on slice '{name}' by McNemar's exact test (p = 0.070): +6.0 points"
+        expected = f"No clear difference on slice '{name}' by an exact test (p = 0.070): +6.0 points"
         assert each["sentence"].startswith(expected)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 # What of `evaluate` has an effect with --labels only; --text-column does with --text, too.
-OF_LABELS = ("--text-pair-column", "--label-column", "--label-names", "--label-words", "--pattern")
+OF_LABELS = ("--text-pair-column", "--label-column", "--label-names", "--label-words", "--pattern", "--no-stack")
 
 
 def add_text_columns(parser: argparse.ArgumentParser, place: str = "") -> None:

@@ -209,7 +209,9 @@ def _show_sentences(done: int, total: int) -> None:
 def refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
     """Raise UsageError for an option that has no effect."""
     for option in options:
-        if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
+        name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
+        is_given = not vars(arguments)[name] if option.startswith("--no-") else vars(arguments)[name] not in (None, "")
+        if is_given:
             raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")
 
 

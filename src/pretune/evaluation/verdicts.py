@@ -15,8 +15,9 @@ from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.row_statistics import RowStatistics, describe_part, difference_of_runs, over_seeds
 from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
+from pretune.trace_schema import DELIVERED
 
-NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "averaged", "stack")  # all others are linear
+NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", *DELIVERED)  # all others are linear
 _NETWORK = "the pre-trained model"
 _SEEDED = {"scratch": "the network from scratch", "pretrained": "the pre-trained network"}
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
@@ -127,7 +128,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
         return []
     linear = [contender for contender in contenders if contender.kind not in NOT_LINEAR]
     best = max(linear, key=lambda c: _score(c, test), default=None)
-    delivered = by_kind.get("stack", by_kind.get("averaged", pretrained))
+    delivered = next((by_kind[kind] for kind in DELIVERED if kind in by_kind), pretrained)
     pairs = [
         (ours, other) for ours, other in ((pretrained, by_kind.get("scratch")), (delivered, best)) if other is not None
     ]
@@ -164,7 +165,7 @@ def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[s
             "The intervals cover the choice of test rows only; there is one seed, and other fine-tuning or "
             "pre-training runs differ."
         )
-    if has_seeds and any(contender.kind in ("averaged", "stack") for contender in contenders):
+    if has_seeds and any(contender.kind in DELIVERED for contender in contenders):
         sentence += " The model as delivered is a single one, so its intervals cover the choice of test rows only."
     num_corrected = sum("slice" in verdict for verdict in verdicts)
     if num_corrected < 2:
@@ -193,7 +194,7 @@ def _verdict(
     judged = found if corrected_p_value is None else replace(found, p_value=corrected_p_value)
     reason = "" if judged.is_clear else _reason(found, num_corrected)
     ours = _NETWORK
-    if a.kind in ("averaged", "stack"):
+    if a.kind in DELIVERED:
         figure = float(np.mean([each.figure() for each in test.statistics(a, test.metric, slice_name)]))
         ours = f"the model as delivered ({a.name}, {_write_figure(test.metric, figure)})"
     return {
@@ -213,7 +214,7 @@ def _reason(found: Difference, num_corrected: int) -> str:
     if found.is_clear:
         return f", corrected for {num_corrected} comparisons of slices"
     # The p-value of any other test is below 0.05 if the interval excludes zero.
-    return f" by McNemar's exact test (p = {found.p_value:.3f})"
+    return f" by an exact test (p = {found.p_value:.3f})"
 
 
 def _sentence(found: Difference, ours: str, other: Contender, metric: str, slice_name: str | None, reason: str) -> str:

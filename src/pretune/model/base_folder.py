@@ -25,6 +25,7 @@ from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 _CONFIG_NAME = "config.json"
+_CORRECTED = "base_model_name_or_path"  # of an adapter
 _WEIGHTS_ENDING = ".safetensors"
 _CHECKPOINT = "checkpoint"
 
@@ -73,12 +74,11 @@ def fingerprint_of(folder: Path) -> str:
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
     files = [file for name in (*names, _CONFIG_NAME, TOKENIZER_NAME) if (file := folder / name).is_file()]
     hashes: dict[str, Any] = {file.name: hash_file(file) for file in files}
-    adapter = folder / ADAPTER_CONFIG_NAME
-    if not (folder / _CONFIG_NAME).is_file() and adapter.is_file():
-        fields = _read_object(adapter)
-        corrected = Path(str(fields.pop("base_model_name_or_path", "")))
-        hashes[adapter.name] = hash_json(fields)
-        hashes["base"] = fingerprint_of(corrected) if corrected.is_dir() else None  # loading it says what is wrong
+    if (fields := _read_adapter(folder)) is not None:
+        corrected = _corrected_folder(fields)
+        fields.pop(_CORRECTED, None)
+        hashes[ADAPTER_CONFIG_NAME] = hash_json(fields)
+        hashes["base"] = None if corrected is None else fingerprint_of(corrected)
     return hash_json(hashes)
 
 
@@ -168,11 +168,24 @@ def _read_object(file: Path) -> dict[str, Any]:
         raise CorruptModelError(f"{file} is damaged ({error!r}); restore it from a copy.") from error
 
 
+def _read_adapter(folder: Path) -> dict[str, Any] | None:
+    """The config of an adapter; None for a folder with a whole model."""
+    adapter = folder / ADAPTER_CONFIG_NAME
+    return None if (folder / _CONFIG_NAME).is_file() or not adapter.is_file() else _read_object(adapter)
+
+
+def _corrected_folder(adapter: dict[str, Any]) -> Path | None:
+    """The folder of the model that an adapter corrects; None if it is not there, which loading it explains."""
+    name = adapter.get(_CORRECTED)
+    return Path(name) if isinstance(name, str) and name and Path(name).is_dir() else None
+
+
 def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
     path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
-        return None
+        corrected = None if (fields := _read_adapter(folder)) is None else _corrected_folder(fields)
+        return None if corrected is None else _read_longest_row(corrected)
     try:
         fields = [
             json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)

@@ -122,17 +122,23 @@ class Narrator:
         """The line of its own that an event deserves, or None if it is only progress."""
         if event["event"] == "evaluation":
             return self._evaluation(event)
+        if event["event"] == "trial_finished":
+            return _trial_finished(event, self._epochs_of_trial(event))
         describe = _SENTENCES.get(event["event"])
         return None if describe is None else describe(event)
 
     def _evaluation(self, event: Event) -> str:
-        of_trial = [e for e in self.events if e["event"] == "evaluation" and e.get("trial") == event.get("trial")]
-        sentence = _describe_evaluation(event, [each["epoch"] for each in of_trial if "epoch" in each])
+        sentence = _describe_evaluation(event, self._epochs_of_trial(event))
         if self.is_whole:  # "so far" means since the start
             phase = read_phase(self.events, event["stage"])
             if phase is not None and phase.evaluations and phase.evaluations[-1].summary:
                 sentence += f"  · {phase.evaluations[-1].summary}"
         return sentence
+
+    def _epochs_of_trial(self, event: Event) -> list[float]:
+        """The epochs of all evaluations of the trial of an event so far, which decide on the decimals of one."""
+        of_trial = [e for e in self.events if e["event"] == "evaluation" and e.get("trial") == event.get("trial")]
+        return [each["epoch"] for each in of_trial if "epoch" in each]
 
     def progress(self, event: Event) -> tuple[str, float | None] | None:
         """The state of the work and the fraction done (None if unknown), or None for other kinds of event."""
@@ -341,16 +347,16 @@ def _trial_started(event: Event) -> str:
     return f"trial {event['trial']}{search}: learning rate {rate}, seed {event['seed']}, {limit}"
 
 
-def _trial_finished(event: Event) -> str:
+def _trial_finished(event: Event, epochs: list[float]) -> str:
     metric = "accuracy" if event.get("validation_accuracy") is not None else metric_of([event])
     score = f"validation {write_named(metric, event['validation_accuracy' if metric == 'accuracy' else metric])}"
-    return f"trial {event['trial']}: kept epoch {formats.epoch(event['best_epoch'])}, {score}"
+    return f"trial {event['trial']}: kept epoch {formats.epoch(event['best_epoch'], epochs)}, {score}"
 
 
 def _test(event: Event) -> str:
     metric = metric_of([event])
     interval = f"95 % interval {write_interval(metric, event[f'{metric}_interval'])}"
-    of = "mean of the seeds" if event.get("seed") is None else f"seed {event['seed']}"
+    of = "mean weights of the seeds" if event.get("seed") is None else f"seed {event['seed']}"
     return f"test set, {of}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
 
 
@@ -387,7 +393,6 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "plan": _plan,
     "plan_corrected": _plan_corrected,
     "trial_started": _trial_started,
-    "trial_finished": _trial_finished,
     "test": _test,
     "replies": _replies,
     "comparison": _comparison,

@@ -10,10 +10,8 @@ from pretune.run_trace.metrics import metric_of, read_figures, read_score
 from pretune.run_trace.predicted_rows import PredictedRows
 from pretune.run_trace.training import read_slices
 from pretune.runtime.events import Event
-from pretune.trace_schema import ComparedModel, Comparison, Disagreement, Verdict
+from pretune.trace_schema import DELIVERED, ComparedModel, Comparison, Disagreement, Verdict
 
-# The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the seeds.
-DELIVERED = ("stack", "averaged")
 CLEAR = 0.05  # p-value below which a difference is clear, if its interval does not hold zero, too
 
 

@@ -93,7 +93,7 @@ def _name_test(verdict: Verdict) -> str:
     is_unclear = verdict.outcome == "no clear difference"
     if verdict.p_value is None or not is_unclear or verdict.low <= 0.0 <= verdict.high:
         return ""
-    return f"McNemar's exact test gives p = {verdict.p_value:.3f}."
+    return f"An exact test gives p = {verdict.p_value:.3f}."
 
 
 def _describe_delivered(comparison: Comparison) -> str:
@@ -188,13 +188,15 @@ def _of_classifier(phase: Phase, open_question: str) -> Headline:
         )
     row = best_evaluation(phase)
     figure = write_score(phase.metric, row.score)
+    count = len(phase.averaged_trials)
+    model = f"one of the {count} networks whose weights are averaged" if count else "the fine-tuned model"
     if phase.metric != "accuracy":
-        sentence = f"On the validation texts, the fine-tuned model reaches {write_named(phase.metric, row.score)}."
+        sentence = f"On the validation texts, {model} reaches {write_named(phase.metric, row.score)}."
         detail = f"It has not been tried on test texts. {open_question}"
         return Headline(sentence=sentence, figure=figure, detail=detail)
     n = f" of {formats.count(row.n)}" if row.n else " of the"
     return Headline(
-        sentence=f"The fine-tuned model classifies {figure}{n} validation texts correctly.",
+        sentence=f"{model[:1].upper()}{model[1:]} classifies {figure}{n} validation texts correctly.",
         figure=figure,
         detail=f"It has not been tried on test texts. {open_question}",
     )

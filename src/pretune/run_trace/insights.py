@@ -12,12 +12,12 @@ from typing import Any
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
 from pretune.run_trace.commands import run_command
-from pretune.run_trace.comparison import DELIVERED, find_verdict
+from pretune.run_trace.comparison import find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
 from pretune.run_trace.shown_trial import find_test_of_shown
-from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
+from pretune.trace_schema import DELIVERED, Insight, NextStep, Phase, RunTrace, Verdict
 
 MOST = 3
 Rule = Callable[[RunTrace], Insight | None]

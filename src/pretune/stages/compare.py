@@ -73,7 +73,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     ]
     finetuned = folders["finetuned"]
     if (finetuned / PREDICTIONS / AVERAGED_PREDICTIONS).is_file():
-        name = f"mean of {len(networks[-1].runs)} seeds"
+        name = f"mean weights of {len(networks[-1].runs)} seeds"
         networks.append(_read_predictions(finetuned, test, "averaged", name, AVERAGED_PREDICTIONS))
     if (finetuned / PREDICTIONS / STACK_PREDICTIONS).is_file():
         name = name_delivered(finetuned / "checkpoint")

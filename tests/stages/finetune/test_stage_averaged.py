@@ -108,9 +108,9 @@ def test_the_comparison_has_the_seeds_and_the_mean(run: Path) -> None:
     [event] = of_kind(run / "compare", "comparison")
     rows = {row["kind"]: row for row in event["rows"]}
     assert (len(rows["pretrained"]["seeds"]), len(rows["averaged"]["seeds"])) == (3, 1)
-    assert rows["averaged"]["name"] == "mean of 3 seeds"
+    assert rows["averaged"]["name"] == "mean weights of 3 seeds"
     assert event["verdicts"][0]["between"][0] == "averaged"
-    assert "the model as delivered (mean of 3 seeds" in event["verdicts"][0]["sentence"].replace("The", "the")
+    assert "the model as delivered (mean weights of 3 seeds" in event["verdicts"][0]["sentence"].replace("The", "the")
 
 
 def test_a_seed_is_delivered_if_the_mean_is_worse(
@@ -130,3 +130,25 @@ def test_a_seed_is_delivered_if_the_mean_is_worse(
     assert "the best of 2 seeds" in event["sentence"]
     assert sorted(test["seed"] for test in tests) == [0, 1]
     assert not (out / PREDICTIONS / AVERAGED_PREDICTIONS).exists()
+
+
+def test_the_mean_is_delivered_again_after_a_kill_at_the_end(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice is made again from the same weights, and what the attempt before it wrote is replaced."""
+    monkeypatch.setattr(_Finetuning, "_score", lambda self, trial: (0.0, 0.0))
+    out, settings = tmp_path / "finetune", FinetuneConfig(**{**vars(SETTINGS), "seeds": 2})
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Finetuning, "_finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(run_folder / "pretrain", prepared_folder, out, settings)
+    averaged = out / PREDICTIONS / AVERAGED_PREDICTIONS
+    whole = averaged.read_bytes()
+    averaged.write_text("of another attempt", encoding="utf-8")
+    finetune(run_folder / "pretrain", prepared_folder, out, settings)
+    assert averaged.read_bytes() == whole
+    assert read_manifest(out).summary["chosen"]["averaged_trials"] == [0, 1]

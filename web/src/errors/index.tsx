@@ -1,8 +1,8 @@
 // Section 6: where the model is wrong, and whether its probabilities can be taken at their word.
 import { count, counted, THIN_SPACE } from "../format.ts";
-import { hasStack } from "../models.ts";
+import { deliveredTest, hasStack } from "../models.ts";
 import { Lead, Part } from "../section.tsx";
-import type { RunTrace, TestErrors } from "../trace.ts";
+import type { Phase, RunTrace, TestErrors } from "../trace.ts";
 import { CalibrationPlots, calibrationSentence } from "./calibration.tsx";
 import { ConfusionFigure } from "./confusion.tsx";
 import { rightIn, totalOf, wilson } from "./counts.ts";
@@ -25,7 +25,7 @@ export function Errors({ trace }: { trace: RunTrace }) {
   if (errors.entities) return <Entities found={errors.entities} {...shared} />;
   return (
     <div class="errors">
-      <Lead>{lead(errors, alone, trace.phases.finetune?.averaged_trials.length ?? 0)}</Lead>
+      <Lead>{lead(errors, alone, trace.phases.finetune)}</Lead>
       <ConfusionFigure errors={errors} isRedacted={trace.is_redacted} />
       {(errors.slices.length > 0 || errors.examples.length > 0) && (
         <div class="g2 errors-more">
@@ -42,13 +42,15 @@ export function Errors({ trace }: { trace: RunTrace }) {
   );
 }
 
-function lead(errors: TestErrors, alone: string, averaged: number): string {
+function lead(errors: TestErrors, alone: string, phase: Phase | null): string {
+  const test = deliveredTest(phase);
+  const averaged = phase?.averaged_trials.length ?? 0;
   const total = totalOf(errors.confusion);
   const wrong = total - rightIn(errors.confusion);
   if (total === 0) return "The test split has no rows.";
-  const [low, high] = wilson(wrong, total);
+  const [low, high] = test ? [1 - test.high, 1 - test.low] : wilson(wrong, total);
   const interval = `with a 95${THIN_SPACE}% interval of ${rateRange(low, high)}`;
-  const which = averaged ? `the mean of ${averaged} seeds` : errors.seed === null ? "" : `the one of seed ${errors.seed}`;
+  const which = averaged ? `the mean of the weights of ${averaged} seeds` : errors.seed === null ? "" : `the one of seed ${errors.seed}`;
   const seed = which && ` The ${alone ? "network" : "model"} is ${which}.`;
   if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${alone}${seed}`;
   return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${alone}${seed}`;

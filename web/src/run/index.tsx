@@ -4,9 +4,9 @@ import { drawIntervalPlot, type Gain, intervalPlotHeight, type IntervalPlotProps
 import { type Column, Figure, Plot, Table } from "../charts/figure.tsx";
 import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
-import { capital, count, counted, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
+import { capital, count, counted, duration, instant, NONE, percent, range, significant, size, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
-import { deliveredTest, isOurs, modelValue, shortName } from "../models.ts";
+import { deliveredTest, isDelivered, isOurs, modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
 import type { ComparedModel, Comparison, RunTrace, Stage } from "../trace.ts";
@@ -112,7 +112,7 @@ function ScoreTable({ models, metric }: { models: ComparedModel[]; metric: strin
         { name: capital(metricTitle(metric)), value: (model) => writeMetric(metric, model.score), isNumber: true },
         { name: "95 % interval", value: (model) => metricRange(metric, model.low, model.high), isNumber: true },
         ...(metric === "accuracy" ? accuracyColumns : figureColumns(models)),
-        { name: "Seeds", value: (model) => count(Math.max(1, model.seeds.length)), isNumber: true },
+        { name: "Seeds", value: (model) => (isDelivered(model.kind) ? NONE : count(Math.max(1, model.seeds.length))), isNumber: true },
         { name: "Test texts", value: (model) => count(model.n), isNumber: true },
       ]}
     />

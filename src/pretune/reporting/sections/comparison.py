@@ -11,7 +11,7 @@ from pretune.run_trace import formats
 from pretune.run_trace.headline import NOT_COMPARED, has_control
 from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, rows_of, title_of, write_interval, write_score
 from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
-from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
+from pretune.trace_schema import DELIVERED, ComparedModel, RunTrace, SliceResult, Verdict
 
 TITLE = "DID PRE-TRAINING HELP?"
 NAMES = {
@@ -21,7 +21,7 @@ NAMES = {
     "scratch": "from scratch",
     "pretrained": "pre-trained",
 }
-OURS = ("pretrained", "averaged", "stack")
+OURS = ("pretrained", *DELIVERED)
 NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
 REST_OF_TABLE = 82  # columns of the table without that
@@ -179,11 +179,12 @@ def _calibration(models: list[ComparedModel]) -> str:
 
 
 def _evidence(verdict: Verdict, models: list[ComparedModel]) -> str:
-    """What the verdict's sentence leaves out: the p-value, and the number of seeds on each side."""
+    """What the verdict's sentence leaves out: the p-value, and the number of seeds on each side, unless a model is made
+    of several."""
     parts = []
     if verdict.p_value is not None:
         parts.append(f"p {'< 0.001' if verdict.p_value < 0.001 else '= ' + format(verdict.p_value, '.3f')}")
-    num_seeds = {model.kind: len(model.seeds) for model in models}
+    num_seeds = {model.kind: len(model.seeds) for model in models if model.kind not in DELIVERED}
     seeds = [formats.count(num_seeds[kind]) for kind in verdict.between if num_seeds.get(kind)]
     if len(seeds) == 2:
         parts.append(f"seeds: {seeds[0]} vs. {seeds[1]}")

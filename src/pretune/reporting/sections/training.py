@@ -435,8 +435,9 @@ def _tests(phase: Phase, page: Page) -> Lines:
 
 def _describe_test(test: TestResult, metric: str) -> str:
     others = [f"{FIGURE_TITLES[name]} {write_score(name, value)}" for name, value in test.figures.items()]
+    of = "mean weights" if test.seed is None else f"seed {test.seed}"
     parts = [
-        f"{'mean' if test.seed is None else f'seed {test.seed}'}: {title_of(metric)} {write_score(metric, test.score)} "
+        f"{of}: {title_of(metric)} {write_score(metric, test.score)} "
         f"(95 % interval {write_interval(metric, (test.low, test.high))})",
         *(others or [f"macro-F1 {_known(test.macro_f1, '{:.3f}'.format)}"]),
         f"loss {_known(test.loss, formats.nats)}",

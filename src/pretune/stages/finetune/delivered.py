@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pretune.data.labelled_rows import LabelledBatches
+from pretune.scoring.uncertainty import sum_by_group
 from pretune.tasks.task import Task
 from pretune.training.checkpoint import load_best
 from pretune.training.few_labels import is_clearly_worse
@@ -19,6 +20,7 @@ from pretune.training.objective import TaskObjective
 
 Trial = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 AVERAGED = "averaged_trials"
 
 
@@ -28,6 +30,7 @@ def average_seeds(
     folder_of: Callable[[int], Path],
     objective: TaskObjective,
     validation: LabelledBatches,
+    groups: IntArray | None,
     task: Task,
     measure: Callable[[FloatArray], dict[str, Any]],
     rank: Callable[[Trial], Any] | None,
@@ -35,8 +38,8 @@ def average_seeds(
     """The `single` trial, or with AVERAGED, the same with the scores of the mean of the weights of all trials.
 
     `measure` turns outputs for the validation rows into scores. If these rows choose, by `rank`, the mean must not be
-    below the single trial. If they are too few to choose, it is taken unless its loss on them is above that of the
-    single trial by more than noise.
+    below the single trial, measured in the same precision. If they are too few to choose, it is taken unless its loss
+    on them is above that of the single trial by more than noise; rows of one of the `groups` (N,) err together.
     """
     device, targets = objective.model.classifier.weight.device.type, validation.targets
 
@@ -45,13 +48,13 @@ def average_seeds(
         return predict_outputs(objective, validation, device)
 
     def losses_of(outputs: FloatArray) -> FloatArray:
-        return targets.sum_by_row(task.score_targets(outputs, targets)[0])
+        return sum_by_group(targets.sum_by_row(task.score_targets(outputs, targets)[0]), groups)[0]
 
     outputs = predict(average_weights(load_best(folder_of(trial["trial"])) for trial in trials))
     mean = {**single, **measure(outputs), AVERAGED: [trial["trial"] for trial in trials]}
-    if rank is not None:
-        return mean if rank(mean) >= rank(single) else single
     own = predict(load_best(folder_of(single["trial"])))
+    if rank is not None:
+        return mean if rank(mean) >= rank({**single, **measure(own)}) else single
     return single if is_clearly_worse(losses_of(outputs), losses_of(own)) else mean
 
 

@@ -264,6 +264,7 @@ class _Finetuning:
                 self._trial_folder,
                 objective,
                 self.validation,
+                self.data.groups["validation"],
                 self.data.task,
                 self.data.measure_validation,
                 self._score if self.data.is_picking else None,
