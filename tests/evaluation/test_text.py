@@ -157,6 +157,8 @@ def test_the_verb_shows_the_figures(folder: Path, file: Path, capsys: pytest.Cap
     assert run_command_line(["evaluate", str(folder), "--labels", str(file), "--stride", "3"]) == 2
     assert run_command_line([*words, "--label-column", "x"]) == 2
     assert "--label-column is given with --text" in capsys.readouterr().err
+    assert run_command_line([*words, "--no-stack"]) == 2
+    assert "--no-stack is given with --text" in capsys.readouterr().err
 
 
 def test_a_model_whose_training_diverged_is_refused(

@@ -70,9 +70,11 @@ def test_an_adapter_is_known_by_its_corrections_and_by_the_model_that_it_correct
         return read_base_folder(adapter).fingerprint
 
     found = fingerprint(base)
+    assert read_base_folder(adapter).max_seq_len == read_base_folder(base).max_seq_len == 512
     assert fingerprint(shutil.copytree(base, tmp_path / "moved")) == found
     assert fingerprint(base, rank=8) != found
     assert fingerprint(tmp_path / "nothing") != found
+    assert read_base_folder(adapter).max_seq_len is None
     (tmp_path / "moved" / "model.safetensors").write_bytes(b"other weights")
     assert fingerprint(tmp_path / "moved") != found
     (adapter / "adapter_config.json").write_text("[1]")

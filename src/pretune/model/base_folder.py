@@ -184,7 +184,7 @@ def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
     path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
-        corrected = None if (fields := _read_adapter(folder)) is None else _corrected_folder(fields)
+        corrected = None if (adapter := _read_adapter(folder)) is None else _corrected_folder(adapter)
         return None if corrected is None else _read_longest_row(corrected)
     try:
         fields = [
