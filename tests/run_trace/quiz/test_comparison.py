@@ -51,6 +51,24 @@ def test_a_verdict_on_macro_f1_has_macro_f1_beside_it(make_trace: MakeTrace) -> 
     assert ask("Q-HELPED", of_macro_f1(make_trace(), None)) is None
 
 
+@pytest.mark.parametrize(
+    ("difference", "outcome", "where"),
+    [
+        (0.12, "better", "the whole interval lies above zero"),
+        (0.005, "no clear difference", "zero lies inside the interval"),
+        (-0.05, "worse", "the whole interval lies below zero"),
+    ],
+)
+def test_every_option_is_explained_with_the_interval_of_this_run(
+    make_trace: MakeTrace, difference: float, outcome: str, where: str
+) -> None:
+    question = ask("Q-HELPED", make_trace(difference=difference, outcome=outcome))
+    assert question is not None
+    about_zero = [option for option in question.options if "zero" in option.text]
+    assert len(about_zero) == 3 and all(option.why.endswith(f" points: {where}.") for option in about_zero)
+    assert [option.is_right for option in about_zero].count(True) == 1
+
+
 @pytest.mark.parametrize(("metric", "unit"), [("accuracy", "points ("), ("macro_f1", "points of macro-F1 (")])
 def test_slices_are_compared_in_points_of_the_metric(make_trace: MakeTrace, metric: str, unit: str) -> None:
     trace = make_trace() if metric == "accuracy" else of_macro_f1(make_trace(), 0.6)

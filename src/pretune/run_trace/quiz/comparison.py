@@ -58,22 +58,28 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     interval = f"{points_interval(result.low, result.high)} {points_of(result.metric)}"
     figures = [write_score(result.metric, _figure(each[1], result.metric) or 0.0) for each in (pretrained, scratch)]
     reaches = "is right on" if result.metric == "accuracy" else f"has a {title_of(result.metric)} of"
+    where = {
+        "better": "the whole interval lies above zero",
+        "no clear difference": "zero lies inside the interval",
+        "worse": "the whole interval lies below zero",
+    }[result.outcome]
+    why = f"The interval is {interval}: {where}."  # the same of every option, since it decides about each
     claims = {
         "better": Claim(
             text="Pre-training helped on this test: the whole interval lies above zero.",
-            why=f"Its ends are {interval}, and zero is not between them.",
+            why=why,
             holds=["gt", low, 0],
             misconception="counts a higher figure as a gain without looking at the interval",
         ),
         "no clear difference": Claim(
             text="Nothing can be said about a difference: zero is inside the interval.",
-            why=f"The interval reaches from {interval}.",
+            why=why,
             holds=["and", ["le", low, 0], ["ge", high, 0]],
             misconception="takes a difference with an interval for one that is not measurable",
         ),
         "worse": Claim(
             text="Pre-training did harm on this test: the whole interval lies below zero.",
-            why=f"Its ends are {interval}.",
+            why=why,
             holds=["lt", high, 0],
             misconception="reads the sign of the difference the wrong way round",
         ),
