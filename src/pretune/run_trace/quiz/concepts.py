@@ -52,8 +52,8 @@ _PRETRAINING = Draft(
 _FINETUNING = Draft(
     prompt="Which sentence describes fine-tuning?",
     right=Claim(
-        text="A pre-trained network is trained further on labelled rows of a task, with a new head for its classes.",
-        why="The weights begin where pre-training ended, and only the head is new.",
+        text="A pre-trained network is trained further on labelled rows of a task, often with a new head.",
+        why="The weights begin where pre-training ended; only a new head, if the task needs one, begins anew.",
     ),
     wrong=[
         Claim(
@@ -73,7 +73,9 @@ _FINETUNING = Draft(
         ),
     ],
     hints=["Ask where the weights come from at the first step.", "And what is needed that raw text does not have."],
-    solution=["Fine-tuning = weights from pre-training + a new head + labelled rows of the task."],
+    solution=[
+        "Fine-tuning = weights from pre-training + labelled rows of the task, often with a new head for its answers."
+    ],
 )
 
 _PRINTED = Draft(

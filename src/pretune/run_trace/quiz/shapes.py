@@ -68,12 +68,22 @@ def _shape(trace: RunTrace, rng: Random) -> Draft:
     )
 
 
+def _with_head(trace: RunTrace) -> list[tuple[int, PredictionTrace]]:
+    """Predictions of a head with parameters of its own. A cloze, which reads [MASK], scores words with weights of
+    pre-training; a model of entities reads one word at a time with a head of its own."""
+    return [
+        (i, p)
+        for i, p in enumerate(trace.predictions)
+        if (p.read_position is None or p.word is not None) and len(p.head.weight) >= 2 and len(p.head.pooled) >= 8
+    ]
+
+
 def _has_head(trace: RunTrace) -> bool:
-    return any(len(p.head.weight) >= 2 and len(p.head.pooled) >= 8 for p in trace.predictions)
+    return bool(_with_head(trace))
 
 
 def _head_size(trace: RunTrace, _rng: Random) -> Draft:
-    index, prediction = next((i, p) for i, p in enumerate(trace.predictions) if len(p.head.weight) >= 2)
+    index, prediction = _with_head(trace)[0]
     classes, width = len(prediction.head.weight), len(prediction.head.pooled)
     weight = at("predictions", index, "head", "weight")
     read = [["len", weight], ["len", ["first", weight]], ["len", at("predictions", index, "head", "bias")]]
