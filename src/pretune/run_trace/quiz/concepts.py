@@ -143,39 +143,42 @@ _NONE = Draft(
     ],
 )
 
+# As measured in docs/chat.md: at small, equal budgets fine-tuning alone was clearly best, from either base.
 _CHATBOT = Draft(
     prompt="A clinic wants a chatbot for questions about medicines. It has a general language model, three million "
-    "pages of medical text "
-    "without labels, and 5,000 questions with checked answers. Which strategy suits best?",
+    "pages of medical text without labels, 5,000 questions with checked answers, and one computer for an hour. Which "
+    "strategy suits this budget best?",
     right=Claim(
-        text="Pre-train the general model further on the medical pages, then fine-tune it on the checked answers.",
-        why="It keeps what the model has learned of language, adds the words and facts of the field, and then learns "
-        "the task.",
+        text="Fine-tune the general model on the 5,000 checked answers for the whole hour.",
+        why="Only the answers show the task. Measured with small, equal budgets on medical conversations, this was "
+        "clearly better than pre-training further first.",
     ),
     wrong=[
         Claim(
             text="Use the general model as it is.",
-            why="It has seen little of the field and nothing of the task, and wrong answers about medicines do harm.",
+            why="It has seen none of the checked answers, and wrong answers about medicines do harm.",
             misconception="expects a general model to suit every field",
         ),
         Claim(
             text="Train a new network from scratch on the medical pages and answers.",
-            why="It would have to learn the language again, from far less text than the general model has read.",
+            why="It would have to learn the language again, which an hour is too short for.",
             misconception="takes more training for better training",
         ),
         Claim(
-            text="Fine-tune the general model on the 5,000 answers, and leave the pages out.",
-            why="A good second choice, but 5,000 rows cannot hold the words of a field that three million pages show.",
-            misconception="expects labels alone to bring the knowledge of a field",
+            text="Pre-train the general model further on the pages for half an hour, then fine-tune it on the answers.",
+            why="Half an hour reads a small part of the pages, and leaves half as much for the answers. It may pay "
+            "with a budget that is large enough for both.",
+            misconception="uses all data, although the budget is too small for all of it",
         ),
     ],
     hints=[
-        "List what each strategy throws away: the general model, the pages, or the answers.",
-        "Which one throws nothing away?",
+        "The hour is shared: time that goes to one text is missing for the other.",
+        "Which of the texts show how a question is answered?",
     ],
     solution=[
-        "Further pre-training uses the pages, fine-tuning the answers, and both begin from the general model.",
-        "Whether it helped must be measured on held-out questions, and a person should check answers about health.",
+        "With a small budget, spend it on the answers, beginning from the general model.",
+        "With days instead of an hour, pre-training further on so many pages may pay. Compare both on held-out "
+        "questions before you choose, and let a person check answers about health.",
     ],
 )
 
