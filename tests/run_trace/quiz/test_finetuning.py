@@ -15,6 +15,7 @@ from pretune.trace_schema import Question, RunTrace, Trial
 
 MakeTrace = Callable[..., RunTrace]
 BEST = next(each for each in TEMPLATES if each.id == "Q-BEST")
+GAP = next(each for each in TEMPLATES if each.id == "Q-GAP")
 TRIAL = Trial(
     trial=0, learning_rate=0.001, seed=0, epochs=4.0, rows=None, is_search=False, best_epoch=1.0, best_step=100,
     validation_accuracy=None, validation_score=None, validation_loss=None, stopped=None, metric="macro_f1",
@@ -73,3 +74,15 @@ def test_two_epochs_that_look_the_same_are_not_asked_about(make_trace: MakeTrace
     scores = [0.70, 0.80, 0.84, 0.83]
     assert ask(with_rows(make_trace(), "finetune", score=scores)) is not None
     assert ask(with_rows(make_trace(), "finetune", score=[*scores[:3], 0.8399])) is None  # 84.0 %, too
+
+
+def test_a_gap_is_not_put_down_to_a_weak_slice_if_the_strong_one_is_below_validation_too(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    scratch = trace.phases.scratch
+    assert GAP.requires(trace) and scratch is not None
+    seen, unseen = scratch.test[0].slices
+    most = dataclasses.replace(seen, n=1960, score=0.858, accuracy=0.858, low=0.842, high=0.873)
+    few = dataclasses.replace(unseen, n=40, score=0.45, accuracy=0.45, low=0.30, high=0.60)
+    test = dataclasses.replace(scratch.test[0], slices=[most, few])
+    phases = dataclasses.replace(trace.phases, scratch=dataclasses.replace(scratch, test=[test]))
+    assert not GAP.requires(dataclasses.replace(trace, phases=phases))

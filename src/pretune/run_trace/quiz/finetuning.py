@@ -242,15 +242,16 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
 
 def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase, int]]:
     """Phases whose validation accuracy lies above the test accuracy, beyond both intervals, with a weak slice; and the
-    place of that test."""
+    place of that test. A strong slice that is as good as validation shows that the weak one explains the gap; if all
+    slices are worse, it need not."""
     found = []
     for name, phase in _phases(trace):
         kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
         place = find_test_of_shown(phase)
         if len(kept) != 1 or place is None or len(phase.test[place].slices) < 2:
             continue
-        slices = sorted(phase.test[place].slices, key=lambda each: each.score)
-        if (kept[0].score_low or 0) > phase.test[place].high + 0.01 and slices[0].high < slices[-1].low - 0.05:
+        slices, low = sorted(phase.test[place].slices, key=lambda each: each.score), kept[0].score_low or 0
+        if low > phase.test[place].high + 0.01 and slices[0].high < slices[-1].low - 0.05 and slices[-1].high >= low:
             found.append((name, phase, place))
     return found
 
@@ -279,7 +280,11 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             why=f"It is right on {formats.percent(weak.score)} of “{weak.name}” and on "
             f"{formats.percent(strong.score)} of "
             f"“{strong.name}”.",
-            holds=["lt", at(*at_weak, "high"), at(*at_strong, "low")],
+            holds=[
+                "and",
+                ["lt", at(*at_weak, "high"), at(*at_strong, "low")],
+                ["ge", at(*at_strong, "high"), validation_low],
+            ],
         ),
         wrong=[
             Claim(
