@@ -74,3 +74,12 @@ def test_slices_are_compared_in_points_of_the_metric(make_trace: MakeTrace, metr
     trace = make_trace() if metric == "accuracy" else of_macro_f1(make_trace(), 0.6)
     question = ask("Q-SLICE", trace)
     assert question is not None and question.prompt.count(unit) == 2
+
+
+def test_a_reason_for_the_gain_on_a_slice_is_given_only_where_it_is_known(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    synthetic = dataclasses.replace(trace, run=dataclasses.replace(trace.run, is_synthetic=True))
+    ours, built_in = ask("Q-SLICE", trace), ask("Q-SLICE", synthetic)
+    assert ours is not None and built_in is not None
+    assert [option.text for option in ours.options if option.is_right] == ["The gain is larger on “unseen”."]
+    assert len(ours.solution) == 1 and built_in.solution[1].startswith("Rows of “unseen” use words")
