@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pretune.run_trace.codec import to_json
+from pretune.run_trace.insights import RULES
 from pretune.run_trace.test_errors import EXAMPLES, EXAMPLES_OF_CELL, read_errors
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS
 from pretune.scoring.uncertainty import wilson_interval
 from pretune.trace_schema import Phases, RunTrace
 
@@ -73,3 +76,14 @@ def test_the_chosen_seed_is_shown(tested_run: Path, traced: RunTrace) -> None:
     assert read_errors(tested_run, traced.phases).seed == 0  # type: ignore[union-attr]
     (folder / "seed-0.jsonl").unlink()
     assert read_errors(tested_run, NO_PHASES).seed == 3  # type: ignore[union-attr]
+
+
+def test_the_calibration_of_averaged_weights_is_called_theirs(tested_run: Path, traced: RunTrace) -> None:
+    folder = tested_run / "finetune" / "predictions"
+    (folder / AVERAGED_PREDICTIONS).write_bytes((folder / "seed-0.jsonl").read_bytes())
+    errors = read_errors(tested_run, traced.phases)
+    assert errors is not None and errors.seed is None
+    assert [each.model for each in errors.calibration] == ["averaged", "scratch"]
+    averaged = replace(errors, calibration=[replace(errors.calibration[0], error=0.2, error_by_chance=0.1)])
+    (rule,) = (rule for rule in RULES if rule.__name__ == "_calibration")
+    assert rule(replace(traced, errors=averaged)) is not None

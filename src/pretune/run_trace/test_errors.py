@@ -43,6 +43,7 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     rows = None if found is None else read_predictions(*found)
     if rows is None:
         return None
+    ours = "averaged" if rows.seed is None else "pretrained"  # as the comparison calls the mean of the seeds
     control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
     num_classes = rows.probabilities.shape[1]
     names = read_label_names(run)
@@ -52,9 +53,7 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
         seed=rows.seed,
         labels=names if len(names) == num_classes else [str(label) for label in range(num_classes)],
         confusion=confusion_matrix(rows.label, rows.predicted, num_classes).tolist(),
-        calibration=[
-            calibrate(kind, each) for kind, each in (("pretrained", rows), ("scratch", control)) if each is not None
-        ],
+        calibration=[calibrate(kind, each) for kind, each in ((ours, rows), ("scratch", control)) if each is not None],
         slices=_slices(rows),
         positive_probability=[rounded(float(p)) for p in rows.probabilities[:, 1]] if has_probabilities else [],
         label=rows.label.tolist() if has_probabilities else [],
