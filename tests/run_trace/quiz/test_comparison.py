@@ -83,3 +83,23 @@ def test_a_reason_for_the_gain_on_a_slice_is_given_only_where_it_is_known(make_t
     assert ours is not None and built_in is not None
     assert [option.text for option in ours.options if option.is_right] == ["The gain is larger on “unseen”."]
     assert len(ours.solution) == 1 and built_in.solution[1].startswith("Rows of “unseen” use words")
+
+
+@pytest.mark.parametrize(("template", "seeds", "named"), [("Q-POINTS", 1, 0), ("Q-POINTS", 3, 1), ("Q-COIN", 3, 1)])
+def test_rows_of_one_of_several_seeds_are_said_to_be_of_the_first(
+    make_trace: MakeTrace, template: str, seeds: int, named: int
+) -> None:
+    trace = make_trace()
+    assert trace.comparison is not None
+    models = [dataclasses.replace(each, seeds=[each.score] * seeds) for each in trace.comparison.models]
+    several = dataclasses.replace(trace, comparison=dataclasses.replace(trace.comparison, models=models))
+    question = ask(template, several)
+    assert question is not None and question.prompt.count("(each with its first seed)") == named
+
+
+def test_rows_on_which_two_models_are_wrong_in_different_ways_are_not_counted_as_different(
+    make_trace: MakeTrace,
+) -> None:
+    question = ask("Q-COIN", make_trace())
+    assert question is not None
+    assert "exactly one is right on 200 test rows" in question.prompt and "disagree" not in question.prompt

@@ -196,6 +196,12 @@ def _has_disagreement(trace: RunTrace) -> bool:
     return _disagreement(trace) is not None
 
 
+def _which_seed(trace: RunTrace) -> str:
+    """What the rows are about if there are several seeds, of which the accuracies beside them are the means."""
+    models = [_model(trace, kind) for kind in CONTROL]
+    return " (each with its first seed)" if any(each is not None and len(each[1].seeds) > 1 for each in models) else ""
+
+
 def _counts(index: int) -> tuple[Json, Json, Json]:
     place = ("comparison", "disagreements", index)
     first, second = at(*place, "only_pretrained_right"), at(*place, "only_other_right")
@@ -212,9 +218,8 @@ def _points_of_rows(trace: RunTrace, _rng: Random) -> Draft:
     a, b = rows.only_pretrained_right, rows.only_other_right
     return Draft(
         prompt=f"Of {formats.count(total)} test rows, {formats.count(a)} are right only with pre-training and "
-        f"{formats.count(b)} only from "
-        "scratch; on all others, both are right or both wrong. By how many points does pre-training change the "
-        "accuracy? (Below zero if it lowers it.)",
+        f"{formats.count(b)} only from scratch{_which_seed(trace)}; on all others, both are right or both wrong. By "
+        "how many points does pre-training change the accuracy? (Below zero if it lowers it.)",
         number=["div", ["mul", 100, ["sub", first, second]], n],
         tolerance=0.1,
         unit="points",
@@ -247,21 +252,24 @@ def _by_chance(trace: RunTrace, _rng: Random) -> Draft:
     first, second, n = _counts(index)
     a, b = rows.only_pretrained_right, rows.only_other_right
     return Draft(
-        prompt=f"Pre-training and training from scratch disagree on {formats.count(a + b)} test rows: "
-        f"{formats.count(a)} are right only with "
-        f"pre-training, {formats.count(b)} only without. If the two were equally good, how many of them would you "
-        "expect to be right only with "
+        prompt=f"Of the network with pre-training and the one from scratch{_which_seed(trace)}, exactly one is right "
+        f"on {formats.count(a + b)} test rows: {formats.count(a)} are right only with pre-training, {formats.count(b)} "
+        "only without. If the two were equally good, how many of them would you expect to be right only with "
         "pre-training?",
         number=["div", ["add", first, second], 2],
         tolerance=0.5,
         unit="rows",
         wrong_numbers=[
-            WrongNumber(["div", n, 2], "That is half of all test rows.", "includes rows on which both agree"),
+            WrongNumber(
+                ["div", n, 2], "That is half of all test rows.", "includes rows on which both are right or both wrong"
+            ),
             WrongNumber(
                 first, "That is what was counted, not what chance would give.", "takes the result for the expectation"
             ),
             WrongNumber(
-                0, "Two equally good models still disagree on some rows.", "expects equal models to agree everywhere"
+                0,
+                "Of two equally good models, one may be right where the other is wrong.",
+                "expects equally good models to be right on the same rows",
             ),
         ],
         hints=[
