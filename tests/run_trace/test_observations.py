@@ -216,7 +216,16 @@ def test_a_small_fall_of_paired_rows_is_measurable() -> None:
 def test_a_trial_of_one_evaluation_reports_that_it_was_kept() -> None:
     trial = {"trial": 0, "best_step": 10, "stopped": "epochs", "best_epoch": 1}
     found = observed("finetune", [row(10, 0.1, 0.99, trial=0)], trials=[trial], references=FINETUNING)
-    assert in_short(found[0]) == "kept: best validation score of this trial"
+    assert in_short(found[0]) == "kept: best validation accuracy of this trial"
+
+
+def test_the_kept_row_names_the_metric_that_chose_it() -> None:
+    """Macro-F1 may choose an evaluation whose accuracy is lower than that of one before."""
+    rows = [{**row(10, 0.4, 0.9, trial=0), "macro_f1": 0.5}, {**row(20, 0.5, 0.8, trial=0), "macro_f1": 0.6}]
+    trial = {"trial": 0, "best_step": 20, "best_epoch": 2, "metric": "macro_f1"}
+    (kept,) = (each for each in observed("finetune", rows, trials=[trial])[1] if each.rule == "kept")
+    assert kept.sentence == "kept: best validation macro-F1 of this trial"
+    assert kept.numbers["macro_f1"] == 0.6 and kept.derivations["macro_f1"][0] == "at"
 
 
 def test_tuning_on_conversations_keeps_the_weights_with_the_lowest_loss() -> None:

@@ -294,19 +294,23 @@ def _best_so_far(moment: Moment) -> Observation | None:
         if gain > 0:
             sentence = f"highest so far, within noise ({write_gain(metric, gain)}, {write_noise(metric, noise)}){kept}"
             return _found("highest", sentence, numbers, pointers)
-    if not row.is_best:
-        return None
-    pointers = [*moment.at(moment.index), *moment.trial_pointer]
+    return _kept(moment, numbers) if row.is_best else None
+
+
+def _kept(moment: Moment, numbers: Numbers) -> Observation:
+    """Why an evaluation was kept whose score is not higher than all before it."""
+    row, pointers = moment.row, [*moment.at(moment.index), *moment.trial_pointer]
     if moment.phase.objective == "replies":
         lowest: Numbers = {"loss": (row.loss, moment.read("loss"))}
         return _found("kept", "kept: lowest loss on the validation replies", lowest, pointers)
-    is_last = moment.trial is not None and moment.trial.stopped == "updates"
-    why = (
-        "the last weights, since there are too few rows to choose by"
-        if is_last
-        else "best validation score of this trial"
-    )
-    return _found("kept", f"kept: {why}", numbers, pointers)
+    if moment.trial is not None and moment.trial.stopped == "updates":
+        why = "the last weights, since there are too few rows to choose by"
+        return _found("kept", f"kept: {why}", numbers, pointers)
+    # Of strongly imbalanced classes macro-F1 chooses, and the accuracy of another evaluation may be higher.
+    chosen_by = (moment.trial.metric if moment.trial is not None else None) or moment.phase.metric
+    if chosen_by == "macro_f1" and row.macro_f1 is not None:
+        numbers |= {"macro_f1": (row.macro_f1, moment.read("macro_f1"))}
+    return _found("kept", f"kept: best validation {title_of(chosen_by)} of this trial", numbers, pointers)
 
 
 def _read_change_noise(moment: Moment, since: int) -> Any:
