@@ -85,6 +85,16 @@ def test_a_slice_without_help_is_named_next_to_one_with_help(traced: RunTrace) -
     assert found[1].sentence.startswith("On slice “seen” no clear difference was measured: +0.1 points")
 
 
+def test_a_help_and_a_larger_harm_are_both_named(traced: RunTrace) -> None:
+    slices = [verdict("scratch", "better", 0.03, "seen"), verdict("scratch", "worse", -0.08, "unseen")]
+    found = find_insights(compared(traced, verdict("scratch", "no clear difference", 0.0), *slices))
+    assert found[0].sentence.startswith("Pre-training made the difference on the test texts of slice “seen”: +3.0")
+    assert found[1].sentence.startswith("On slice “unseen” it did harm: −8.0 points")
+    harm = find_insights(compared(traced, verdict("scratch", "worse", -0.05), slices[1]))
+    assert harm[0].sentence.startswith("Pre-training did harm on the test texts of slice “unseen”")
+    assert not [each for each in harm if each.rule == "no help"]
+
+
 def test_a_run_without_a_model_has_no_insight(builder: Any) -> None:
     builder.add("collect", "stage_started", config={}, synthetic=False)
     assert find_insights(builder.trace) == []

@@ -61,12 +61,14 @@ def _figures(verdict: Verdict) -> str:
 
 
 def _help(trace: RunTrace) -> Insight | None:
-    """The verdict on the slice where the difference is largest; without slices, that on all test rows."""
+    """The verdict on the slice where the difference is largest; without slices, that on all test rows. If pre-training
+    helped on some slice, it is one of these, since `_no_help_on_a_slice` names the worst of the others."""
     verdicts = trace.comparison.verdicts if trace.comparison is not None else []
     control = [verdict for verdict in verdicts if verdict.between == ["pretrained", "scratch"]]
     on_slices = [v for v in control if v.slice is not None and v.outcome != "no clear difference"]
     overall = find_verdict(trace.comparison, "scratch")
-    verdict = max(on_slices, key=lambda v: abs(v.difference), default=overall)
+    better = [v for v in on_slices if v.outcome == "better"]
+    verdict = max(better or on_slices, key=lambda v: abs(v.difference), default=overall)
     if verdict is None:
         return None
     numbers, pointer = _of_verdict(trace, verdict)
