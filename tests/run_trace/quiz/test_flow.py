@@ -14,6 +14,7 @@ from pretune.run_trace.quiz.template import finish
 from pretune.trace_schema import RunTrace
 
 FUNNEL = next(each for each in TEMPLATES if each.id == "Q-FUNNEL")
+RULE = next(each for each in TEMPLATES if each.id == "Q-RULE")
 
 
 def with_drops(trace: RunTrace, *drops: int) -> RunTrace:
@@ -65,3 +66,12 @@ def test_few_steps_are_named_one_by_one(make_trace: Callable[..., RunTrace]) -> 
     draft = FUNNEL.make(make_trace(), Random(0))
     assert draft.solution == ["60,000 - 10 - 38 - 33 = 59,919 documents."]
     assert "together" not in draft.prompt
+
+
+@pytest.mark.parametrize(("stage", "is_asked"), [("preprocess", True), ("prepare", False), ("collect", False)])
+def test_only_the_stage_that_drops_documents_is_asked_about(
+    make_trace: Callable[..., RunTrace], stage: str, is_asked: bool
+) -> None:
+    trace = make_trace()
+    renamed = [dataclasses.replace(each, name=stage) for each in trace.stages]
+    assert RULE.requires(dataclasses.replace(trace, stages=renamed)) == is_asked

@@ -229,7 +229,10 @@ def _funnel(trace: RunTrace, _rng: Random) -> Draft:
 
 
 def _stage_with_rules(trace: RunTrace) -> tuple[int, Stage] | None:
+    """The stage that drops documents, if one of its rules leads. Others drop labelled rows or unreadable input."""
     for position, stage in enumerate(trace.stages):
+        if stage.name != "preprocess":
+            continue
         counts = sorted((each.count for each in stage.dropped), reverse=True)
         if len(counts) >= 3 and counts[0] >= LEAD * counts[1]:
             return position, stage
