@@ -122,8 +122,8 @@ def _untrained_word(trace: RunTrace, rng: Random) -> Draft:
                 misconception="takes an improbable token for an unknown one",
             ),
             Claim(
-                text="The model has read too few texts with this word so far.",
-                why="At step 0 it has read none at all.",
+                text="The word is rare in the training texts.",
+                why="Before the first update no text has been read, so the frequency of a word plays no part.",
                 holds=["gt", at(*place, "step"), 0],
                 misconception="expects knowledge before the first update",
             ),
