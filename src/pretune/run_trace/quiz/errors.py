@@ -227,6 +227,12 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
             misconception="calls a deviation chance without looking at the band",
         ),
     }
+    exact = Claim(
+        text="Exact: the fraction of right rows equals the mean probability.",
+        why=f"{shown} and {mean} are not equal.",
+        holds=["near", fraction, at(*place, "mean_probability"), 1e-4],
+        misconception="takes two figures that are near for equal ones",
+    )
     return Draft(
         prompt=f"The model “{_model_name(trace, calibration.model)}” predicts {formats.count(each.n)} test rows with "
         f"probabilities of {formats.percent(each.low)} to {formats.percent(each.high)}, {mean} on average. "
@@ -235,12 +241,7 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
         right=claims[outcome],
         wrong=[
             *(claim for name, claim in claims.items() if name != outcome),
-            Claim(
-                text="Exact: the fraction of right rows equals the mean probability.",
-                why=f"{shown} and {mean} are not equal.",
-                holds=["near", fraction, at(*place, "mean_probability"), 1e-4],
-                misconception="takes two figures that are near for equal ones",
-            ),
+            *([exact] if shown != mean else []),  # a reader sees rounded figures
         ],
         hints=[
             "Compare the fraction of right rows with the band, not with the mean alone.",
@@ -301,12 +302,7 @@ def _calibration_error(trace: RunTrace, rng: Random) -> Draft:
                 holds=["eq", error, 0],
                 misconception="expects an error of zero from exact probabilities",
             ),
-            Claim(
-                text=f"The model is wrong on {formats.percent(each.error)} of the rows.",
-                why="The calibration error compares probabilities with frequencies; it does not count mistakes.",
-                holds=["eq", error, _error_rate(i)],
-                misconception="takes the calibration error for the error rate",
-            ),
+            *_as_error_rate(i, each),
         ],
         hints=[
             "With few rows, frequencies differ from probabilities by chance.",
@@ -317,6 +313,21 @@ def _calibration_error(trace: RunTrace, rng: Random) -> Draft:
             "cases."
         ],
     )
+
+
+def _as_error_rate(i: int, each: Calibration) -> list[Claim]:
+    """The mistake to take the calibration error for the error rate; none where both look the same, rounded."""
+    wrong, shown = sum(b.n - b.right for b in each.bins), formats.percent(each.error)
+    if formats.percent(wrong / max(1, sum(b.n for b in each.bins))) == shown:
+        return []
+    return [
+        Claim(
+            text=f"The model is wrong on {shown} of the rows.",
+            why="The calibration error compares probabilities with frequencies; it does not count mistakes.",
+            holds=["eq", at("errors", "calibration", i, "error"), _error_rate(i)],
+            misconception="takes the calibration error for the error rate",
+        )
+    ]
 
 
 def _error_rate(i: int) -> Json:
