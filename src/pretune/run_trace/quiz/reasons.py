@@ -104,13 +104,13 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
         for k in shown
     ]
     return Draft(
-        prompt=f"{excerpt(prediction.text)} The network says {first}. Masking one word turns that into {second}. Which "
-        "word is it?",
+        prompt=f"{excerpt(prediction.text)} The network says {first}, with a score (logit of {first} minus that of "
+        f"{second}) of {reasons.score:.2f}. Masking one word turns that into {second}. Which word is it?",
         right=claims[0],
         wrong=claims[1:],
         hints=[
             f"Ask which word says the most against {second}.",
-            "Hiding a word lowers the score by its occlusion; the label flips where the score falls below zero.",
+            "Masking a word changes the score; the label flips where the score falls below zero.",
         ],
         solution=[
             f"The score is {reasons.score:.2f}; masking “{reasons.words[word]}” lowers it by "
@@ -143,7 +143,7 @@ def _has_heads(trace: RunTrace) -> bool:
 def _attention(trace: RunTrace, rng: Random) -> Draft:
     index, prediction, layer, head = rng.choice(_heads(trace))
     assert prediction.attention is not None and prediction.reasons is not None
-    first, _ = labels_of(prediction)
+    first, second = labels_of(prediction)
     fraction = prediction.attention.special_fraction[layer][head]
     reads = at("predictions", index, "attention", "special_fraction", layer, head)
     place = ("predictions", index, "reasons")
@@ -153,7 +153,8 @@ def _attention(trace: RunTrace, rng: Random) -> Draft:
     special = " and ".join(token.surface.strip() for token in prediction.tokens if token.is_special)
     return Draft(
         prompt=f"{text} head {head + 1} of layer {layer + 1} puts {shown} of its attention on the special tokens "
-        f"{special}. The label is {first}. Did the special tokens cause it?",
+        f"{special}. The label is {first}, with a score (logit of {first} minus that of {second}) of "
+        f"{prediction.reasons.score:.2f}. Did the special tokens cause it?",
         right=Claim(
             text="That cannot be read off the weights: they say where a head reads, not what that changes.",
             why="Masking every word, with the special tokens left in place, moves the score by "
