@@ -59,7 +59,7 @@ def _tokens(trace: RunTrace, _rng: Random) -> Draft:
         ],
         hints=[
             "A token is a word, a part of a word, or a punctuation mark.",
-            f"Each punctuation mark is a token of its own; {special} are added to every text.",
+            f"Punctuation marks are tokens, too; {special} are added to every text.",
             "Section 2 of the page shows the example cut into its tokens.",
         ],
         solution=[
