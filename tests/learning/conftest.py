@@ -30,7 +30,7 @@ def choice() -> Question:
         answer=None,
         tolerance=None,
         unit=None,
-        expression=None,
+        expression=["list", ["eq", ["at", "/best"], 0]],
         pointers=[],
         hints=["Read the accuracy.", "Not the loss."],
         solution=["Epoch 2 has the highest accuracy."],

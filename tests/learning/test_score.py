@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from pretune.learning.score import describe_score
@@ -18,6 +19,12 @@ def test_the_score_names_what_to_look_at_again(hold: Hold) -> None:
     assert "1 of 2 right." in shown
     assert "the epoch that is kept: section 3, Training trace (pretune show 'runs/my demo')" in " ".join(shown.split())
     assert "cleaning" not in shown
+
+
+def test_a_question_about_concepts_has_no_place_to_look_at(hold: Hold) -> None:
+    session, _ = hold("quiz", "3", "59919")
+    session.results[0] = dataclasses.replace(session.results[0][0], expression=None), session.results[0][1]
+    assert "- the epoch that is kept\n" in score(session) and "section" not in score(session)
 
 
 def test_all_right_leaves_nothing_to_look_at(hold: Hold) -> None:

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRight, knownMistake, mismatchOf, readNumber } from "../src/quiz/check.ts";
+import { placeOf } from "../src/quiz/feedback.tsx";
 import { unitOf } from "../src/quiz/unit.ts";
 import type { Question } from "../src/trace.ts";
 
@@ -90,4 +91,9 @@ test("the unit brings the space before it, and a power of ten is written as one"
   assert.equal(unitOf({ unit: "points" }), " points");
   assert.equal(unitOf({ unit: null }), "");
   assert.equal(unitOf({ unit: "x 10^12" }), "\u202f\u00d7\u202f10\u00b9\u00b2");
+});
+
+test("a question about concepts has no place of the page to look at", () => {
+  assert.equal(placeOf(QUESTION)?.id, "prediction");
+  assert.equal(placeOf({ ...QUESTION, expression: null, section: "methods" }), undefined);
 });

@@ -20,7 +20,6 @@ _PLACES = {
     "prediction": ("section 5, One prediction", "report"),
     "errors": ("section 6, Errors and calibration", "report"),
 }
-_OTHER = ("section 9, Methods", "report")
 
 
 def describe_score(session: Session, run: str) -> Lines:
@@ -60,7 +59,8 @@ def _look_again(missed: Sequence[Question], run: str, page: Page) -> Lines:
         return []
     lines: Lines = [Text(""), Text(" Look again at", style="bold")]
     for question in missed:
-        place, verb = _PLACES.get(question.section, _OTHER)
-        words = f"{question.concept}: {place} (pretune {verb} {shlex.quote(run)})"
+        words, found = question.concept, _PLACES.get(question.section)
+        if found is not None and question.expression is not None:  # no figure answers a question about concepts
+            words += f": {found[0]} (pretune {found[1]} {shlex.quote(run)})"
         lines += paragraph(words, page, indent=1, first="- ")
     return lines

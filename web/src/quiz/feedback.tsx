@@ -49,9 +49,13 @@ export function mistakesSentence(mistakes: readonly string[]): string {
   return `${name}: ${mistakes.map((mistake) => `it ${typeset(mistake)}`).join("; ")}.`;
 }
 
-/** The place of the page from which the answer can be read. */
+/** The place of the page from which the answer can be read; no figure answers a question about concepts. */
+export function placeOf({ section, expression }: Pick<Question, "section" | "expression">) {
+  return expression === null ? undefined : stop(section);
+}
+
 function LookAt({ question }: { question: Question }) {
-  const place = stop(question.section);
+  const place = placeOf(question);
   return place ? (
     <>
       Look at <a href={`#${place.id}`}>section {place.number}, {place.title}</a>.

@@ -2,8 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { capital, counted } from "../format.ts";
-import { stop } from "../section.tsx";
 import type { Question } from "../trace.ts";
+import { placeOf } from "./feedback.tsx";
 import { QuestionForm } from "./question.tsx";
 
 const LEVELS = ["easy", "medium", "hard"] as const;
@@ -123,18 +123,17 @@ function Score({ questions, results, onAgain }: { questions: readonly Question[]
 /** What the wrong answers were about, by the section where it can be read. */
 function LookAgain({ wrong }: { wrong: readonly Question[] }) {
   if (wrong.length === 0) return <p>There is nothing to look at again.</p>;
-  const sections = [...new Set(wrong.map(({ section }) => section))];
+  const places = [...new Set(wrong.map(placeOf))];
   return (
     <>
       <p>
         <b>Look at again, for {counted(wrong.length, "answer")}:</b>
       </p>
       <ul class="look-again">
-        {sections.map((section) => {
-          const concepts = [...new Set(wrong.filter((question) => question.section === section).map(({ concept }) => concept))];
-          const place = stop(section);
+        {places.map((place) => {
+          const concepts = [...new Set(wrong.filter((question) => placeOf(question) === place).map(({ concept }) => concept))];
           return (
-            <li key={section}>
+            <li key={place?.id}>
               {concepts.join(", ")}
               {place && (
                 <>
