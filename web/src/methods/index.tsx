@@ -2,7 +2,7 @@ import { Command } from "../command.tsx";
 import { Lead, Part } from "../section.tsx";
 import type { RunTrace } from "../trace.ts";
 import { Downloads } from "./downloads.tsx";
-import { METHODS } from "./entries.ts";
+import { methodsOf } from "./entries.ts";
 
 /** How each figure is made, how to repeat the run, and its numbers to take away. */
 export function Methods({ trace }: { trace: RunTrace }) {
@@ -20,7 +20,7 @@ export function Methods({ trace }: { trace: RunTrace }) {
           </tr>
         </thead>
         <tbody>
-          {METHODS.map((entry) => (
+          {methodsOf(trace).map((entry) => (
             <tr id={`method-${entry.id}`}>
               <th scope="row">{entry.figure}</th>
               <td>
