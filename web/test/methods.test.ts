@@ -14,6 +14,7 @@ function run(task: keyof typeof METRICS, more: Record<string, unknown> = {}, obj
     comparison: { metric, verdicts: [{ metric }] },
     predictions: [{ contributions_note: null }],
     errors: { calibration: [{}] },
+    strategies: null,
     ...more,
   } as unknown as RunTrace;
 }
@@ -49,4 +50,10 @@ test("a causal model hides no token", () => {
 test("what the run does not show has no method", () => {
   const trace = run("regression", { predictions: [{ contributions_note: "why" }], errors: { calibration: [] } });
   assert.equal(made("contributions", trace) + made("calibration", trace), "");
+});
+
+test("a comparison of strategies has the methods of replies alone", () => {
+  const trace = run("classification", { strategies: {} });
+  assert.match(made("loss", trace), /per token of the held-out replies/);
+  assert.deepEqual(methodsOf(trace).map(({ id }) => id), ["loss", "interval", "checks"]);
 });

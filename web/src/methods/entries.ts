@@ -11,6 +11,7 @@ export interface MethodEntry {
 /** The definitions behind the figures of the page, each with its source where it is not our own: those of the task, of
  * what pre-training predicted, and of the parts that the run has. */
 export function methodsOf(trace: RunTrace): MethodEntry[] {
+  if (trace.strategies) return [...OF_STRATEGIES, COMMON.checks];
   const entries = [
     loss(trace),
     COMMON.training,
@@ -28,6 +29,22 @@ export function methodsOf(trace: RunTrace): MethodEntry[] {
   ];
   return entries.filter((entry) => entry !== null);
 }
+
+const OF_STRATEGIES: MethodEntry[] = [
+  {
+    id: "loss",
+    figure: "Loss",
+    made: "Mean negative log-probability in nats, per token of the held-out replies, without the marks that end a reply.",
+    care: "Losses of two bases cannot be compared if their tokens differ.",
+  },
+  {
+    id: "interval",
+    figure: "Intervals",
+    made: "From a bootstrap: whole conversations are drawn again and again, the same ones for both models of a difference. The p-values are corrected for the number of pairs.",
+    care: "With one seed it covers the choice of the conversations and not a repeat of training.",
+    source: "Efron, 1979; Holm, 1979",
+  },
+];
 
 function loss(trace: RunTrace): MethodEntry {
   const { pretrain, finetune } = trace.phases;
