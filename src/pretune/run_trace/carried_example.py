@@ -20,7 +20,8 @@ def read_example(events: list[Event]) -> Example | None:
     labelled = seen["prepare"] or split
     source = words(collected.get("source"))
     return Example(
-        text=words(collected.get("text", clean.get("text_before"))),
+        # As collected, it may have personal data that the preprocess stage has replaced.
+        text=words(clean.get("text_before", collected.get("text"))),
         source=None if source is None else without_folders(source),
         clean_text=words(clean.get("text")),
         tokens=texts(clean.get("tokens"))[:TOKENS],
