@@ -99,6 +99,14 @@ def test_the_folders_of_a_tar_beyond_those_read_in_advance_have_many_files_too()
     assert all(counts[name] >= 20 for name in files)
 
 
+def test_long_members_among_short_files_do_not_end_their_count() -> None:
+    """Each long one did, so that the first texts of a folder with pictures among them were cut into lines."""
+    posts = {f"post{n:02}.{kind}": b"x" * size for n in range(25) for kind, size in (("txt", 10), ("jpg", 200_000))}
+    members = [(m.name, m.files_in_folder, b"".join(m.open())) for m in iter_tar(stream_of(tar_of(posts)), Findings())]
+    assert {name: content for name, _, content in members} == posts
+    assert {count for name, count, _ in members if name.endswith(".txt")} == {25}
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [

@@ -113,17 +113,16 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, met
 
 
 def iter_tar(stream: ByteStream, findings: Findings) -> Iterator[Member]:
-    """The files of a tar archive, in its order; links, devices, folders and sparse files are skipped.
+    """The files of a tar archive; links, devices, folders and sparse files are skipped.
 
-    Raises InputDataError if the archive is damaged or cut off.
+    They come in the order of the archive, except that the first short files wait until they are counted, and the long
+    ones among them come before. Raises InputDataError if the archive is damaged or cut off.
     """
     members = _iter_tar(_Reader(stream.blocks(), stream.name), findings)
     counts: Counter[tuple[str, str]] = Counter()
     ahead: list[Member] = []
     for member in members:
         if member.size > LOOK_AHEAD_BYTES:
-            yield from _with_counts(ahead, counts)
-            ahead = []
             yield member
             continue
         content = b"".join(member.open())
