@@ -42,6 +42,10 @@ def read_tar(data: bytes, block: int = 1000) -> dict[str, bytes]:
     return {m.name: b"".join(m.open()) for m in iter_tar(stream_of(data, block), Findings())}
 
 
+def counts_of(members: dict[str, bytes]) -> dict[str, int]:
+    return {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of(members)), Findings())}
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     names=names,
@@ -91,12 +95,28 @@ def test_the_folders_of_a_tar_beyond_those_read_in_advance_have_many_files_too()
     """Only the folders of its first 20 files had; the texts of the others were cut into lines."""
     files = {f"{folder}/{n}.txt": b"short" for folder in ("pos", "neg") for n in range(50)}
     about = {"README.md": b"About them.", "words.txt": b"word " * 20_000}
-    counts = {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of({**about, **files})), Findings())}
+    counts = counts_of({**about, **files})
     assert all(counts[name] >= 20 for name in files)
     few = {**{f"few/{n}.txt": b"short" for n in range(5)}, **files}
-    counts = {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of(few)), Findings())}
+    counts = counts_of(few)
     assert counts["few/0.txt"] == 5
     assert all(counts[name] >= 20 for name in files)
+
+
+def test_a_tar_whose_folders_have_few_files_each_is_read_in_one_way() -> None:
+    """The folders beyond the members read in advance were expected to have as many files as all others together."""
+    counts = counts_of({f"{folder}/{n}.txt": b"short" for folder in range(20) for n in range(5)})
+    assert set(counts.values()) == {5}
+
+
+@pytest.mark.parametrize("num_last", [12, 50])
+def test_the_folder_that_the_members_read_in_advance_end_in_is_counted_on(num_last: int) -> None:
+    first = {f"first/{n}.txt": b"short" for n in range(19)}
+    last = {f"last/{n}.txt": b"short" for n in range(num_last)} | {"last/README.md": b"short"}
+    counts = counts_of(first | last | {"later/0.txt": b"short"})
+    assert counts["first/0.txt"] == 19
+    assert all((counts[name] >= 20) == (num_last >= 20) for name in last if name.endswith(".txt"))
+    assert counts["later/0.txt"] >= 20 if num_last >= 20 else counts["later/0.txt"] == 19
 
 
 def test_long_members_among_short_files_do_not_end_their_count() -> None:

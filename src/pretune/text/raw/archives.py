@@ -18,8 +18,9 @@ from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
 from pretune.text.reading_report import Findings, shorten
 
 ArchiveFormat = Literal["zip", "tar"]
-# Tar members read in advance, to see whether a folder has many short files; more than these, since some are others.
-LOOK_AHEAD = 30
+MANY_FILES = 20  # in a folder, with the same ending
+LOOK_AHEAD = 30  # tar members read in advance, more than MANY_FILES, since some have other endings
+LONGEST_LOOK_AHEAD = 2 * LOOK_AHEAD  # if the last folder may still turn out to have many files
 LOOK_AHEAD_BYTES = 80_000  # per member; a longer one is no short file, so its count does not matter
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -128,21 +129,30 @@ def iter_tar(stream: ByteStream, findings: Findings) -> Iterator[Member]:
         content = b"".join(member.open())
         ahead.append(replace(member, open=lambda content=content: iter([content] if content else [])))  # type: ignore[misc]
         counts[_kind(member.name)] += 1
-        if counts.total() == LOOK_AHEAD:
+        if _has_seen_enough(ahead, counts):
             break
     else:
         yield from _with_counts(ahead, counts)
         return
-    # The files of a folder follow each other: from the last one on, the counts of folders are not known, and as many
-    # files are expected in each as have been seen with the same ending.
-    per_ending: Counter[str] = Counter()
+    # The files of a folder follow each other, so only the count of the last one is not final. It and the folders after
+    # it are expected to have as many files with an ending as the largest folder so far.
+    expected: Counter[str] = Counter()
     for (_, ending), count in counts.items():
-        per_ending[ending] += count
+        expected[ending] = max(expected[ending], count)
     last, _ = _kind(ahead[-1].name)
-    counts.update({kind: per_ending[kind[1]] - counts[kind] for kind in counts if kind[0] == last})
+    counts.update({kind: expected[kind[1]] - counts[kind] for kind in counts if kind[0] == last})
     yield from _with_counts(ahead, counts)
     for member in members:
-        yield replace(member, files_in_folder=per_ending[_kind(member.name)[1]])
+        yield replace(member, files_in_folder=expected[_kind(member.name)[1]])
+
+
+def _has_seen_enough(ahead: list[Member], counts: Counter[tuple[str, str]]) -> bool:
+    """Whether enough members were read in advance, and it is known whether the folder of the last has many files."""
+    if not LOOK_AHEAD <= len(ahead) < LONGEST_LOOK_AHEAD:
+        return len(ahead) >= LONGEST_LOOK_AHEAD
+    last, _ = _kind(ahead[LOOK_AHEAD - 1].name)
+    has_ended = _kind(ahead[-1].name)[0] != last
+    return has_ended or all(count >= MANY_FILES for (folder, _), count in counts.items() if folder == last)
 
 
 def _with_counts(members: list[Member], counts: Counter[tuple[str, str]]) -> list[Member]:

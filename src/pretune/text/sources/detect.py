@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.raw.archives import MANY_FILES
 from pretune.text.raw.charset import has_too_many_controls
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.hard_wrap import is_wrapped
@@ -45,8 +46,7 @@ MIN_FILLED = 0.5  # of the cells of a text column
 FAR_SHORTER = 0.25  # of the words of the longest column; a column with fewer is a title
 LONGEST_LABEL = 80  # characters on average; longer cells are not labels
 MISSING_WORDS = ("None", "NaN", "nan")  # for a missing value, in formats without types
-MANY_FILES = 20  # text files in a folder; with this many, a short one is one document
-SHORT_FILE_CHARACTERS = 20_000
+SHORT_FILE_CHARACTERS = 20_000  # of a text file that is one document if its folder has many
 SHORT_BLOCK_LINES = 12
 _HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 _XML = re.compile(r"\s*<\?xml\s")
