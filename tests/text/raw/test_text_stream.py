@@ -155,6 +155,26 @@ def test_a_declared_encoding_is_believed_for_a_single_byte(tmp_path: Path, decla
     assert stream.findings.broken_bytes == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Das Café in der Straße. ".encode("latin-1") * 20, "Das Café in der Straße. " * 20),
+        (b"Das Caf\xe9.", "Das Café."),
+        ("Das Café in der Straße. ".encode(), "Das Café in der Straße. "),
+    ],
+)
+def test_a_declared_encoding_is_believed_after_much_ascii(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: bytes, expected: str
+) -> None:
+    """With a first block of ASCII only, the encoding was guessed from a later one."""
+    monkeypatch.setattr(compression, "BLOCK_BYTES", 1000)
+    head = b'<html><meta charset="iso-8859-1">' + b"Plain words here. " * 100
+    stream = TextStream(write(tmp_path, head + words))
+    stream.use_declared_charset()
+    assert "".join(stream.blocks()).endswith(expected)
+    assert (stream.findings.broken_bytes, stream.findings.warnings) == (0, [])
+
+
 def test_a_wrong_declaration_does_not_make_damaged_utf8_another_encoding(tmp_path: Path) -> None:
     words = b'<html><meta charset="iso-8859-1">' + "Größe und Maß. ".encode() * 50
     stream = TextStream(write(tmp_path, words + b"\xff"))

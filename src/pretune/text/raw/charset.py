@@ -74,8 +74,11 @@ def detect_encoding(head: bytes, given: str | None = None) -> Encoding:
     return UTF8 if _is_mostly_utf8(head) else _guess(head) or UTF8
 
 
-def declared_encoding(head: bytes) -> str | None:
-    """The encoding that an HTML or XML page declares; Latin-1 is read as its superset cp1252, as in browsers."""
+def declared_encoding(head: bytes, sample: bytes | None = None) -> str | None:
+    """The encoding that an HTML or XML page declares; Latin-1 is read as its superset cp1252, as in browsers.
+
+    None if it does not fit `sample`, a part of the page with bytes beyond ASCII (default: the head).
+    """
     found = _DECLARED.search(head)
     if not found:
         return None
@@ -86,7 +89,7 @@ def declared_encoding(head: bytes) -> str | None:
     name = _SUPERSETS.get(name, name)
     if not name or name in _WIDE or name.startswith("utf-16"):  # then the declaration would not be readable as ASCII
         return None
-    text = head[:SAMPLE_BYTES].decode(name, "replace")
+    text = (head if sample is None else sample)[:SAMPLE_BYTES].decode(name, "replace")
     return name if text.count("\ufffd") <= MAX_BROKEN_FRACTION * len(text) else None
 
 
@@ -147,14 +150,18 @@ def _guess(head: bytes) -> Encoding | None:
     """chardet's guess, from the stretch of the head around the first byte beyond ASCII."""
     import chardet
 
-    start = next((i for i, byte in enumerate(head) if byte >= 0x80 or byte == 0x1B), 0)
-    start = max(0, min(start - SAMPLE_BYTES // 8, len(head) - SAMPLE_BYTES))
+    start = max(0, min(first_beyond_ascii(head) - SAMPLE_BYTES // 8, len(head) - SAMPLE_BYTES))
     found = chardet.detect(head[start : start + SAMPLE_BYTES])
     name = codec_of(found["encoding"] or "")
     name = _SUPERSETS.get(name or "", name)
     if name is None or name in _WIDE or name == "ascii" or (found["confidence"] or 0.0) < _MIN_CONFIDENCE:
         return None
     return Encoding(name if _is_plausible(head, name) else "cp1252", is_guess=True)
+
+
+def first_beyond_ascii(data: bytes) -> int:
+    """The place of the first byte that is not plain ASCII: beyond it, or an escape; 0 if there is none."""
+    return next((i for i, byte in enumerate(data) if byte >= 0x80 or byte == 0x1B), 0)
 
 
 def _is_plausible(head: bytes, name: str) -> bool:

@@ -18,6 +18,7 @@ from pretune.text.raw.charset import (
     count_controls,
     declared_encoding,
     detect_encoding,
+    first_beyond_ascii,
     has_too_many_controls,
     is_certainly_utf8,
     mark_broken,
@@ -72,6 +73,7 @@ class TextStream:
         self._head = self._bytes.head
         self._given = encoding
         self._encoding = detect_encoding(self._head, encoding)
+        self._heeds_declaration = False
         try:
             self._refuse_binary()
         except InputDataError:
@@ -155,6 +157,7 @@ class TextStream:
         """Use the encoding that a page declares, if none is given and it is not UTF-8."""
         if self._given is not None or self._encoding.bom_bytes or self.encoding == "utf-16-le":
             return
+        self._heeds_declaration = True
         # A few bytes are too little to guess an encoding from, but not to believe the page.
         if self.encoding == UTF8.name and is_certainly_utf8(self._head):
             return
@@ -183,6 +186,11 @@ class TextStream:
 
     def _detect_late(self, block: bytes) -> None:
         """Detect the encoding from the first block beyond ASCII, which may come after the head."""
+        if self._heeds_declaration and not is_certainly_utf8(block):
+            declared = declared_encoding(self._head, block[first_beyond_ascii(block) :])
+            if declared is not None:
+                self._encoding = Encoding(declared)
+                return
         late = detect_encoding(block)
         if late.is_guess and b"\0" not in block:
             self._encoding = late
