@@ -150,16 +150,29 @@ def lines_of(labels: list[str]) -> list[LabeledRow]:
 
 
 @pytest.mark.parametrize(
-    "labels",
+    ("labels", "several"),
     [
-        ['["bad", "garden"]', '["good"]'] * 9,
-        ["bad,garden", "bad", "good,garden", "good", "garden"] * 9,
-        ["bad|garden", "garden", "good|garden", "bad|good"] * 9,
+        (['["bad", "garden"]', '["good"]'] * 9, 1),
+        (["bad,garden", "bad", "good,garden", "good", "garden"] * 9, 2),
+        (["bad|garden", "garden", "good|garden", "bad|good"] * 9, 3),
     ],
 )
-def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
+def test_several_labels_a_row_are_refused_unless_the_user_calls_them_classes(labels: list[str], several: int) -> None:
+    """Joined labels such as rock/pop were refused although the task was named."""
     with pytest.raises(InputDataError, match="contains several labels; expected one per row"):
         checks.check_labels("rows.csv", lines_of(labels), Lint())
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of(labels), lint, is_named=True)
+    concern = lint.concerns[0]
+    assert (concern.rule, concern.count) == ("several_labels", several)
+    assert f"{labels[0]!r} looks like several labels, but is a single class" in concern.sentence
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_label_in_brackets_is_one_label(is_named: bool) -> None:
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of(["[SPAM]", "[HAM]"] * 20), lint, is_named=is_named)
+    assert lint.concerns == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
-from pretune.text.labels.several_labels import find_separator, joined_parts
+from pretune.text.labels.several_labels import labels_of_several
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Findings, Tally, join_names, shorten
@@ -130,12 +130,13 @@ def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
 def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
     """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling.
 
-    Numbers that look like a measurement are refused, or only warned of if the user has named the task (`is_named`).
+    Labels that look like several in one, and numbers that look like a measurement, are refused, or only warned of if
+    the user has named the task (`is_named`).
     """
     counts = Counter(row.label for row in rows)
-    _refuse_several_labels(path, rows, counts)
+    _check_several_labels(path, rows, counts, lint, is_named)
     if is_measured := are_measures(counts):
-        _find_measures(path, counts, lint, is_named)
+        _check_measures(path, counts, lint, is_named)
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
@@ -159,21 +160,26 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
     lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
 
 
-def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
-    """Refuse rows with more than one label: lists, or labels joined by a sign."""
-    several = [row for row in rows if row.label.startswith("[")]
-    if len(several) <= len(rows) / 2:
-        sign = find_separator(counts)
-        several = [row for row in rows if sign is not None and len(joined_parts(row.label, sign)) > 1]
-    if several:
+def _check_several_labels(
+    path: str, rows: Sequence[LabeledRow], counts: Counter[str], lint: Lint, is_named: bool
+) -> None:
+    """Refuse labels that look like several in one, or warn of them: lists, or labels joined by a sign."""
+    several = labels_of_several(counts)
+    if not several:
+        return
+    row = next(row for row in rows if row.label in several)
+    found = f"{path}, line {row.line}: {shorten(row.label, 60)!r}"
+    if not is_named:
         raise InputDataError(
-            f"{path}, line {several[0].line}: {shorten(several[0].label, 60)!r} contains several labels; expected one "
-            "per row: choose --task multilabel, or keep only the rows with one label."
+            f"{found} contains several labels; expected one per row: choose --task multilabel, or --task "
+            "classification if it is the name of one class, or keep only the rows with one label."
         )
+    sentence = f"{found} looks like several labels, but is a single class, as --task classification asks."
+    lint.warn("several_labels", len(several), f"{sentence} If a row may have several labels, choose --task multilabel.")
 
 
-def _find_measures(path: str, counts: Counter[str], lint: Lint, is_named: bool) -> None:
-    """Refuse numbers that look like a measurement: fractions, or far too many different values for classes."""
+def _check_measures(path: str, counts: Counter[str], lint: Lint, is_named: bool) -> None:
+    """Refuse numbers that look like a measurement: fractions, or far too many different values; or warn of them."""
     found = f"{path}: the labels are {describe_measures(counts)}, which look like a measurement"
     if not is_named:
         raise InputDataError(

@@ -127,6 +127,15 @@ def joined_parts(label: str, sign: str) -> list[str]:
     return [part.strip() for part in label.split(sign) if part.strip()]
 
 
+def labels_of_several(counts: Counter[str]) -> set[str]:
+    """The labels that look like several: if most rows have lists, those of several items, otherwise joined labels."""
+    lists = {label: items for label in counts if (items := as_list(label)) is not None}
+    if sum(counts[label] for label in lists) > counts.total() / 2:
+        return {label for label, items in lists.items() if len(items) > 1}
+    sign = find_separator(counts)
+    return set() if sign is None else {label for label in counts if len(joined_parts(label, sign)) > 1}
+
+
 def count_with_sign(counts: Counter[str], sign: str) -> int:
     """The number of rows whose cell contains a sign."""
     return sum(count for label, count in counts.items() if sign in label)
