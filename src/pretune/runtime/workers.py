@@ -107,9 +107,15 @@ class Engine(ABC):
                 num_broken = num_broken + 1 if len(results) == num_before else 1  # tasks were finished in between
                 continue
             except self._deaths() as error:
-                raise _died_in_a_row() from error
+                raise self._died("again and again") from error
             return [results[number] for number in range(len(tasks))]
-        raise _died_in_a_row()
+        raise self._died(f"{MAX_ATTEMPTS} times in a row")
+
+    def _died(self, how_often: str) -> OutOfResourcesError:
+        advice = "rerun the command with fewer --workers, or with --engine threads, to resume"
+        if self.address is not None:  # --workers has no effect on a cluster that runs already
+            advice = "give the cluster fewer workers, or more memory for each, and rerun the command to resume"
+        return OutOfResourcesError(f"Worker processes died {how_often}, most likely because memory ran out; {advice}.")
 
     def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
         from concurrent.futures import as_completed
@@ -292,13 +298,6 @@ class _Ray(Engine):
 
             ray.shutdown()
         self._remote = None
-
-
-def _died_in_a_row() -> OutOfResourcesError:
-    return OutOfResourcesError(
-        f"Worker processes died {MAX_ATTEMPTS} times in a row, most likely because memory ran out; rerun the command "
-        "with fewer --workers, or with --engine threads, to resume."
-    )
 
 
 def _not_installed(library: str) -> UsageError:
