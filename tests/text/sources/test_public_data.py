@@ -192,6 +192,22 @@ def test_an_unpacked_table_without_a_header(tmp_path: Path, data_set: str, name:
     assert texts(tmp_path / "out") == ["The text, with a comma.", "More text."]
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Class Index,Title,Description", "label,title,description", "id,Class Index,Title,Description", "label,text", ""],
+)
+def test_an_unpacked_table_of_another_form(tmp_path: Path, header: str) -> None:
+    """The names in the header of a copy became a document, and a copy with other columns was refused."""
+    width = header.count(",") + 1 if header else 4
+    cells = ["7", "3", "A title", "The text, with a comma."][-width:] if width > 2 else ["3", "The text, with a comma."]
+    row = ",".join(f'"{cell}"' for cell in cells)
+    file = tmp_path / "root" / "ag_news" / "train.csv.gz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(gzip.compress(f"{header}\n{row}\n".lstrip("\n").encode()))
+    collect(["ag_news"], tmp_path / "out", data_root=tmp_path / "root")
+    assert texts(tmp_path / "out") == ["The text, with a comma."]
+
+
 def test_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_data_root() == tmp_path / "pretune" / "data"

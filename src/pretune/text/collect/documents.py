@@ -34,6 +34,7 @@ from pretune.text.sources.detect import (
     choose_format,
     detect_text_column,
     detect_text_unit,
+    find_column,
     sniff_document,
     sniff_docx,
     text_of,
@@ -233,7 +234,7 @@ def _iter_table_text(opened: Opened, text: TextStream) -> Iterator[Document]:
     kind: TableFormat = opened.seen.format  # type: ignore[assignment]
     column = opened.reading.text_column or opened.file.text_column
     columns = () if column is None else (column,)
-    yield from iter_table(opened, iter_stream_records(text, kind, columns=columns, header=opened.file.columns))
+    yield from iter_table(opened, iter_stream_records(text, kind, columns=columns, known_names=opened.file.columns))
 
 
 def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
@@ -242,7 +243,8 @@ def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
     sample = list(islice(records, SAMPLE_ROWS))
     if not sample:
         raise InputDataError(f"{name} has no rows; expected a table with a text column.")
-    given = opened.reading.text_column or opened.file.text_column
+    known = opened.file.text_column
+    given = opened.reading.text_column or (None if known is None else find_column(sample, known))
     columns = [detect_text_column(sample, name, given)]
     if opened.reading.every_text_column and given is None:
         columns = all_text_columns(sample, columns[0])

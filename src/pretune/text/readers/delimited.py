@@ -28,12 +28,12 @@ def iter_delimited(
     kind: Literal["csv", "tsv"],
     columns: Sequence[str],
     malformed: Malformed,
-    header: list[str] | None,
+    known_names: Sequence[str],
 ) -> Iterator[Record]:
     """The rows of a csv or tsv stream.
 
-    `columns` are names to expect in a header; `header` has the names for a stream without one. Raises InputDataError
-    for a missing header, a doubled column, and a row that csv cannot parse.
+    `columns` are names to expect in a header, `known_names` those of all columns if there is no header. Raises
+    InputDataError for a missing header, a doubled column, and a row that csv cannot parse.
     """
     head, text, start = stream.peek(), stream.lines(), 1
     excel_line = _EXCEL_DELIMITER.match(head)
@@ -41,8 +41,7 @@ def iter_delimited(
         head, start = head[excel_line.end() :], 2
         next(text)
     dialect, sample = _sniff_dialect(head, kind, excel_line[1] if excel_line else None)
-    if header is None:
-        header = _numbers_as_header(sample, stream.name, columns)
+    header = _names_without_header(sample, stream.name, columns, known_names)
     if dialect.is_escaped:
         stream.findings.notices.append(f'{stream.name}: quotes inside cells are escaped as \\".')
     lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
@@ -187,15 +186,19 @@ def _has_paired_quotes(head: str, delimiter: str) -> bool:
     return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
 
 
-def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> list[str] | None:
-    """Column numbers as names, if there is no header and a column is requested by number; None if there is a header.
+def _names_without_header(
+    rows: list[list[str]], name: str, columns: Sequence[str], known_names: Sequence[str]
+) -> list[str] | None:
+    """The names of the columns if there is no header: the known ones if they are as many, otherwise their numbers.
 
-    Raises InputDataError if there is neither.
+    None if there is a header. Raises InputDataError if there is neither, and no column is requested by number.
     """
     if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
         return None
+    if len(known_names) == len(rows[0]):
+        return list(known_names)
     numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
-    if set(columns) & set(numbers):
+    if known_names or set(columns) & set(numbers):
         return numbers
     raise InputDataError(
         f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "

@@ -71,14 +71,17 @@ def iter_records(
 
 
 def iter_stream_records(
-    stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = (), header: Sequence[str] = ()
+    stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = (), known_names: Sequence[str] = ()
 ) -> Iterator[Record]:
-    """The rows of an opened csv, tsv, json or jsonl stream; see `iter_records`. `header` names unnamed columns."""
+    """The rows of an opened csv, tsv, json or jsonl stream; see `iter_records`.
+
+    `known_names` are those of the columns of csv and tsv without a header.
+    """
     if stream.is_empty:
         raise InputDataError(f"{stream.name} is empty; expected a row for each text.")
     malformed = Malformed(stream.name, stream.findings)
     if kind in ("csv", "tsv"):
-        yield from iter_delimited(stream, kind, columns, malformed, list(header) or None)
+        yield from iter_delimited(stream, kind, columns, malformed, known_names)
     else:
         yield from iter_json(stream, malformed)
     malformed.refuse_if_too_many(is_end=True)

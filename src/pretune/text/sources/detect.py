@@ -129,6 +129,11 @@ def has_column(records: Sequence[Record], column: str) -> bool:
     return any(column in r.fields or cell_of(r, column)[1] is not None for r in records)
 
 
+def find_column(records: Sequence[Record], name: str) -> str | None:
+    """The column with this name, in upper or lower case; None if there is none."""
+    return next((field for record in records for field in record.fields if field.casefold() == name.casefold()), None)
+
+
 def text_of(record: Record, column: str) -> str:
     """The text of a row, as every command reads it: empty for a number, a list, an object, and for `NaN` in a csv."""
     text, value = cell_of(record, column)

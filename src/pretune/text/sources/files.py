@@ -35,7 +35,7 @@ class TextFile:
     format: FileFormat | None = None  # if the location of the file decides it
     members: tuple[str, ...] = ()  # patterns; of an archive, only matching members are read
     columns: tuple[str, ...] = ()  # the names, for a table without a header
-    text_column: str | None = None  # if known in advance, as for public data sets
+    text_column: str | None = None  # if known in advance, as for public data sets; a copy may lack it
 
 
 def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:
