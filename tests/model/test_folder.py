@@ -289,3 +289,11 @@ def test_a_chat_template_in_a_file_of_its_own_is_kept(tmp_path: Path, tokenizer_
     save_model_folder(tmp_path / "model", LanguageModel(CONFIG), tokenizer_folder)
     settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
     assert (settings["chat_template"], settings["pad_token"]) == ("{{ messages[0]['content'] }}", "[PAD]")
+
+
+def test_an_invalid_byte_in_a_chat_template_is_replaced(tmp_path: Path, tokenizer_folder: Path) -> None:
+    """It ended pre-training with UnicodeDecodeError, although chats read the same file."""
+    (tokenizer_folder / "chat_template.jinja").write_bytes(b"caf\xe9 {{ messages }}")
+    save_model_folder(tmp_path / "model", LanguageModel(CONFIG), tokenizer_folder)
+    settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    assert settings["chat_template"] == "caf\ufffd {{ messages }}"

@@ -17,7 +17,8 @@ from pretune.runtime.atomic import commit_folder
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.text.steps.select import SPLITS
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, copy_tokenizer
+from pretune.text.tokenizer.files import TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import copy_tokenizer
 
 TokenFormat = Literal["parquet", "datatrove", "megatron"]
 Write = Callable[[TokenShard, Path, str], Sequence[Path]]

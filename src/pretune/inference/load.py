@@ -17,7 +17,6 @@ from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
     CONFIG_NAME,
     LABELS_NAME,
-    TOKENIZER_NAME,
     LoadedModel,
     load_model_folder,
     read_stop_ids,
@@ -28,6 +27,7 @@ from pretune.model.transformer import ClozeClassifier, EncoderModel, LanguageMod
 from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.scoring.stacked_model import load_stacked
+from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"

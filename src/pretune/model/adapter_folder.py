@@ -20,11 +20,12 @@ from torch import Tensor
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.model.added_tokens import with_added_tokens
 from pretune.model.config import ModelConfig
-from pretune.model.folder import TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
 from pretune.model.transformer import LanguageModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import copy_tokenizer
 
 _PREFIX = "base_model.model."

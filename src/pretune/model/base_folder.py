@@ -22,7 +22,7 @@ from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import Split
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 _CONFIG_NAME = "config.json"
 _CORRECTED = "base_model_name_or_path"  # of an adapter

@@ -40,14 +40,16 @@ from pretune.model.transformer import (
 from pretune.model.weights import ADAPTER_CONFIG_NAME, WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
+from pretune.text.tokenizer.files import (
+    SPECIAL_TOKENS_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+    read_template_file,
+)
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"  # of transformers
 LABELS_NAME = "labels.json"
-TOKENIZER_NAME = "tokenizer.json"
-TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
-CHAT_TEMPLATE_NAME = "chat_template.jinja"
-SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
 _RENAMED = {
     "attention_norm": "input_layernorm",
@@ -421,8 +423,9 @@ def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if (folder / TOKENIZER_CONFIG_NAME).is_file():
         settings = _read_json(folder / TOKENIZER_CONFIG_NAME)
-    if (folder / CHAT_TEMPLATE_NAME).is_file():  # goes before the settings, as in transformers
-        settings["chat_template"] = (folder / CHAT_TEMPLATE_NAME).read_text(encoding="utf-8")
+    template = read_template_file(folder)
+    if template is not None:
+        settings["chat_template"] = template
     return settings
 
 

@@ -26,6 +26,7 @@ from pretune.model.foreign_encoder import (
     transformers_config,
 )
 from pretune.model.weights import weights_file
+from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _HEAD = ("classifier.weight", "classifier.bias")
@@ -42,7 +43,7 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
     tokenizer = load_tokenizer(folder)
     try:
         full = transformers_config(fields)
-        settings = folder / "tokenizer_config.json"
+        settings = folder / TOKENIZER_CONFIG_NAME
         tokenizer_fields = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         pad = fields.get("pad_token_id")
         heads, hidden = int(full.num_attention_heads), int(full.hidden_size)

@@ -219,7 +219,7 @@ def _in_halves(rows: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.
 def _write_tokenizer(file: Path, folder: Path) -> None:
     """The files of the tokenizer. The chat template is written where `save_model_folder` takes it over."""
     from pretune.model.foreign_encoder import import_transformers, quietly
-    from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+    from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
     with quietly():
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pretune.errors import ModelError, ModelNotFoundError, UsageError
 from pretune.model.gguf_folder import converted_folder, find_gguf
+from pretune.text.tokenizer.files import TOKENIZER_FILES
 
 PREFIX = "hf:"
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?")
@@ -23,10 +24,7 @@ _WANTED = (
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
+    *TOKENIZER_FILES,
 )
 
 

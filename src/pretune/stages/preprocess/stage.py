@@ -41,7 +41,8 @@ from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, copy_tokenizer, load_tokenizer
+from pretune.text.tokenizer.files import TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import Tokenizer, copy_tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 

@@ -20,7 +20,7 @@ from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.manifest import Manifest
 from pretune.settings import PretrainConfig
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME
+from pretune.text.tokenizer.files import TOKENIZER_NAME
 
 # What a model of each objective predicts, in sentences.
 LEARNT: dict[ObjectiveName, str] = {

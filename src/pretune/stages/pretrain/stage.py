@@ -51,7 +51,8 @@ from pretune.stages.pretrain.measurement import Measurement, Samples, choose_pro
 from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
+from pretune.text.tokenizer.files import TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change
 from pretune.training.initial_embedding import build_word_vectors

@@ -15,7 +15,7 @@ from pathlib import Path
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
 from pretune.text.chat.conversations import Conversation
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME
+from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 
 MEDICAL_NOTICE = (
     "This model learned from medical conversations. What it writes may be wrong or dangerous and is no medical advice: "

@@ -10,14 +10,8 @@ import tokenizers
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json, write_text
-from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
-from pretune.text.tokenizer.tokenizer import (
-    CHAT_TEMPLATE_NAME,
-    TOKENIZER_CONFIG_NAME,
-    TOKENIZER_NAME,
-    Tokenizer,
-    load_tokenizer,
-)
+from pretune.text.tokenizer.files import SETTINGS_FILES, TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, read_template_file
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 MARKS = (TURN_START, TURN_END)
@@ -76,8 +70,9 @@ def save_chat_tokenizer(base: Path, folder: Path, template: str) -> Tokenizer:
 
 def read_template(base: Path) -> str | None:
     """The chat template that a folder brings, as text; pretune runs none of them."""
-    if (base / CHAT_TEMPLATE_NAME).is_file():
-        return (base / CHAT_TEMPLATE_NAME).read_text(encoding="utf-8", errors="replace")
+    template = read_template_file(base)
+    if template is not None:
+        return template
     if not (base / TOKENIZER_CONFIG_NAME).is_file():
         return None
     found = _read_settings(base / TOKENIZER_CONFIG_NAME).get("chat_template")

@@ -16,9 +16,9 @@ import tokenizers
 from tokenizers import normalizers
 
 from pretune.errors import CorruptModelError
+from pretune.text.tokenizer.files import SETTINGS_FILES
 
 NONE = -1  # the id of a role that no token has
-SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _END = "eos"  # as transformers calls the token that ends a text
 _USUAL_NAMES = {
     "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>"),

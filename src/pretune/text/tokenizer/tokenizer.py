@@ -26,9 +26,9 @@ from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.runtime.atomic import write_json, write_text
+from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_FILES, TOKENIZER_NAME
 from pretune.text.tokenizer.special_tokens import (
     NONE,
-    SETTINGS_FILES,
     SpecialTokens,
     find_special_tokens,
     keep_as_text,
@@ -40,9 +40,6 @@ T = TypeVar("T")
 PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
 HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
-TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
-CHAT_TEMPLATE_NAME = "chat_template.jinja"  # in which transformers keeps a template since its version 5
-TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES, CHAT_TEMPLATE_NAME)  # a foreign one may have only the first
 _SLOW_TOKENIZER_NAMES = (
     "vocab.txt",
     "vocab.json",
