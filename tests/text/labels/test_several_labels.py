@@ -16,6 +16,7 @@ from pretune.text.labels.several_labels import (
     distinct_labels,
     find_separator,
     flag_columns,
+    named_columns,
     read_flags,
     read_label_cells,
 )
@@ -113,3 +114,12 @@ def test_columns_of_flags() -> None:
 def test_a_flag_that_is_neither_0_nor_1_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"rows.csv, line 3: expected 0 or 1 in the column 'x'.*found '2'"):
         read_flags(flags(("7", "0", "1", "0", "0"), ("8", "2", "0", "0", "0")), ["x"], "rows.csv")
+
+
+def test_flags_inside_objects() -> None:
+    """The columns were accepted and their cells refused as empty."""
+    values = [{"labels": {"cold": cold, "flu": 1 - cold}} for cold in (0, 1)]
+    records = [Record({"labels": str(value["labels"])}, line, value) for line, value in enumerate(values, 1)]
+    columns = named_columns("labels.cold,labels.flu", records)
+    assert columns == ("labels.cold", "labels.flu")
+    assert read_flags(records, columns, "rows.jsonl") == [("labels.flu",), ("labels.cold",)]

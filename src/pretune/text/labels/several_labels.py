@@ -14,7 +14,7 @@ from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import shorten
-from pretune.text.sources.detect import MISSING_WORDS, has_column
+from pretune.text.sources.detect import MISSING_WORDS, cell_of, has_column
 
 SEPARATORS = ("|", ";", ",", "#", "/", "+")
 MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
@@ -170,12 +170,13 @@ def read_flags(records: Sequence[Record], columns: Sequence[str], path: str) -> 
     """The labels of every row from a column of 0 and 1 for each label; raises InputDataError for any other cell."""
     rows = []
     for record in records:
-        flags = {column: _flag(record.fields.get(column, "")) for column in columns}
+        cells = {column: cell_of(record, column)[0] for column in columns}
+        flags = {column: _flag(cell) for column, cell in cells.items()}
         unclear = next((column for column, flag in flags.items() if flag is None), None)
         if unclear is not None:
             raise InputDataError(
                 f"{path}, line {record.line}: expected 0 or 1 in the column {unclear!r}, which stands for a label, "
-                f"found {shorten(record.fields.get(unclear, ''), 60)!r}; correct the cell."
+                f"found {shorten(cells[unclear], 60)!r}; correct the cell."
             )
         rows.append(tuple(column for column, flag in flags.items() if flag))
     return rows
