@@ -111,11 +111,11 @@ def find_separator(counts: Mapping[str, int]) -> str | None:
     "Sci/Tech" among other names is a single label. So is "A+" or "C#": a sign joins nothing at the end of a label.
     """
     for sign in SEPARATORS:
-        parts_of = {label: joined_parts(label, sign) for label in counts}
-        together = [parts for parts in parts_of.values() if len(parts) > 1]
+        split = [joined_parts(label, sign) for label in counts if sign in label]
+        together = [parts for parts in split if len(parts) > 1]
         if len(together) < MIN_JOINED:
             continue
-        different = {part for parts in parts_of.values() for part in parts}
+        different = {part for parts in split for part in parts} | {label for label in counts if sign not in label}
         num_known = sum(any(part in counts for part in parts) for parts in together)
         if num_known >= MIN_JOINED and len(different) < len(counts):
             return sign

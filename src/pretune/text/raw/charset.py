@@ -47,6 +47,7 @@ class Encoding:
 
 UTF8 = Encoding("utf-8")
 ESCAPE = "pretune.escape"  # an error handler for decoding
+ESCAPED_BYTE = "\udc80"  # what it puts in place of each
 
 
 def check_encoding(name: str) -> str:
@@ -120,7 +121,7 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     """Escape invalid bytes by surrogates, one for each, as `surrogateescape` does for those beyond ASCII only."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "\udc80" * (error.end - error.start), error.end
+    return ESCAPED_BYTE * (error.end - error.start), error.end
 
 
 codecs.register_error(ESCAPE, _escape)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pretune.errors import InputDataError
 from pretune.text.raw.charset import (
     ESCAPE,
+    ESCAPED_BYTE,
     MAX_BROKEN_FRACTION,
     UTF8,
     Encoding,
@@ -181,7 +182,8 @@ class TextStream:
         decoder = codecs.getincrementaldecoder(self.encoding)(ESCAPE)
         for block in raw:
             self._count(len(block))
-            yield self._repair(decoder.decode(block))
+            text = decoder.decode(block)
+            yield self._repair(text) if ESCAPED_BYTE in text else text  # the search for all of them takes longer
         yield self._repair(decoder.decode(b"", final=True))
 
     def _detect_late(self, block: bytes) -> None:
