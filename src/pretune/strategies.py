@@ -35,7 +35,7 @@ from pretune.stages.strategies import (
     read_held_out_texts,
 )
 from pretune.text.chat.chat_lines import HELD_OUT_NAME, write_held_out
-from pretune.text.chat.prepared_folder import has_conversations
+from pretune.text.chat.prepared_folder import refuse_labelled_rows
 from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
@@ -124,8 +124,8 @@ class _Strategies:
 
         if not self.domain:
             raise UsageError("There is no text of the domain; give it with --domain PATH.")
-        if not has_conversations(read_manifest(self.prepared, "prepare")):
-            raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
+        source = read_manifest(self.prepared, "prepare")
+        refuse_labelled_rows(self.prepared, source, "Give the output folder of prepare --task chat.")
         # These refuse a base that only fills in masked words, and conversations for another tokenizer.
         load_chat_session(read_base_folder(local_folder(self.base)).path)
         model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config

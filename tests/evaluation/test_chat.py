@@ -14,6 +14,7 @@ from pretune.cli.render_replies import describe_reply_figures
 from pretune.errors import InputDataError, UsageError
 from pretune.evaluation import chat
 from pretune.evaluation.chat import HeldOutChats, choose_conversations, evaluate_chat, read_held_out
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.chat_lines import ChatLines
@@ -113,6 +114,16 @@ def test_labelled_rows_are_refused(model: Path, tmp_path: Path) -> None:
     file.write_text("text,label\nThe sun,good\nThe soup,bad\n", encoding="utf-8")
     with pytest.raises(InputDataError):
         evaluate_chat(model, file)
+
+
+def test_a_prepare_folder_of_labelled_rows_is_refused_with_advice(model: Path, talks: Path, tmp_path: Path) -> None:
+    """One that is to give the training replies was not."""
+    open_stage(tmp_path, "prepare", config={}, inputs={}).finish()
+    refusal = pytest.raises(UsageError, match=r"has labelled examples; expected conversations\. Give a file of them")
+    with refusal:
+        evaluate_chat(model, tmp_path)
+    with refusal:
+        evaluate_chat(model, talks, num_replies=1, sampling=SHORT, training=tmp_path)
 
 
 def test_the_choice_of_conversations_is_the_same_each_time() -> None:

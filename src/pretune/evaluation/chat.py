@@ -14,7 +14,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.inference.chat_session import load_chat_session
 from pretune.inference.generate import TextGenerator
-from pretune.runtime.manifest import MANIFEST_NAME, read_manifest
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.randomness import generator as random_numbers
 from pretune.scoring.conversation_losses import describe_losses
 from pretune.scoring.copied_replies import describe_copies
@@ -24,7 +24,7 @@ from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.checks import keep_usable
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import telling_texts
-from pretune.text.chat.prepared_folder import has_conversations
+from pretune.text.chat.prepared_folder import refuse_labelled_rows
 from pretune.text.chat.reader import read_chat_file
 from pretune.text.chat.template import USUAL_LENGTH, encode_prompt
 from pretune.text.chat.tokens import add_chat_tokens
@@ -53,7 +53,7 @@ class HeldOutChats:
 def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
     """The test split of a prepare folder of conversations (without one, its validation split), or a file of them.
 
-    Raises InputDataError if there is none, if the folder is not of conversations, or if the file cannot be read.
+    Raises InputDataError if there is none or the file cannot be read, and UsageError if the folder has labelled rows.
     """
     path = Path(path).expanduser()
     if not (path / MANIFEST_NAME).is_file():
@@ -62,9 +62,7 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
         left_out = len(file.rows) - len(records)
         source = f"{path}: {len(records):,} conversations" + (f", {left_out:,} left out" if left_out else "")
         return HeldOutChats(conversations=[record.conversation for record in records], source=source)
-    manifest = read_manifest(path, "prepare")
-    if not has_conversations(manifest):
-        raise InputDataError(f"{path} has labelled rows; expected a folder that `pretune prepare --task chat` wrote.")
+    manifest = _read_chat_manifest(path)
     training = read_replies(path)
     splits: tuple[Split, ...] = ("test", "validation")
     for split in splits:
@@ -76,6 +74,12 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
                 conversations=found, source=source, training_replies=training, max_seq_len=length, split=split
             )
     raise InputDataError(f"{path} has neither test nor validation conversations; prepare with more of them.")
+
+
+def _read_chat_manifest(prepared: Path) -> Manifest:
+    manifest = read_manifest(prepared, "prepare")
+    refuse_labelled_rows(prepared, manifest, "Give a file of them, or the output folder of prepare --task chat.")
+    return manifest
 
 
 def read_replies(prepared: Path) -> list[str]:
@@ -199,6 +203,7 @@ def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversatio
 def _training_replies(path: Path | str, tokenizer: Tokenizer) -> list[str]:
     path = Path(path).expanduser()
     if (path / MANIFEST_NAME).is_file():
+        _read_chat_manifest(path)
         return read_replies(path)
     found = read_held_out(path, keeps_lines=not tokenizer.is_own)
     return [reply for each in found.conversations for reply in each.replies]
