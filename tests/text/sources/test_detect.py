@@ -94,6 +94,8 @@ def test_formats_that_the_content_tells(head: str, kind: str | None) -> None:
         (b"\r\n%PDF-1.7\n" + bytes(range(256)) * 9, "txt", "pdf"),
         (b"A PDF file begins with %PDF- and the number of the version.\n" * 9, "txt", None),
         (b"PAR1\x15\x04", "csv", "parquet"),
+        (b"PK\x03\x04 and so on", "docx", "docx"),
+        (b"A text.", "docx", None),
     ],
 )
 def test_documents_are_told_by_their_first_bytes(head: bytes, by_name: Any, kind: str | None) -> None:

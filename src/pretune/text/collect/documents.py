@@ -21,12 +21,11 @@ from pretune.text.readers.markdown import plain_lines
 from pretune.text.readers.parquet import iter_parquet
 from pretune.text.readers.pdf import pdf_lines
 from pretune.text.readers.records import SAMPLE_ROWS, Record
-from pretune.text.readers.tables import TableFormat, ending_of, iter_stream_records
+from pretune.text.readers.tables import TableFormat, iter_stream_records
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
 from pretune.text.reading_report import Detection, Findings, join_names, shorten
 from pretune.text.sources.archive_members import open_parts
 from pretune.text.sources.detect import (
-    FORMAT_OF_ENDING,
     FileFormat,
     TextUnit,
     all_text_columns,
@@ -36,7 +35,6 @@ from pretune.text.sources.detect import (
     detect_text_unit,
     find_column,
     sniff_document,
-    sniff_docx,
     text_of,
 )
 from pretune.text.sources.files import TextFile
@@ -171,11 +169,11 @@ def with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Doc
 
 
 def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
-    by_name = file.format or FORMAT_OF_ENDING.get(ending_of(file.path))
+    by_name = file.format_by_name
     seen = Detection(path=file.name, format="", encoding="utf-8", compression=stream.compression)
     opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
     kind = None if reading.format == "auto" else reading.format
-    whole = kind or sniff_document(stream.head, by_name) or sniff_docx(stream.head, by_name)
+    whole = kind or sniff_document(stream.head, by_name)
     if whole in ("parquet", "pdf", "docx"):
         note = "" if by_name in (whole, None) or kind else _BY_CONTENT
         encoding = "utf-8" if whole == "parquet" else ""  # that of the others means nothing to a user

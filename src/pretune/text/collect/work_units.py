@@ -16,9 +16,8 @@ from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.raw.archives import sniff_archive
 from pretune.text.raw.compression import open_bytes
 from pretune.text.readers.json_rows import JSON_FORMATS
-from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Detection, Findings
-from pretune.text.sources.detect import FORMAT_OF_ENDING, sniff_document
+from pretune.text.sources.detect import sniff_document
 from pretune.text.sources.files import TextFile
 
 BYTES_PER_UNIT = 8_000_000  # at most
@@ -111,17 +110,17 @@ def _detect_lines(file: TextFile, reading: Reading) -> Detection | None:
 
 
 def _may_have_lines(file: TextFile, reading: Reading) -> bool:
-    """Whether a file may have one document per line, by its first bytes; the first document of a PDF is all its pages.
+    """Whether a file may have one document per line, by its first bytes.
 
-    Raises InputDataError if it cannot be read.
+    Such a file is then read up to its first document. That of a PDF or a Word file is all its text, which would take
+    long. Raises InputDataError if the file cannot be read.
     """
     if reading.format not in ("auto", "txt", *JSON_FORMATS):
         return False
     stream = open_bytes(file.path, file.name)
     stream.close()
-    by_name = file.format or FORMAT_OF_ENDING.get(ending_of(file.path))
     is_plain = stream.compression is None and sniff_archive(stream.head) is None
-    return is_plain and sniff_document(stream.head, by_name) is None
+    return is_plain and sniff_document(stream.head, file.format_by_name) is None
 
 
 def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:

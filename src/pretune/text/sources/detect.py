@@ -222,19 +222,15 @@ def detect_text_unit(head: str, *, is_whole_file: bool, files_in_folder: int = 0
 
 
 def sniff_document(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
-    """The format of bytes that are not text, if the first ones identify it.
+    """The format of bytes that are not text, if the first ones identify it: parquet, pdf or docx.
 
-    The mark of a PDF may come after other bytes, unless these are those of a text, which may mention it.
+    The mark of a PDF may come after other bytes, unless these are those of a text, which may mention it. A docx is a
+    zip archive with that ending.
     """
     if head.startswith(b"PAR1"):
         return "parquet"
     if _PDF in head[:1024] and (head.startswith(_PDF) or by_name == "pdf" or has_too_many_controls(head)):
         return "pdf"
-    return None
-
-
-def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
-    """docx for a zip archive with that ending; a text file with that ending is read as text."""
     return "docx" if by_name == "docx" and head.startswith(b"PK") else None
 
 

@@ -17,7 +17,7 @@ from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names
-from pretune.text.sources.detect import KNOWN_ENDINGS, FileFormat
+from pretune.text.sources.detect import FORMAT_OF_ENDING, KNOWN_ENDINGS, FileFormat
 
 NO_ENDING = "file without a known ending"
 MET_AGAIN = "file already read under another name"
@@ -36,6 +36,11 @@ class TextFile:
     members: tuple[str, ...] = ()  # patterns; of an archive, only matching members are read
     columns: tuple[str, ...] = ()  # the names, for a table without a header
     text_column: str | None = None  # if known in advance, as for public data sets; a copy may lack it
+
+    @property
+    def format_by_name(self) -> FileFormat | None:
+        """The format that its location or its ending indicates; None if neither does."""
+        return self.format or FORMAT_OF_ENDING.get(ending_of(self.path))
 
 
 def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:
