@@ -148,11 +148,11 @@ def test_the_second_texts_are_in_the_column_that_is_named(
     with pytest.raises(InputDataError, match=r"no column that is recognised as a second text .* --text-pair-column"):
         evaluate(pairs, file)
     assert evaluate(pairs, file, text_pair_column="say")["n"] == 4
-    with pytest.raises(InputDataError, match=r"'say' is named as that of second texts, but the model in .* one text a"):
+    with pytest.raises(InputDataError, match=r"--text-pair-column names 'say', but the model in .* one text a"):
         evaluate(model, file, text_pair_column="say")
     words = ["evaluate", str(run_folder), "--labels", str(file), "--text-pair-column", "say"]
     assert run_command_line(words) == 3
-    assert "leave --text-pair-column out" in capsys.readouterr().err
+    assert "reads one text a row; leave the option out" in capsys.readouterr().err
 
 
 def test_scores_are_read_in_the_form_of_the_training_file(tmp_path: Path, run_folder: Path) -> None:

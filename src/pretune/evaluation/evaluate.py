@@ -71,8 +71,8 @@ def _read_rows(classifier: Classifier, labels: Path | str, columns: Columns, lab
     known = classifier.columns
     if columns.text_pair is not None and not classifier.labelling.has_pairs:
         raise InputDataError(
-            f"The column {columns.text_pair!r} is named as that of second texts, but the model in {classifier.path} "
-            "reads one text a row; leave --text-pair-column out."
+            f"--text-pair-column names {columns.text_pair!r}, but the model in {classifier.path} reads one text a row; "
+            "leave the option out."
         )
     return read_task_rows(
         labels,

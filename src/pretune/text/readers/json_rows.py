@@ -16,7 +16,9 @@ from pretune.text.reading_report import shorten
 
 JSON_FORMATS = ("json", "jsonl")
 _OBJECT = re.compile(r'\{\s*"')
-_FEWEST_IN_BLOCK = BLOCK_BYTES // 5  # characters, none of which has more than four bytes
+# Characters of a full block: at least a fourth of its bytes, since none has more than four. A fifth is safe, since a
+# byte order mark is left out and the last character may be cut.
+_FEWEST_IN_BLOCK = BLOCK_BYTES // 5
 scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
