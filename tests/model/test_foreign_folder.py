@@ -19,6 +19,7 @@ from pretune.inference.load import load_classifier, load_filler
 from pretune.model.config import longest_row_of
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import SequenceClassifier
+from pretune.text.labels.labelling import Labelling
 
 
 def edit_config(folder: Path, **fields: object) -> None:
@@ -157,3 +158,20 @@ def test_the_longest_row_is_what_positions_and_tokenizer_allow() -> None:
     assert longest_row_of(roberta, {"model_max_length": int(1e30)}) == 512
     assert longest_row_of({}) is None
     assert longest_row_of({}, {"model_max_length": 256}) == 256
+
+
+@pytest.mark.parametrize("id2label", [{"0": "bad", "1": "good"}, None])
+def test_a_regression_from_a_public_classifier_is_loaded_again(
+    public_model: Callable[..., Path], tmp_path: Path, id2label: dict[str, str] | None
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(public_model("bert", "ForSequenceClassification"), folder)
+    edit_config(folder, problem_type="single_label_classification", id2label=id2label)
+    labelling = Labelling(names=("score",), task="regression")
+    config = load_model_folder(folder).config
+    save_model_folder(tmp_path / "saved", SequenceClassifier(config, 1), folder, labelling)
+    assert load_model_folder(tmp_path / "saved").labelling == labelling
+    fields = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert fields["problem_type"] == "regression"
+    theirs = importlib.import_module("transformers").AutoConfig.from_pretrained(tmp_path / "saved")
+    assert theirs.num_labels == 1

@@ -288,7 +288,8 @@ def _to_transformers(model: Model, labelling: Labelling | None) -> tuple[dict[st
     """Tensors and config fields as transformers knows them."""
     if isinstance(model, TaskModel) and isinstance(model.transformer, ForeignEncoder):
         head = {f"classifier.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
-        return to_foreign_folder(model.transformer, head, () if labelling is None else labelling.outputs)
+        names, task = ((), "") if labelling is None else (labelling.outputs, labelling.task)
+        return to_foreign_folder(model.transformer, head, names, _PROBLEM_TYPES.get(task))
     return to_transformers_state(model), to_transformers_config(model, labelling)
 
 

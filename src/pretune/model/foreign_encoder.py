@@ -155,8 +155,12 @@ def from_auto_model(method: str, *positional: Any, head: str = "", **given: Any)
 
 
 def transformers_config(fields: Any) -> Any:
-    """The config object of the fields of a `config.json`; no code beside the folder is looked at."""
-    given = {name: value for name, value in fields.items() if name not in ("model_type", "auto_map")}
+    """The config object of the fields of a `config.json`; no code beside the folder is looked at.
+
+    The kind of a public classifier's labels is left out: transformers refuses one class where a regression has one
+    output.
+    """
+    given = {name: value for name, value in fields.items() if name not in ("model_type", "auto_map", "problem_type")}
     return import_transformers().AutoConfig.for_model(fields["model_type"], **given)
 
 

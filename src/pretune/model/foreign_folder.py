@@ -30,6 +30,7 @@ from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _HEAD = ("classifier.weight", "classifier.bias")
+_OF_THE_BASE = ("torch_dtype", "auto_map", "problem_type")  # fields that do not hold for a model made from it
 _DEFAULT_LONGEST_ROW = 512  # tokens, for an encoder with relative positions only
 
 
@@ -131,20 +132,25 @@ def token_classifier_of(config: ForeignConfig, num_labels: int) -> tuple[str, st
 
 
 def to_foreign_folder(
-    transformer: ForeignEncoder, head: dict[str, Tensor], label_names: Sequence[str]
+    transformer: ForeignEncoder, head: dict[str, Tensor], label_names: Sequence[str], problem_type: str | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and the fields of `config.json` of a classifier, `head` being its linear layer."""
+    """Tensors and the fields of `config.json` of a classifier, `head` being its linear layer.
+
+    `problem_type` is what transformers calls the task; that of the base says nothing about this head.
+    """
     config, found = transformer.config, token_classifier_of(transformer.config, len(label_names))
     architecture, prefix = found if found is not None else (type(transformer.encoder).__name__, "")
     tensors = {prefix + name: tensor for name, tensor in transformer.encoder.state_dict().items()} | head
     fields = {
-        **{name: value for name, value in config.fields.items() if name not in ("torch_dtype", "auto_map")},
+        **{name: value for name, value in config.fields.items() if name not in _OF_THE_BASE},
         "architectures": [architecture],
         "dtype": "float32",
         "num_labels": len(label_names),
         "id2label": {str(index): name for index, name in enumerate(label_names)},
         "label2id": {name: index for index, name in enumerate(label_names)},
     }
+    if problem_type is not None:
+        fields["problem_type"] = problem_type
     # Cloned, so that tied or sliced matrices do not share memory in the file.
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, fields
 
