@@ -104,13 +104,14 @@ class ForeignEncoder(nn.Module):
         self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"]
     ) -> list[Float[Tensor, "H T T"]]:
         """The attention weights of each layer for the first row; none if this architecture does not give them."""
-        out = self._run(
-            document_ids,
-            torch.float32,
-            input_ids=input_ids,
-            segments=self.segments_of(input_ids),
-            output_attentions=True,
-        )
+        with _plain_attention(self.encoder):
+            out = self._run(
+                document_ids,
+                torch.float32,
+                input_ids=input_ids,
+                segments=self.segments_of(input_ids),
+                output_attentions=True,
+            )
         shape, length = (self.config.num_heads, input_ids.shape[1], input_ids.shape[1]), out[0].shape[1]
         found = [weights[0] for weights in getattr(out, "attentions", None) or () if weights is not None]
         is_usable = length == input_ids.shape[1] and all(weights.shape == shape for weights in found)
@@ -132,6 +133,21 @@ class ForeignEncoder(nn.Module):
             return self.encoder(**given)
 
 
+@contextmanager
+def _plain_attention(encoder: Any) -> Iterator[None]:
+    """With attention as plain products: a fused kernel gives no weights."""
+    usual = encoder.config._attn_implementation
+    if usual == "eager":
+        yield
+        return
+    with quietly():
+        encoder.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            encoder.set_attn_implementation(usual)
+
+
 def build_encoder(config: ForeignConfig) -> nn.Module:
     """The encoder of an architecture with random weights."""
     with quietly():
@@ -143,11 +159,12 @@ def from_auto_model(method: str, *positional: Any, head: str = "", **given: Any)
 
     `head` is the end of the name of an AutoModel with a head, such as ForMaskedLM.
 
-    Attention as plain products on a CPU: the backward pass of the fused kernel is slower there.
+    Attention as plain products on a CPU: the backward pass of the fused kernel is slower there. On a GPU the library
+    chooses, because some architectures have no fused kernel and refuse to be given one.
     """
     auto = getattr(import_transformers(), f"AutoModel{head}")
     call = getattr(auto, method)
-    given |= {"trust_remote_code": False, "attn_implementation": "sdpa" if torch.cuda.is_available() else "eager"}
+    given |= {"trust_remote_code": False, "attn_implementation": None if torch.cuda.is_available() else "eager"}
     try:
         return call(*positional, add_pooling_layer=False, **given)
     except TypeError:  # an architecture that has no pooler
