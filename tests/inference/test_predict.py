@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,10 @@ def open_any(path: Path) -> str:
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
+    if path.suffix == ".bz2":
+        data = bz2.decompress(data)
+    if path.suffix == ".xz":
+        data = lzma.decompress(data)
     if path.suffix == ".zst":
         data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
     return data.decode()
@@ -62,7 +68,7 @@ def test_table_keeps_its_columns_and_cells(classifier: Classifier, tmp_path: Pat
         assert float(row[4]) == pytest.approx(prediction.probability, abs=1e-5)
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst"])
 def test_jsonl_keeps_its_values(classifier: Classifier, tmp_path: Path, ending: str) -> None:
     rows: list[dict[str, Any]] = [
         {"id": index, "text": text, "tags": ["a", {"b": None}], "ok": True, "none": None}

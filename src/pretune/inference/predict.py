@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import itertools
 import json
+import lzma
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -98,11 +100,11 @@ def predict_file(
     """Write the rows of `input`, with the prediction added, to `output`, which must not exist yet.
 
     A classification adds a label and its probability, other tasks what they predict. Rows without a text and rows that
-    do not parse get an empty prediction. The text column is the one that is given, else
-    the one of the model's training file, else it is detected. The endings set the formats: txt (one text per line;
-    written as text and prediction, separated by tabs), csv, tsv and jsonl, each also with .gz or .zst. Cells
-    are not changed. If the input has a column of a new name, such as `label`, the new one is called `predicted_label`.
-    Rows are streamed, and the output appears once it is complete; `on_progress` is called with the number of rows done.
+    do not parse get an empty prediction. The text column is the one that is given, else the one of the model's training
+    file, else it is detected. The endings set the formats: txt (one text per line; written as text and prediction,
+    separated by tabs), csv, tsv and jsonl, each also with .gz, .bz2, .xz or .zst. Cells are not changed. If the input
+    has a column of a new name, such as `label`, the new one is called `predicted_label`. Rows are streamed, and the
+    output appears once it is complete; `on_progress` is called with the number of rows done.
     Raises InputDataError for the input and UsageError for the output.
     """
     start = time.perf_counter()
@@ -112,7 +114,7 @@ def predict_file(
     if ending_of(output) not in _OUTPUT_ENDINGS:
         raise UsageError(
             f"{output} has no ending of a known format; expected one of {', '.join(_OUTPUT_ENDINGS)}, "
-            "optionally followed by .gz or .zst."
+            "optionally followed by .gz, .bz2, .xz or .zst."
         )
     findings = Findings()
     classifier = _as_classifier(model, stack=stack)
@@ -295,6 +297,10 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
     binary: Any = file
     if ending == ".gz":  # without name and time, so that the same rows give the same bytes
         binary = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0)
+    elif ending == ".bz2":
+        binary = bz2.BZ2File(file, "wb")
+    elif ending == ".xz":
+        binary = lzma.LZMAFile(file, "wb")  # noqa: SIM115 - it is closed with the others
     elif ending in (".zst", ".zstd"):
         binary = zstandard.ZstdCompressor().stream_writer(file, closefd=False)
     text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
