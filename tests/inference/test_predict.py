@@ -190,6 +190,16 @@ def test_rows_without_a_text_and_rows_that_do_not_parse_stay_in_place(classifier
     assert read_texts(tmp_path / "in.jsonl")[8:11] == ["A film of number 8.", "", "A film of number 10."]
 
 
+@pytest.mark.parametrize("separator", [", ", ",\n"])
+def test_items_of_a_list_that_are_no_rows_stay_in_place(classifier: Classifier, tmp_path: Path, separator: str) -> None:
+    items = [f'{{"id": {n}, "text": "A film."}}' for n in range(300)]
+    items[4] = items[299] = "17"
+    (tmp_path / "in.json").write_text(f"[{separator.join(items)}]")
+    predict_file(classifier, tmp_path / "in.json", tmp_path / "out.jsonl")
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row.get("id") for row in found] == [None if n in (4, 299) else n for n in range(300)]
+
+
 def test_blank_cells_of_a_table_get_no_label(classifier: Classifier, tmp_path: Path) -> None:
     write_csv(tmp_path / "in.csv", ["Label", "text"], [["x", "A film."], ["y", " "], ["z", "A hotel."]])
     done = predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")

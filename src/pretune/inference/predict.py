@@ -184,7 +184,8 @@ class _Rows:
         text_pair_column: str | None = None,
         added: tuple[str, ...] = (),
     ) -> None:
-        self.name, self._findings, self._num_lost = str(path), findings, 0
+        self.name, self._findings = str(path), findings
+        self._num_good = self._num_lost = 0  # rows that were returned
         is_plain = False
         if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
             stream = TextStream(path, findings)
@@ -218,12 +219,14 @@ class _Rows:
 
     def __next__(self) -> tuple[Row, Text]:
         record = self._next
-        lost = self._findings.unparsable_lines
-        if self._num_lost < len(lost) and (record is None or lost[self._num_lost] < record.line):
+        lost = self._findings.unparsable_rows[self._num_lost : self._num_lost + 1]
+        # All rows of a list may be on one line.
+        if lost and (record is None or lost[0] <= (record.line, self._num_good)):
             self._num_lost += 1
             return {}, "" if self.text_pair_column is None else ("", "")
         if record is None:
             raise StopIteration
+        self._num_good += 1
         self._next = next(self._records, None)
         if taken := set(self.added) & record.fields.keys():
             raise InputDataError(

@@ -121,7 +121,8 @@ class Findings:
     num_continued: int = 0  # cuts in documents that are too long for one
     num_quoted_lines: int = 0  # left out of mails
     num_attachments: int = 0  # of mails; they are not read
-    unparsable_lines: list[int] = field(default_factory=list)  # the lines on which unparsable rows of a table begin
+    # Of each unparsable row of a table: the line on which it begins, and the number of good rows before it.
+    unparsable_rows: list[tuple[int, int]] = field(default_factory=list)
     bytes_read: int = 0  # after decompression
     broken_bytes: int = 0  # invalid in the encoding of their file, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)

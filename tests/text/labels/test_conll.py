@@ -96,7 +96,7 @@ def test_only_blanks_and_tabs_separate_cells(tmp_path: Path, sign: str) -> None:
 def test_a_line_without_a_tag_is_counted_and_many_are_refused(tmp_path: Path) -> None:
     findings = Findings()
     assert len(read(tmp_path / "rows.txt", "a O\nb O\n\n" * 100 + "lost\n\n", findings=findings)) == 100
-    assert (findings.dropped.total, findings.unparsable_lines) == (1, [301])
+    assert (findings.dropped.total, findings.unparsable_rows) == (1, [(301, 200)])
     with pytest.raises(InputDataError, match=r"line 2: expected a word and its tag, found a single cell"):
         read(tmp_path / "rows.txt", "a O\nlost\n\nb O\n")
 

@@ -47,7 +47,7 @@ class Malformed:
 
     def add(self, rule: str, line: int, problem: str, example: str) -> None:
         self.num_bad += 1
-        self.findings.unparsable_lines.append(line)
+        self.findings.unparsable_rows.append((line, self.num_good))
         if self.first is None:
             self.first = (line, problem)
         reason = "a row that does not parse" if rule == UNPARSABLE_ROW else "a row with too few or too many cells"
