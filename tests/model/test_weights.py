@@ -56,6 +56,25 @@ def test_a_pickle_is_refused_with_the_command_that_converts_it(tmp_path: Path, n
     assert str(tmp_path) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ('{"architectures": ["BertForMaskedLM"]}', "BertForMaskedLM"),
+        ('{"architectures": ["x; evil()"]}', "AutoModel"),
+        ('{"architectures": []}', "AutoModel"),
+        ('{"architectures": null}', "AutoModel"),
+        ("{", "AutoModel"),
+        (None, "AutoModel"),
+    ],
+)
+def test_the_conversion_keeps_the_head(tmp_path: Path, config: str | None, expected: str) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ModelError, match=rf"t\.{expected}\.from_pretrained"):
+        read_weights(tmp_path)
+
+
 def test_one_file_is_enough_even_beside_a_pickle(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")

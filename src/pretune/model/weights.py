@@ -26,10 +26,19 @@ def weights_file(folder: Path) -> Path:
             raise ModelError(
                 f"{folder} has its weights only as a pickle ({name}), which can run code when it is read, so it is "
                 f"refused; expected {WEIGHTS_NAME}. If you trust the file, convert it once: python -c "
-                f'"import transformers as t; t.AutoModel.from_pretrained({str(folder)!r})'
+                f'"import transformers as t; t.{_class_of(folder)}.from_pretrained({str(folder)!r})'
                 f'.save_pretrained({str(folder)!r})".'
             )
     raise CorruptModelError(f"{folder / WEIGHTS_NAME} is missing; restore it from a copy.")
+
+
+def _class_of(folder: Path) -> str:
+    """The class of transformers that the model was saved as, so that a conversion keeps its head."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return "AutoModel"
+    return found if isinstance(found, str) and found.isidentifier() else "AutoModel"
 
 
 def has_weights(folder: Path) -> bool:
