@@ -20,6 +20,7 @@ from pretune.model.config import longest_row_of
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.labels.labelling import Labelling
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 
 def edit_config(folder: Path, **fields: object) -> None:
@@ -175,3 +176,13 @@ def test_a_regression_from_a_public_classifier_is_loaded_again(
     assert fields["problem_type"] == "regression"
     theirs = importlib.import_module("transformers").AutoConfig.from_pretrained(tmp_path / "saved")
     assert theirs.num_labels == 1
+
+
+def test_a_negative_padding_id_is_replaced_by_that_of_the_tokenizer(
+    public_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(public_model("distilbert", dim=32, n_layers=2, n_heads=4, hidden_dim=48), folder)
+    edit_config(folder, pad_token_id=-1)
+    loaded = load_model_folder(folder)
+    assert loaded.config.pad_token_id == load_tokenizer(folder).pad_id

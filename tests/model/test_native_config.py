@@ -52,3 +52,9 @@ def test_transformers_accepts_both_names_together(scaling: RopeScaling, older: d
     fields = config_to_fields(replace(CONFIG, rope_scaling=scaling))
     read = getattr(transformers, kind).from_dict(fields).rope_parameters
     assert read == {**older, "rope_type": scaling.kind, "rope_theta": 500.0}
+
+
+@pytest.mark.parametrize(("pad", "expected"), [(5, 5), (0, 0), (-1, 2), (100, 2), (None, 2), ([], 2)])
+def test_a_padding_id_outside_of_the_vocabulary_is_that_of_the_end(pad: Any, expected: int) -> None:
+    fields: dict[str, Any] = {"model_type": "llama", **config_to_fields(CONFIG), "pad_token_id": pad, "eos_token_id": 2}
+    assert config_from_fields(fields, Path("config.json")).pad_token_id == expected

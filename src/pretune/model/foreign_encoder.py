@@ -178,7 +178,9 @@ def transformers_config(fields: Any) -> Any:
     output.
     """
     given = {name: value for name, value in fields.items() if name not in ("model_type", "auto_map", "problem_type")}
-    return import_transformers().AutoConfig.for_model(fields["model_type"], **given)
+    auto = import_transformers().AutoConfig
+    with quietly():
+        return auto.for_model(fields["model_type"], **given)
 
 
 def import_transformers() -> Any:

@@ -57,8 +57,8 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
             head_dim=hidden // heads,
             intermediate_size=int(getattr(full, "intermediate_size", 4 * hidden)),
             max_seq_len=longest_row_of(fields, tokenizer_fields) or _DEFAULT_LONGEST_ROW,
-            # The model's own, because some count positions by the tokens that are not padding.
-            pad_token_id=tokenizer.pad_id if pad is None else int(pad),
+            # The model's own, because some count positions by the tokens that are not padding; some have -1 for none.
+            pad_token_id=tokenizer.pad_id if pad is None or not 0 <= int(pad) < full.vocab_size else int(pad),
             bos_token_id=tokenizer.bos_id,
             eos_token_id=tokenizer.eos_id,
             mask_token_id=tokenizer.mask_id,

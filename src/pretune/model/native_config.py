@@ -76,9 +76,10 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
             raise ModelError(f"{path} has {name} {found!r}; only {expected!r} is supported.")
     try:
         heads, hidden = int(fields["num_attention_heads"]), int(fields["hidden_size"])
-        eos = _first_id(fields.get("eos_token_id"), 2)
+        vocab_size, eos = int(fields["vocab_size"]), _first_id(fields.get("eos_token_id"), 2)
+        pad = _first_id(fields.get("pad_token_id"), eos)
         return ModelConfig(
-            vocab_size=int(fields["vocab_size"]),
+            vocab_size=vocab_size,
             hidden_size=hidden,
             num_layers=int(fields["num_hidden_layers"]),
             num_heads=heads,
@@ -88,7 +89,7 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
             max_seq_len=int(fields.get("max_position_embeddings", 512)),
             rope_theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
             norm_eps=float(fields["rms_norm_eps"]),
-            pad_token_id=_first_id(fields.get("pad_token_id"), eos),
+            pad_token_id=pad if 0 <= pad < vocab_size else eos,  # some have -1 for none
             bos_token_id=_first_id(fields.get("bos_token_id"), 1),
             eos_token_id=eos,
             mask_token_id=_first_id(fields.get("mask_token_id"), -1),  # Llama has none
