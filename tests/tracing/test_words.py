@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.run_trace.prediction_checks import _rebuild_text_error
 from pretune.text.clean.normalize import clean_text
 from pretune.text.cloze.pattern import PatternEncoder, read_pattern
 from pretune.text.tokenizer.rows import encode_rows
@@ -105,3 +106,35 @@ def test_counts_are_those_of_the_ids(tokenizer: Tokenizer) -> None:
     found = tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), 512, counts)
     assert [token.count for token in found.tokens[1:-1]] == [10 * token.id for token in found.tokens[1:-1]]
     assert found.tokens[0].count is None
+
+
+REMOVED = [
+    ("the food \u2764\ufe0f was good", ["the", "food", "\u2764\ufe0f", "was", "good"]),
+    ("the food was \u2764\ufe0f", ["the", "food", "was", "\u2764\ufe0f"]),
+    ("\u0915\u093f was good\u0323, \u0323the food", ["\u0915\u093f", "was", "good\u0323,", "\u0323the", "food"]),
+    ("\ufe0fthe food", ["\ufe0fthe", "food"]),
+    ("the \ufe0f food \ufe0f", ["the", "\ufe0f food \ufe0f"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), REMOVED)
+def test_characters_that_a_foreign_tokenizer_removes_are_part_of_a_word(
+    public_model: Callable[..., Path], text: str, words: list[str]
+) -> None:
+    uncased = load_tokenizer(public_model("bert"))
+    found = read(uncased, text)
+    assert [word.surface for word in found.words] == words
+    assert all(token.surface == text[token.start : token.end] for token in found.tokens if not token.is_special)
+    assert _rebuild_text_error(text, found.tokens, 0) == 0
+    encoded = uncased.encode_pair_with_offsets(text, text)
+    pair = tokenize_pair(uncased, (text, text), encoded, 512)
+    assert [word.surface for word in pair.words] == words * 2
+
+
+def test_a_cut_is_not_covered(public_model: Callable[..., Path]) -> None:
+    uncased = load_tokenizer(public_model("bert"))
+    text = "\u2764\ufe0f the food was good \u2764\ufe0f " * 20
+    found = read(uncased, text.strip(), 30)
+    assert found.was_cut
+    assert max(len(word.surface) for word in found.words) < 10
+    assert _rebuild_text_error(text.strip(), found.tokens, 1) == 0

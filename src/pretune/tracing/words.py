@@ -25,6 +25,7 @@ from pretune.trace_schema import Token
 _WRITES_NO_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+_UNTIL_BLANK = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ def tokenize(
     cuts = {i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1} if rule is None else set[int]()
     ids = [encoded.ids[index] for index in kept]
     special = tokenizer.all_special_ids - {tokenizer.unk_id}
-    spans = [None if i in special else encoded.offsets[index] for i, index in zip(ids, kept, strict=True)]
+    offsets = encoded.offsets if tokenizer.is_own else cover_removed(text, encoded.offsets)
+    spans = [None if i in special else offsets[index] for i, index in zip(ids, kept, strict=True)]
     words = find_words(text, spans, cuts)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     tokens = []
@@ -116,15 +118,16 @@ def tokenize_pair(
     kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
     tokens: list[Token] = []
     words: list[Word] = []
+    offsets = encoded.offsets if tokenizer.is_own else _cover_removed_of_pair(texts, encoded)
     for which, text in enumerate(texts):
         own = [encoded.texts[index] == which for index in kept]
-        spans = [encoded.offsets[index] if is_own else None for index, is_own in zip(kept, own, strict=True)]
+        spans = [offsets[index] if is_own else None for index, is_own in zip(kept, own, strict=True)]
         cuts = {i for i in range(1, len(kept)) if own[i] and own[i - 1] and kept[i] != kept[i - 1] + 1}
         words += find_words(text, spans, cuts)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     for position, index in enumerate(kept):
         token_id, of_text = encoded.ids[index], encoded.texts[index]
-        span = None if of_text is None else encoded.offsets[index]
+        span = None if of_text is None else offsets[index]
         begin, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
@@ -143,6 +146,36 @@ def tokenize_pair(
     return TokenizedText(
         text=texts[0], ids=[encoded.ids[index] for index in kept], tokens=tokens, words=words, was_cut=was_cut
     )
+
+
+def cover_removed(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that also cover the characters that a tokenizer removes, such as accents and the selectors of emoji.
+
+    A character without a token belongs to the token before it, or, after a blank, to the next one.
+    """
+    found, last, end = list(offsets), None, 0
+    for place, (start, stop) in enumerate(offsets):
+        if start >= stop:
+            continue
+        gap = text[end:start]
+        if last is not None and (joined := _UNTIL_BLANK.match(gap)):
+            found[last] = (found[last][0], end + len(joined[0]))
+            gap = gap[len(joined[0]) :]
+        found[place] = (start - len(gap.lstrip()), stop)
+        last, end = place, max(end, stop)
+    if last is not None and text[end:].strip():
+        found[last] = (found[last][0], len(text.rstrip()))
+    return found
+
+
+def _cover_removed_of_pair(texts: tuple[str, str], encoded: EncodedPair) -> list[tuple[int, int]]:
+    offsets = list(encoded.offsets)
+    for which, text in enumerate(texts):
+        places = [place for place, of_text in enumerate(encoded.texts) if of_text == which]
+        covered = cover_removed(text, [offsets[place] for place in places])
+        for place, span in zip(places, covered, strict=True):
+            offsets[place] = span
+    return offsets
 
 
 def find_words(text: str, spans: Sequence[tuple[int, int] | None], cuts: Collection[int] = frozenset()) -> list[Word]:
