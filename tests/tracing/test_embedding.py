@@ -43,5 +43,11 @@ def test_equal_points_have_no_variance() -> None:
 
 def test_frequent_tokens_are_those_counted_most() -> None:
     counts = np.array([99, 99, 1, 0, 5, 3])
-    assert frequent_tokens(2, 6, counts) == [4, 5, 2]
-    assert frequent_tokens(2, 5, None) == [2, 3, 4]
+    assert frequent_tokens(2, list("abcdef"), counts) == [4, 5, 2]
+    assert frequent_tokens(2, list("abcde"), None) == [2, 3, 4]
+
+
+def test_unused_tokens_of_bert_are_not_frequent() -> None:
+    surfaces = ["[PAD]", *(f"[unused{i}]" for i in range(300)), "the", "[unused]", "##s"]
+    assert frequent_tokens(1, surfaces, None) == [301, 302, 303]
+    assert frequent_tokens(1, surfaces, np.ones(304, dtype=np.int64))[:2] == [1, 2]

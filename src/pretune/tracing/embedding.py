@@ -8,7 +8,9 @@ V vocabulary, D hidden, N tokens.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from pretune.trace_schema import Embedding, Neighbours, Pca, PcaPoint, Token, Wo
 
 NEIGHBOURS = 5
 FREQUENT_TOKENS = 200  # around the tokens of the text, in the plane
+_UNUSED = re.compile(r"\[unused\d+\]")  # tokens of BERT that no text has; their vectors were hardly trained
 _ROWS_AT_A_TIME = 128  # of a product with the whole vocabulary
 
 
@@ -34,7 +37,7 @@ def describe_embedding(
     """Norms of all tokens, and neighbours and plane of those that are not special.
 
     A neighbour's `probability` is its cosine. `counts` decide which tokens are frequent; without them, those with the
-    smallest ids are taken, which were the first to be made in training the tokenizer.
+    smallest ids are taken, which in most vocabularies were the first to be made, except [unused0] and its like.
     """
     table = standardize(classifier.model.transformer.embed_tokens.weight, classifier.tokenizer.first_ordinary_id)
     return Embedding(
@@ -87,16 +90,18 @@ def _plane(
     tokenizer = classifier.tokenizer
     shown = [token for token in tokens if not token.is_special]
     own = list(dict.fromkeys(token.id for token in shown))
-    frequent = [i for i in frequent_tokens(tokenizer.first_ordinary_id, tokenizer.vocab_size, counts) if i not in own]
+    surfaces = tokenizer.surfaces(range(tokenizer.vocab_size))
+    frequent = [i for i in frequent_tokens(tokenizer.first_ordinary_id, surfaces, counts) if i not in own]
     ids = own + frequent
     if not own or len(ids) < 3:
         return None
     coordinates, variance = principal_plane(table[torch.tensor(ids, device=table.device)].double().cpu().numpy())
     place = dict(zip(ids, coordinates.tolist(), strict=True))
-    surfaces = dict(zip(frequent, tokenizer.surfaces(frequent), strict=True))
     points = [PcaPoint(surface=t.surface, x=place[t.id][0], y=place[t.id][1], position=t.position) for t in shown]
     points += [PcaPoint(surface=surfaces[i], x=place[i][0], y=place[i][1], position=None) for i in frequent]
     kind = "most frequent tokens of the training text" if counts is not None else "first tokens of the vocabulary"
+    if counts is None and any(map(_UNUSED.fullmatch, surfaces)):
+        kind += " that are in use"
     return Pca(
         points=points,
         variance=variance,
@@ -105,11 +110,15 @@ def _plane(
     )
 
 
-def frequent_tokens(first_ordinary: int, vocab_size: int, counts: npt.NDArray[np.int64] | None) -> list[int]:
-    """The ids of the FREQUENT_TOKENS tokens that occur most often, the most frequent first."""
+def frequent_tokens(first_ordinary: int, surfaces: Sequence[str], counts: npt.NDArray[np.int64] | None) -> list[int]:
+    """The ids of the FREQUENT_TOKENS tokens that occur most often, the most frequent first.
+
+    Without `counts`, the first ones whose surface is not that of an unused token.
+    """
     if counts is None:
-        return list(range(first_ordinary, min(vocab_size, first_ordinary + FREQUENT_TOKENS)))
-    order = np.argsort(-counts[first_ordinary:vocab_size], kind="stable")[:FREQUENT_TOKENS] + first_ordinary
+        ordinary = range(first_ordinary, len(surfaces))
+        return list(islice((i for i in ordinary if not _UNUSED.fullmatch(surfaces[i])), FREQUENT_TOKENS))
+    order = np.argsort(-counts[first_ordinary : len(surfaces)], kind="stable")[:FREQUENT_TOKENS] + first_ordinary
     return [int(i) for i in order if counts[i] > 0]
 
 
