@@ -49,15 +49,15 @@ def pack_model(run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Pre
     classifier, filler = _load_models(Path(run))
     weights = [dict(_weights(each.model)) for each in (classifier, filler) if each is not None]
     least = sum(array.size for each in weights for array in each.values()) * _LEAST_COMPRESSION
-    size = _size_in_report(int(least))
+    size, is_exact = _size_in_report(int(least)), False
     if size <= most_bytes:
         for precision in precisions:
             packed = _pack(classifier, filler, precision)
-            size = _size_in_report(len(packed))
+            size, is_exact = _size_in_report(len(packed)), True
             if size <= most_bytes:
                 return packed
     raise ModelTooLargeError(
-        f"The models of {run} take {'' if least < size else 'at least '}{size / 1e6:,.0f} MB in a report, even with 8 "
+        f"The models of {run} take {'' if is_exact else 'at least '}{size / 1e6:,.0f} MB in a report, even with 8 "
         f"bits for each weight; expected at most {most_bytes / 1e6:,.0f} MB. Leave --with-model out; `pretune watch "
         f"{shlex.quote(str(run))}` answers typed text, too."
     )
