@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pretune.errors import ModelNotFoundError, ModelTooLargeError
+from pretune.errors import ModelError, ModelNotFoundError, ModelTooLargeError
 from pretune.exporting.browser_model import pack_model
 from pretune.inference.load import load_classifier
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel
+from pretune.text.labels.labelling import Labelling
 
 
 def read_header(packed: bytes) -> tuple[dict[str, Any], bytes]:
@@ -88,3 +90,19 @@ def test_a_run_with_one_model_carries_that_one(run_folder: Path, tmp_path: Path)
 def test_a_run_without_models_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="has no model yet"):
         pack_model(tmp_path)
+
+
+def test_a_run_whose_models_the_page_does_not_compute_is_refused(
+    run_folder: Path, save_language_model: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    save_language_model(tmp_path / "writer" / "pretrain" / "checkpoint", "causal")
+    model = load_classifier(run_folder).model
+    labelling = Labelling(names=("a", "b", "c"), task="multilabel", decision={"thresholds": [0.5, 0.5, 0.5]})
+    save_model_folder(
+        tmp_path / "labels" / "finetune" / "checkpoint", model, run_folder / "finetune" / "checkpoint", labelling
+    )
+    for run, instead in (("writer", r"out\."), ("labels", r"out; `pretune watch .*` answers")):
+        with pytest.raises(
+            ModelError, match=rf"a single text, and masked words, .*neither\. Leave --with-model {instead}"
+        ):
+            pack_model(tmp_path / run)

@@ -26,6 +26,7 @@ from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.load import classifier_of, find_model_folder, load_filler, load_matching_tokenizer
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, Model, load_model_folder
+from pretune.model.transformer import ClozeClassifier, LanguageModel
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.probes import FittedProbe
 from pretune.tracing.run_context import fill_counts, read_run_context
@@ -44,7 +45,7 @@ def pack_model(run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Pre
 
     The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises
     ModelNotFoundError if the run has neither model, CorruptModelError if one is damaged, and ModelTooLargeError if no
-    precision is small enough.
+    precision is small enough, and ModelError if the page computes nothing that the models do.
     """
     classifier, filler = _load_models(Path(run))
     weights = [dict(_weights(each.model)) for each in (classifier, filler) if each is not None]
@@ -79,17 +80,33 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
             f"with their tokenizers. Leave --with-model out; `pretune watch {shlex.quote(str(run))}` answers typed "
             "text, too."
         )
-    filler = None
-    if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
-        if load_model_folder(folder).config.can_fill:
-            filler = load_filler(folder)
-    elif loaded is not None and classifier is None:
-        filler = load_filler(loaded.path)
+    filler = _load_filler(run, loaded, is_alone=classifier is None)
     if classifier is None and filler is None:
-        raise ModelNotFoundError(f"{run} has no model yet; --with-model needs a run with a finished pretrain stage.")
+        raise _nothing_for_page(run, loaded)
     if classifier and filler and classifier.tokenizer.backend.to_str() != filler.tokenizer.backend.to_str():
         raise ModelError(f"The two models of {run} have different tokenizers; expected two models of one run.")
     return classifier, filler
+
+
+def _load_filler(run: Path, loaded: LoadedModel | None, *, is_alone: bool) -> MaskFiller | None:
+    """The pre-trained model, or, if the page has no other one, a fine-tuned one that fills in words."""
+    folder = _find(run, "pretrain")
+    if folder is not None and (loaded is None or folder != loaded.path):
+        return load_filler(folder) if load_model_folder(folder).config.can_fill else None
+    if loaded is None or not is_alone or not isinstance(loaded.model, LanguageModel | ClozeClassifier):
+        return None
+    return load_filler(loaded.path) if loaded.config.can_fill else None
+
+
+def _nothing_for_page(run: Path, loaded: LoadedModel | None) -> ModelError:
+    if loaded is None and _find(run, "pretrain") is None:
+        return ModelNotFoundError(f"{run} has no model yet; --with-model needs a run with a finished pretrain stage.")
+    labels_texts = loaded is not None and loaded.label_names is not None
+    instead = f"; `pretune watch {shlex.quote(str(run))}` answers typed text, too" if labels_texts else ""
+    return ModelError(
+        f"The page computes the class of a single text, and masked words, and {run} has a model for neither. Leave "
+        f"--with-model out{instead}."
+    )
 
 
 def _is_known_to_page(classifier: Classifier) -> bool:
