@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pretune import errors
+from pretune.tracing.prediction import ATTENTION_HEADS, ATTENTION_TOKENS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -68,6 +69,11 @@ def test_every_exit_code_is_described() -> None:
         )
     )
     assert described == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+
+
+def test_the_limits_of_attention_are_those_of_the_trace() -> None:
+    page = " ".join((ROOT / "docs" / "guide" / "starting-points.md").read_text(encoding="utf-8").split())
+    assert f"texts of up to {ATTENTION_TOKENS} tokens and models of up to {ATTENTION_HEADS} heads" in page
 
 
 def test_every_decision_is_listed() -> None:
