@@ -1,7 +1,8 @@
-"""An encoder of transformers has the attention of its architecture, and gives its attention weights."""
+"""An encoder of transformers has the attention of its architecture, and gives its weights and states."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def test_attention_is_fused_on_a_gpu_where_the_architecture_has_it(
     assert len(found) == len(weights) == 2
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, weights, strict=True))
     assert encoder.encoder.config._attn_implementation == expected  # as before the weights were asked for
+
+
+KINDS = ["bert", "roberta-prelayernorm", "megatron-bert", "xlm-roberta-xl"]  # all but the first norm before each part
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_is_what_an_encoder_that_ends_there_gives(public_model: Callable[..., Path], kind: str) -> None:
+    folder, row = public_model(kind), torch.tensor([[5, 6, 7, 8]])
+    states = loaded_encoder(folder).states(row, torch.zeros_like(row))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    with torch.no_grad():
+        expected = loaded_encoder(folder)(row, torch.zeros_like(row))
+    assert torch.allclose(states[1], expected, atol=1e-5)

@@ -26,7 +26,11 @@ UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no pr
 # Those of them that are weights: a training that waits for the gradient of each would fail. Longformer has projections
 # for global attention, which no position of a text has here.
 _WITHOUT_GRADIENT = ("pooler.", "query_global.", "key_global.", "value_global.")
-_FINAL_NORMS = ("final_norm", "norm", "final_layer_norm", "layer_norm_f")  # of pre-norm encoders, by attribute
+# Of pre-norm encoders, by their place in the module.
+_FINAL_NORMS = (
+    "final_norm", "norm", "final_layer_norm", "layer_norm_f", "LayerNorm",
+    "encoder.LayerNorm", "encoder.ln", "encoder.emb_layer_norm_after",
+)  # fmt: skip
 
 
 class ForeignEncoder(nn.Module):
@@ -96,7 +100,7 @@ class ForeignEncoder(nn.Module):
             output_hidden_states=True,
         )
         earlier = out.hidden_states[:-1]  # the last one is before the final norm in some architectures
-        norm = next((found for name in _FINAL_NORMS if (found := getattr(self.encoder, name, None)) is not None), None)
+        norm = _final_norm(self.encoder)
         return [*(earlier if norm is None else map(norm, earlier)), out[0]]
 
     @torch.inference_mode()
@@ -131,6 +135,12 @@ class ForeignEncoder(nn.Module):
             given["token_type_ids"] = segments
         with torch.autocast(document_ids.device.type, dtype, enabled=dtype != torch.float32):
             return self.encoder(**given)
+
+
+def _final_norm(encoder: nn.Module) -> nn.Module | None:
+    """The norm after all layers, which an encoder has whose layers begin with theirs."""
+    modules = dict(encoder.named_modules())
+    return next((modules[name] for name in _FINAL_NORMS if name in modules), None)
 
 
 @contextmanager
