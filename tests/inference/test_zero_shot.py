@@ -12,6 +12,7 @@ from pretune.errors import ModelError, UsageError
 from pretune.inference.load import load_filler
 from pretune.inference.predict import predict
 from pretune.inference.zero_shot import zero_shot_classifier
+from pretune.model.transformer import ClozeClassifier
 
 WORDS = ("bad=cold", "good=warm")
 
@@ -29,6 +30,16 @@ def test_the_answers_are_calibrated_by_a_blank_text(run_folder: Path) -> None:
     np.testing.assert_allclose([found.probabilities[name] for name in ("bad", "good")], p / p.sum(), atol=1e-4)
     assert "It was [MASK] ." in sentence
     assert predict(classifier, ["", None])[0].is_empty
+
+
+def test_it_is_calibrated_on_the_device_at_hand(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    move, answer = ClozeClassifier.to, ClozeClassifier.forward
+    monkeypatch.setattr(ClozeClassifier, "to", lambda model, device: calls.append(device) or move(model, "cpu"))
+    monkeypatch.setattr(ClozeClassifier, "forward", lambda *given: calls.append("answer") or answer(*given))
+    monkeypatch.setattr("pretune.inference.zero_shot.device_at_hand", lambda: "cuda")
+    zero_shot_classifier(run_folder / "pretrain", WORDS)
+    assert calls[-2:] == ["cuda", "answer"]
 
 
 def test_the_pattern_is_suggested(run_folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from pretune.compute.device import device_at_hand
 from pretune.errors import UsageError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.cloze_answers import ClozeRequest, find_answers
@@ -32,7 +33,7 @@ def zero_shot_classifier(
     max_seq_len = min(MAX_SEQ_LEN, filler.model.config.max_seq_len)
     request = ClozeRequest(pattern=pattern, label_words=label_words)
     answers, sentence = find_answers(filler.model, filler.tokenizer, tuple(words), request, max_seq_len=max_seq_len)
-    made = ClozeClassifier.of_language_model(filler.model, answers.word_ids).eval()
+    made = ClozeClassifier.of_language_model(filler.model, answers.word_ids).eval().to(device_at_hand())
     blank = PatternEncoder(filler.tokenizer, answers.pattern, max_seq_len).encode("")
     with torch.inference_mode():
         input_ids = torch.tensor([blank], device=made.bias.device)
