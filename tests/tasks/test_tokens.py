@@ -15,7 +15,7 @@ import torch
 
 import pretune
 from pretune.cli.main import run_command_line
-from pretune.errors import InputDataError, ModelError
+from pretune.errors import InputDataError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
 from pretune.inference.predict import predict, predict_file
@@ -197,11 +197,6 @@ def test_training_and_prediction_label_the_same_words_alike(folder: Path) -> Non
     found = predict(folder / "finetune", [row["text"] for row in rows])
     given = [[(e.start, e.end, ["LOC", "PER"].index(e.type)) for e in each.entities] for each in found]  # type: ignore[attr-defined]
     assert given == [[tuple(span) for span in line["predicted"]] for line in read_lines(file)]
-
-
-def test_a_trace_of_a_token_model_is_refused_in_a_sentence(folder: Path) -> None:
-    with pytest.raises(ModelError, match="labels tokens"):
-        _ = load_classifier(folder / "finetune").text_model
 
 
 # -- labels --

@@ -31,7 +31,7 @@ def classifier(run_folder: Path) -> Classifier:
 
 
 def test_embeddings_are_classified_as_their_tokens_are(classifier: Classifier) -> None:
-    ids = torch.tensor([classifier.encode(TEXT)[0]] * 3)
+    ids = torch.tensor([classifier.tokenizer.encode(TEXT)] * 3)
     with torch.no_grad():
         found = classify_embeddings(classifier.model, classifier.model.transformer.embed_tokens(ids))
     torch.testing.assert_close(found, classifier.predict_logits(ids.tolist()), atol=1e-5, rtol=1e-5)
@@ -62,7 +62,7 @@ def test_attention_weights_are_those_that_the_model_uses(num_kv_heads: int) -> N
 
 
 def test_the_terms_sum_to_the_final_stream_and_the_contributions_to_the_logits(classifier: Classifier) -> None:
-    ids = classifier.encode(TEXT)[0]
+    ids = classifier.tokenizer.encode(TEXT)
     terms = split_residual_stream(classifier.model.transformer, ids)
     final = terms.after_layers()[-1]
     torch.testing.assert_close(sum(term for _, term in terms.named()), final, atol=1e-4, rtol=1e-4)
@@ -74,7 +74,7 @@ def test_the_terms_sum_to_the_final_stream_and_the_contributions_to_the_logits(c
 
 
 def test_pooled_states_of_many_texts_are_those_of_each(classifier: Classifier) -> None:
-    rows = [classifier.encode(text)[0] for text in [TEXT, "sun", "A film. " * 40]]
+    rows = [classifier.tokenizer.encode(text) for text in [TEXT, "sun", "A film. " * 40]]
     states = pooled_states(classifier.model.transformer, rows)
     for number, ids in enumerate(rows):
         streams = split_residual_stream(classifier.model.transformer, ids).after_layers()

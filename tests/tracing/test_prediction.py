@@ -15,6 +15,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.model.transformer import SequenceClassifier
 from pretune.run_trace.prediction_checks import _rebuild_error
+from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.windows import MOST_WINDOWS
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing import prediction, reasons
@@ -77,7 +78,7 @@ def test_a_text_with_nested_markup_is_traced_as_it_is_predicted(classifier: Clas
     text = "A " + "&" + "amp;" * 9 + "lt;b&gt; film, never dreadful"
     trace, found = trace_prediction(classifier, text, context=NO_CONTEXT), classifier.predict([text])[0]
     np.testing.assert_allclose(trace.decision.probabilities, list(found.probabilities.values()), atol=1e-5)
-    assert [token.id for token in trace.tokens] == classifier.encode(text)[0]
+    assert [token.id for token in trace.tokens] == ids_of(classifier, text)
 
 
 def test_head_arithmetic_can_be_repeated(traces: list[PredictionTrace]) -> None:
@@ -111,7 +112,7 @@ def test_readouts_end_at_the_logits(traces: list[PredictionTrace]) -> None:
 def test_tokens_are_those_of_the_text(classifier: Classifier, traces: list[PredictionTrace]) -> None:
     for text, trace in zip(TEXTS, traces, strict=True):
         tokens = trace.tokens
-        assert [token.id for token in tokens] == classifier.encode(text)[0]
+        assert [token.id for token in tokens] == ids_of(classifier, text)
         assert [token.position for token in tokens] == list(range(len(tokens)))
         assert len(trace.embedding.norms) == len(tokens)
         assert (tokens[0].surface, tokens[-1].surface) == ("[BOS]", "[EOS]")
@@ -194,15 +195,20 @@ def test_the_path_of_a_run_will_do(run_folder: Path) -> None:
     assert prediction.trace(run_folder, "A film.").decision.label in ("negative", "neutral", "positive")
 
 
+def ids_of(classifier: Classifier, text: str) -> list[int]:
+    return classifier.tokenizer.encode_truncated(clean_text(text), classifier.max_seq_len)[0]
+
+
 LONG = "A wonderful film, warm and never dreadful. The hotel was cold. " * 4
 
 
 @pytest.fixture(scope="module")
 def windowed(classifier: Classifier) -> Classifier:
     """The same model, as one that reads long texts in windows of up to 24 tokens."""
+    assert isinstance(classifier.model, SequenceClassifier)
     return replace(
         classifier,
-        model=with_length(classifier.text_model, 24),
+        model=with_length(classifier.model, 24),
         labelling=replace(classifier.labelling, reads_windows=True),
     )
 

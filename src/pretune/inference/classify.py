@@ -15,9 +15,9 @@ from torch import Tensor
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.data.targets import Targets
-from pretune.errors import InputDataError, ModelError
+from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier
+from pretune.model.transformer import TaskModel
 from pretune.scoring.stacked_model import StackedModel
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
@@ -54,15 +54,6 @@ class Classifier:
         return task_named(self.labelling.task)
 
     @property
-    def text_model(self) -> SequenceClassifier | ClozeClassifier:
-        """The model, if it labels whole texts. Raises ModelError if it labels tokens."""
-        if isinstance(self.model, TokenClassifier):
-            raise ModelError(
-                f"{self.path} labels tokens, which this does not work for; expected a model of whole texts."
-            )
-        return self.model
-
-    @property
     def label_names(self) -> tuple[str, ...]:
         """The names of the labels."""
         return self.labelling.names
@@ -95,13 +86,6 @@ class Classifier:
     def read_position(self, ids: Sequence[int]) -> int | None:
         """The place of the [MASK] that a cloze reads in a row; None if the model reads the mean over the text."""
         return None if self.pattern_encoder is None else list(ids).index(self.tokenizer.mask_id)
-
-    def encode(self, text: str) -> tuple[list[int], bool]:
-        """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
-        if self.pattern_encoder is not None:
-            cleaned = clean_text(text)
-            return self.pattern_encoder.encode(cleaned), self.pattern_encoder.was_cut(cleaned)
-        return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[Text]) -> list[Prediction]:
         """The prediction for each text, or pair of texts, in their order; an empty prediction for a blank text.
@@ -190,10 +174,6 @@ class Classifier:
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
-
-    def predict_text(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
-        """Outputs (K,) in fp32 of one text in one or several windows."""
-        return self.predict_logits(windows)[0] if len(windows) == 1 else self.predict_windows(windows)
 
     @torch.inference_mode()
     def predict_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:

@@ -95,11 +95,6 @@ class PatternEncoder:
         seconds = self._encode_plain(text_pairs or [""] * len(texts)) if self.pattern.has_pair else [[]] * len(texts)
         return [self._put_together(a, b) for a, b in zip(firsts, seconds, strict=True)]
 
-    def was_cut(self, text: str, text_pair: str | None = None) -> bool:
-        """Whether the middle of a text is left out."""
-        lengths = [len(ids) for ids in self._encode_plain([text, text_pair or ""])]
-        return sum(lengths[: 1 + self.pattern.has_pair]) > self._room
-
     def encode_with_offsets(self, text: str, text_pair: str | None = None) -> tuple[str, EncodedText, list[int]]:
         """The whole sentence, its ids with the span of each in it, and the places of the ids that are not cut out."""
         values, inside = {TEXT: text, TEXT_PAIR: text_pair or ""}, self.tokenizer.inside
