@@ -1,8 +1,8 @@
 """An encoder of transformers (BERT, RoBERTa, DistilBERT, ModernBERT, ...) behind the interface of our transformer.
 
-Token ids and document ids go in, vectors come out. Only this module and `foreign_folder` call transformers, which the
-extra `pretune[hf]` installs. Its dropout stays off: the masks of training are functions of the seed, dropout is not,
-and a resumed run must equal an uninterrupted one.
+Token ids and document ids go in, vectors come out. Only this module, `foreign_folder`, `foreign_language_model` and
+`gguf_folder` call transformers, which the extra `pretune[hf]` installs. Its dropout stays off: the masks of training
+are functions of the seed, dropout is not, and a resumed run must equal an uninterrupted one.
 
 B batch, T sequence, D hidden, L layers.
 """
