@@ -123,3 +123,20 @@ def test_options_with_the_same_name_are_merged() -> None:
     parser = Parser(prog="x")
     add_options(parser, options)
     assert typed_values(parser.parse_args(["--tokens", "5"])) == {"a": {"tokens": 5}, "b": {"tokens": 5}}
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "name", "found"),
+    [
+        ("run", "--corpus a b --corpus c", "corpus", ["a", "b", "c"]),
+        ("preprocess", "x --out y --protect a --protect b c", "protect", ["a", "b", "c"]),
+        ("compare", "x y --out z --domain a --domain b", "domain", ["a", "b"]),
+        ("evaluate", "x --labels y --label-names 0=a --label-names 1=b", "label_names", "0=a,1=b"),
+        ("predict", "x --label-words a=good --label-words b=bad", "label_words", "a=good,b=bad"),
+        ("split", "x --out y --label-names 0=a,1=b --label-names 2=c", "set:split.label_names", ("0=a", "1=b", "2=c")),
+        ("run", "--disabled-rules a --disabled-rules b", "set:preprocess.disabled_rules", ("a", "b")),
+    ],
+)
+def test_a_list_that_is_given_twice_keeps_both_parts(verb: str, words: str, name: str, found: object) -> None:
+    """Only the last one was kept, so texts to be protected came into the corpus."""
+    assert vars(build_parser(VERBS[verb]).parse_intermixed_args(words.split()))[name] == found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
 from pretune.cli.model_arguments import add_answers, add_no_stack, add_text_columns
-from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
+from pretune.cli.options import JoinLists, Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
     ChatTuningConfig,
@@ -59,7 +59,11 @@ def _add_split(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_protect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--protect", nargs="+", metavar="FILE", help="texts to keep out of the corpus, such as a benchmark"
+        "--protect",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="texts to keep out of the corpus, such as a benchmark",
     )
 
 
@@ -158,6 +162,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus",
         nargs="+",
+        action="extend",
         metavar="PATH",
         help="raw text: files, folders, globs, archives, - for stdin, or the name of a public data set, such as imdb",
     )
@@ -332,6 +337,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
         "--label-names",
+        action=JoinLists,
         default="",
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",

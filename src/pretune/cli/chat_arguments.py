@@ -37,7 +37,9 @@ def add_strategies_group(parser: argparse.ArgumentParser) -> None:
         help="train and compare four ways from a base: as it is, from scratch, fine-tuned, and pre-trained further on "
         "--domain before it is fine-tuned",
     )
-    group.add_argument("--domain", nargs="+", metavar="PATH", help="text of the domain, as for collect")
+    group.add_argument(
+        "--domain", nargs="+", action="extend", metavar="PATH", help="text of the domain, as for collect"
+    )
     group.add_argument(
         "--held-out", metavar="FILE", help="conversations from elsewhere, on which all models are measured, too"
     )

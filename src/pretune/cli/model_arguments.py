@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pretune.cli.options import JoinLists
+
 # What of `evaluate` has an effect with --labels only; --text-column does with --text, too.
 OF_LABELS = ("--text-pair-column", "--label-column", "--label-names", "--label-words", "--pattern", "--no-stack")
 
@@ -30,6 +32,7 @@ def add_answers(parser: argparse.ArgumentParser) -> None:
     """Add the options with which a pre-trained model labels texts without having seen a label."""
     parser.add_argument(
         "--label-words",
+        action=JoinLists,
         default="",
         metavar="NAME,...",
         help="label with a pre-trained model: the word for each label, e.g. positive=great/good,negative=bad",

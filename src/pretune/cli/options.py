@@ -75,11 +75,28 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
         parser.add_argument(option.flag, choices=typing.get_args(kind), **common)
     elif origin is tuple:
         item = typing.get_args(kind)[0]
-        parser.add_argument(option.flag, type=_list_of(item), metavar=f"{_metavar(item)},...", **common)
+        parser.add_argument(
+            option.flag, action=_ExtendTuple, type=_list_of(item), metavar=f"{_metavar(item)},...", **common
+        )
     else:
         parser.add_argument(
             option.flag, type=number_of(kind) if kind in (int, float) else kind, metavar=_metavar(kind), **common
         )
+
+
+class _ExtendTuple(argparse.Action):
+    """Adds the items to those of the same option before it, of which argparse would keep only the last."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *values))
+
+
+class JoinLists(argparse.Action):
+    """As `_ExtendTuple`, for a list that stays the text that was typed."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def _without_none(kind: Any) -> Any:
