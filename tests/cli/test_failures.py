@@ -104,6 +104,17 @@ def test_a_traceback_is_shown_on_request(capsys: pytest.CaptureFixture[str], mon
     assert printed[0].startswith("pretune.errors.UsageError")
 
 
+@pytest.mark.parametrize("is_debugged", ["", "1"])
+def test_what_a_sentence_quotes_cannot_control_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_debugged: str
+) -> None:
+    monkeypatch.setenv("PRETUNE_DEBUG", is_debugged)
+    report(errors.InputDataError("The label 'a\x1b[2J\x1b]0;owned\x07b\nDone.' has a single row."))
+    printed = capsys.readouterr().err
+    assert printed.endswith("The label 'ab Done.' has a single row.\n")
+    assert "\x1b" not in printed and "\x07" not in printed
+
+
 @pytest.mark.parametrize("words", ["--help", "run --help"])
 @pytest.mark.parametrize("is_buffered", [True, False])
 def test_a_reader_that_exits_is_not_a_failure(words: str, is_buffered: bool) -> None:

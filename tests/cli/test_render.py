@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pretune.cli.render import describe_next
+import pytest
+
+from pretune.cli.render import describe_evaluation, describe_minimal_pairs, describe_next
 from pretune.recipe import Recipe
 
 
@@ -15,3 +19,28 @@ def test_the_folder_of_a_run_is_one_part_of_each_command(tmp_path: Path) -> None
         commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  pretune")]
         assert any(str(folder) in command for command in commands)
         assert all(str(folder) in command for command in commands if str(tmp_path) in " ".join(command))
+
+
+FIGURES: dict[str, Any] = {"n": 2, "skipped": 0, "loss": 0.5, "seen_sentence": "None was seen."}
+CLASSES: dict[str, Any] = FIGURES | {
+    "accuracy": 0.5,
+    "accuracy_interval": [0.1, 0.9],
+    "macro_f1": 0.5,
+    "brier_score": 0.5,
+    "calibration_error": 0.5,
+    "classes": [{"label": "a", "support": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5}],
+    "confusion_matrix": [[2]],
+}
+PAIRS: dict[str, Any] = CLASSES | {"paradigms": [], "scoring_sentence": "", "ties": 0, "notice": "\x1b[2Jswapped"}
+
+
+@pytest.mark.parametrize(
+    ("describe", "figures"),
+    [(describe_evaluation, FIGURES), (describe_evaluation, CLASSES), (describe_minimal_pairs, PAIRS)],
+)
+def test_a_column_name_of_a_file_cannot_control_the_terminal(
+    describe: Callable[[dict[str, Any]], str], figures: dict[str, Any]
+) -> None:
+    shown = describe(figures | {"detected": "x.csv: texts from column \x1b]0;owned\x07\x1b[31m'text'."})
+    assert shown.startswith("x.csv: texts from column 'text'.")
+    assert "\x1b" not in shown and "\x07" not in shown

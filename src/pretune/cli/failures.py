@@ -63,10 +63,12 @@ def report(error: BaseException, out: str | None = None, *, resumes: bool = True
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
-        traceback.print_exception(error)
+        to_stderr("".join(traceback.format_exception(error)).rstrip())
     sentence, code = explain(error, out, resumes=resumes)
     if not _is_reported_by_first(error):
-        to_stderr(sentence)
+        from pretune.terminal import clean  # here, since help is to be instant
+
+        to_stderr(clean(sentence))
     try:
         sys.stdout.flush()
     except OSError:

@@ -24,7 +24,12 @@ def to_stdout(text: str) -> None:
 
 
 def to_stderr(text: str) -> None:
-    """Print anything else, without buffering. If nobody reads it any more, the command goes on without."""
+    """Print anything else, without buffering. If nobody reads it any more, the command goes on without.
+
+    Escape sequences are removed: `text` may quote one of the user's files.
+    """
+    from pretune.terminal import clean_lines  # here, since help is to be instant
+
     with suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(clean_lines(text) + "\n")
         sys.stderr.flush()

@@ -71,7 +71,7 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
         return _describe_figures(figures)
     low, high = figures["accuracy_interval"]
     lines = [
-        figures["detected"],
+        clean(figures["detected"]),
         "",
         f"rows      {figures['n']:,}" + (f" ({figures['skipped']:,} skipped)" if figures["skipped"] else ""),
         f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
@@ -80,7 +80,7 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
         f"Brier     {figures['brier_score']:.4f}",
         f"ECE       {figures['calibration_error']:.4f}  (expected calibration error: how far probabilities are from "
         "the fraction of correct answers)",
-        figures["seen_sentence"],
+        clean(figures["seen_sentence"]),
         "",
     ]
     page = page_for(sys.stdout)
@@ -96,7 +96,7 @@ def describe_minimal_pairs(figures: dict[str, Any]) -> str:
     if len(figures["paradigms"]) > 1:
         numbers.append(("mean of paradigms", figures["mean_of_paradigms"], figures["mean_of_paradigms_interval"]))
     width = max(len(name) for name, _, _ in numbers)
-    lines = [figures["detected"], figures["scoring_sentence"], ""]
+    lines = [clean(figures["detected"]), figures["scoring_sentence"], ""]
     lines += [
         f"{name:<{width}}  {value:.4f}  (95 % interval {low:.4f} to {high:.4f})" for name, value, (low, high) in numbers
     ]
@@ -104,7 +104,7 @@ def describe_minimal_pairs(figures: dict[str, Any]) -> str:
     skipped = f", {figures['skipped']:,} skipped without two sentences" if figures["skipped"] else ""
     lines.append(f"{'pairs':<{width}}  {figures['n']:,}{ties}{skipped}; chance is 0.5")
     if figures["notice"]:
-        lines.append(figures["notice"])
+        lines.append(clean(figures["notice"]))
     page = page_for(sys.stdout)
     columns = [Column("paradigm", wraps=True), *(Column(n, "right") for n in ("pairs", "accuracy", "95 % interval"))]
     rows: list[list[str | Cell]] = [
@@ -144,7 +144,7 @@ def _number_of(count: int, noun: str) -> str:
 
 def _describe_figures(figures: dict[str, Any]) -> str:
     """The figures of a task without classes: numbers with their intervals, and tables of what there is several of."""
-    lines = [figures["detected"], "", f"rows  {figures['n']:,}"]
+    lines = [clean(figures["detected"]), "", f"rows  {figures['n']:,}"]
     lines[-1] += f" ({figures['skipped']:,} skipped)" if figures["skipped"] else ""
     numbers = {name: value for name, value in figures.items() if isinstance(value, float)}
     width = max(map(len, numbers), default=0)
@@ -152,7 +152,7 @@ def _describe_figures(figures: dict[str, Any]) -> str:
         interval = figures.get(f"{name}_interval")
         shown = "" if interval is None else f"  (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
         lines.append(f"{name.replace('_', ' '):<{width}}  {value:.4f}{shown}")
-    lines += [figures["seen_sentence"], ""]
+    lines += [clean(figures["seen_sentence"]), ""]
     page = page_for(sys.stdout)
     tables: list[Any] = []
     for value in figures.values():
