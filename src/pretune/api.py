@@ -41,6 +41,7 @@ from pretune.run_trace.log_values import of_stage
 from pretune.run_trace.training import read_phase
 from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
@@ -239,7 +240,7 @@ class Model:
         recipe = _read_settings(settings)
         examples = _read_examples(data, recipe.split)
         test_examples = None if test_data is None else _read_examples(test_data, recipe.split)
-        folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else Path(out).expanduser()
+        folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else expand_home(out)
         _refuse_other_run(folder)
         labels = _labels_file(examples, folder / LABELS_NAME)
         test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
@@ -355,7 +356,7 @@ class Model:
 
         Raises FolderInTheWayError if the path exists, unless it is an empty folder.
         """
-        target = Path(path).expanduser()
+        target = expand_home(path)
         if target.is_file() or (target.is_dir() and any(target.iterdir())):
             raise FolderInTheWayError(f"{target} already exists and is not overwritten; choose another path.")
 
@@ -390,7 +391,7 @@ class Run:
 
         Raises FolderInTheWayError if anything but an earlier report is at the path.
         """
-        target = Path(path).expanduser()
+        target = expand_home(path)
         write_report(self.trace, target, redact=redact)
         return target
 
@@ -400,7 +401,7 @@ def open_run(path: Path | str) -> Run:
 
     Raises InputDataError if the folder is missing or is no run.
     """
-    return Run(Path(path).expanduser())
+    return Run(expand_home(path))
 
 
 def load_pretrained_model(path: Path | str) -> Model:

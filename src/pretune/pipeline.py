@@ -30,6 +30,7 @@ from pretune.recipe import (
     save_recipe,
 )
 from pretune.runtime.atomic import temporary_of, write_json
+from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -107,7 +108,7 @@ def run(
 def _folder_of(recipe: Recipe) -> Path:
     if recipe.out is None:
         raise UsageError("Give --out DIR, the folder of the run, for example --out runs/demo.")
-    return Path(recipe.out).expanduser()
+    return expand_home(recipe.out)
 
 
 def _check(recipe: Recipe, folder: Path) -> None:

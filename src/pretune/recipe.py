@@ -20,6 +20,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.model.gguf_folder import ENDING as GGUF_ENDING
 from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
 from pretune.settings import (
     SPEED_ONLY,
@@ -196,10 +197,7 @@ def _describe_kind(kind: Any) -> str:
 
 
 def _expand_home(path: str) -> str:
-    try:
-        return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:  # no such user, so it is the name of a file
-        return path
+    return str(expand_home(path)) if path.startswith("~") else path
 
 
 def name_of_text(path: str, folder: Path = Path()) -> str | None:

@@ -19,6 +19,7 @@ from pretune.model.base_folder import read_base_folder
 from pretune.model.cost import SLOW_STEP_TOKENS
 from pretune.model.hub import local_folder
 from pretune.runtime.events import read_events
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import (
     ChatTuningConfig,
@@ -73,8 +74,8 @@ def run_strategies(
     conversations from elsewhere, on which all models are measured, too. A second call resumes. With `redo`, folders
     that differ are renamed. Raises the errors of the stages, those for bad input before anything is trained.
     """
-    held_out = None if other is None else Path(other).expanduser()
-    run = _Strategies(Path(base), Path(prepared), list(domain), Path(out).expanduser(), config, redo, say, held_out)
+    held_out = None if other is None else expand_home(other)
+    run = _Strategies(Path(base), Path(prepared), list(domain), expand_home(out), config, redo, say, held_out)
     run.check()
     candidates = [candidate for seed in run.seeds for candidate in run.train(seed)]
     candidates.sort(key=lambda each: (KINDS.index(each.kind), each.seed))

@@ -185,9 +185,11 @@ def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: Tex
 def test_a_file_that_cannot_be_written_is_a_sentence(chatty: TextGenerator, tmp_path: Path) -> None:
     session = ChatSession(Scripted(chatty, ["Cold."]))
     list(session.reply("The food?", GREEDY))
-    for path in ("/proc/chat.jsonl", tmp_path / ("a" * 300), "~nobody-has-this-name/chat.jsonl", "a\0b"):
+    for path in ("/proc/chat.jsonl", tmp_path / ("a" * 300), "a\0b"):
         with pytest.raises(UsageError, match=r"cannot be written \(.*give another file"):
             session.save(path)
+    with pytest.raises(UsageError, match=r"~nobody-has-this-name does not exist; give a file in a folder that does"):
+        session.save("~nobody-has-this-name/chat.jsonl")
     file = session.save(tmp_path / "chat.jsonl")
     file.write_text("what somebody else wrote", encoding="utf-8")
     with pytest.raises(UsageError, match="nothing is ever overwritten"):

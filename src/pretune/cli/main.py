@@ -16,6 +16,7 @@ from types import FrameType
 from pretune.cli.failures import DEBUG_VARIABLE, report, what_is_saved
 from pretune.cli.verbs import PROGRAM, RESUMING_VERBS, VERBS, build_parser, top_level_help
 from pretune.errors import EXIT_DONE, StoppedError, UsageError
+from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
 
@@ -87,7 +88,7 @@ def _expand_home(word: str) -> str:
     option, equals, value = word.partition("=")
     if not option.startswith("--") or not value.startswith("~/"):
         return word
-    return option + equals + str(Path(value).expanduser())
+    return option + equals + str(expand_home(value))
 
 
 def _word_after(flag: str, words: Sequence[str]) -> str | None:

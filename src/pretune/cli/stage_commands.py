@@ -32,6 +32,7 @@ from pretune.errors import EXIT_DONE, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_run
+from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
 from pretune.settings import ChatTuningConfig
 
@@ -75,7 +76,7 @@ def _live_page(recipe: Recipe, arguments: Arguments) -> Iterator[PageProcess | N
         return
     from pretune.live.page_process import page_process
 
-    with page_process(Path(recipe.out).expanduser()) as page:
+    with page_process(expand_home(recipe.out)) as page:
         to_stderr(f"Watch the run at {page.address}" if page.address else "The live page did not start.")
         yield page
 

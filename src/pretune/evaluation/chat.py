@@ -14,6 +14,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.inference.chat_session import load_chat_session
 from pretune.inference.generate import TextGenerator
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.randomness import generator as random_numbers
 from pretune.scoring.conversation_losses import describe_losses
@@ -55,7 +56,7 @@ def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
 
     Raises InputDataError if there is none or the file cannot be read, and UsageError if the folder has labelled rows.
     """
-    path = Path(path).expanduser()
+    path = expand_home(path)
     if not (path / MANIFEST_NAME).is_file():
         file = read_chat_file(path)
         records = keep_usable(file, Lint(), keeps_lines=keeps_lines)
@@ -201,7 +202,7 @@ def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversatio
 
 
 def _training_replies(path: Path | str, tokenizer: Tokenizer) -> list[str]:
-    path = Path(path).expanduser()
+    path = expand_home(path)
     if (path / MANIFEST_NAME).is_file():
         _read_chat_manifest(path)
         return read_replies(path)

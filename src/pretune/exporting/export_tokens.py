@@ -14,6 +14,7 @@ from pretune.exporting.megatron import write_megatron
 from pretune.exporting.parquet import write_parquet
 from pretune.exporting.views import ROW_TOKENS, RowView, View
 from pretune.runtime.atomic import commit_folder
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.text.steps.select import SPLITS
 from pretune.text.token_shards import TokenShard
@@ -57,7 +58,7 @@ def export(
     if row_tokens is not None and (view is None or row_tokens < 1):
         expected = "at least 1" if view else "--view rows or --view packed with it"
         raise UsageError(f"--row-tokens is {row_tokens}; expected {expected}.")
-    source, target = Path(preprocessed), Path(out).expanduser()
+    source, target = Path(preprocessed), expand_home(out)
     manifest = read_manifest(source, "preprocess")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FolderInTheWayError(f"{target} already exists and is not overwritten; choose another --out.")

@@ -18,6 +18,7 @@ from pretune.inference.load import find_model_folder, load_generator
 from pretune.inference.prefix_cache import PrefixCache
 from pretune.model.folder import LABELS_NAME
 from pretune.runtime.atomic import write_text
+from pretune.runtime.home import expand_home
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, content_text, role_named
 from pretune.text.chat.template import encode_prompt
@@ -99,13 +100,13 @@ class ChatSession:
         messages = [{"role": each.role, "content": each.content} for each in self.messages]
         text = json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
         try:
-            path = Path(path).expanduser().absolute()
+            path = expand_home(path).absolute()
             if path.exists() and (path not in self._saved or path.read_text(encoding="utf-8") != self._saved[path]):
                 raise UsageError(f"{path} exists, and nothing is ever overwritten; give another file.")
             if not path.parent.is_dir():
                 raise UsageError(f"{path.parent} does not exist; give a file in a folder that does.")
             write_text(path, text)
-        except (OSError, RuntimeError, ValueError) as error:  # of a home that is unknown, a byte that no name has
+        except (OSError, ValueError) as error:  # such as a byte that no name has
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise UsageError(f"{path} cannot be written ({reason}); give another file.") from error
         self._saved[path] = text

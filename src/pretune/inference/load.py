@@ -26,6 +26,7 @@ from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, EncoderModel, LanguageModel, TaskModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights
 from pretune.runtime.events import STAGE_ORDER
+from pretune.runtime.home import expand_home
 from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -164,7 +165,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = local_folder(path).expanduser()
+    path = expand_home(local_folder(path))
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")

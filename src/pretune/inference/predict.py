@@ -22,6 +22,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
+from pretune.runtime.home import expand_home
 from pretune.tasks.prediction import Prediction
 from pretune.text.labels.python_columns import is_table, names_of, values_of
 from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
@@ -108,7 +109,7 @@ def predict_file(
     Raises InputDataError for the input and UsageError for the output.
     """
     start = time.perf_counter()
-    output = Path(output).expanduser()
+    output = expand_home(output)
     if output.exists():
         raise UsageError(f"{output} already exists and is not overwritten; choose another --output, or delete it.")
     if ending_of(output) not in _OUTPUT_ENDINGS:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError, ModelNotFoundError, shorten_error
 from pretune.runtime.atomic import write_json
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _wait_for(lock: IO[str], cache: Path) -> None:
 def cache_folder() -> Path:
     """The folder for files that can be made again."""
     if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given).expanduser()
+        return expand_home(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pretune"
 
 

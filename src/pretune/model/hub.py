@@ -14,6 +14,7 @@ from typing import Any
 
 from pretune.errors import ModelError, ModelNotFoundError, UsageError
 from pretune.model.gguf_folder import converted_folder, find_gguf
+from pretune.runtime.home import expand_home
 from pretune.text.tokenizer.files import TOKENIZER_FILES
 
 PREFIX = "hf:"
@@ -41,7 +42,7 @@ def local_folder(path: Path | str) -> Path:
     cannot be fetched, ModelError if the repository has no safetensors, and the errors of `converted_folder`.
     """
     if not is_hub_name(path):
-        file = find_gguf(Path(path).expanduser())
+        file = find_gguf(expand_home(path))
         return Path(path) if file is None else converted_folder(file)
     parsed = _NAME.fullmatch(str(path))
     if parsed is None:

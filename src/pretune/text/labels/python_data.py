@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.runtime.home import expand_home
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.python_columns import column_of, is_table, labels_of_flags, lists_of, names_of, values_of
 from pretune.text.labels.spans import Span, are_spans, span_of
@@ -150,7 +151,7 @@ def as_texts(items: Sequence[Any]) -> list[str]:
 
 def existing_file(path: Path | str) -> Path:
     """The path of an existing file. Raises InputDataError for anything else, such as a single text."""
-    file = Path(path).expanduser()
+    file = expand_home(path)
     try:
         is_there = file.is_file()
     except OSError:  # a long text is not a file name

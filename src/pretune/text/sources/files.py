@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.runtime.events import LOG_NAME
+from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
@@ -66,7 +67,7 @@ def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile
 
 def _at_home(path: str) -> str:
     """The path with `~` expanded, which no shell does in a recipe or after an equals sign."""
-    return str(Path(path).expanduser()) if path.startswith("~/") and not Path(path).exists() else path
+    return str(expand_home(path)) if path.startswith("~/") and not Path(path).exists() else path
 
 
 def unique_files(files: Iterable[TextFile], findings: Findings) -> list[TextFile]:
