@@ -206,6 +206,27 @@ def test_refused_data_leaves_nothing_behind(run_folder: Path, tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
+def test_examples_that_are_refused_are_not_in_the_way_of_the_corrected_ones(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model, out = load_pretrained_model(run_folder), tmp_path / "out"
+    one_label = [(text, "good") for text, _ in EXAMPLES]
+    for folder in (None, out):
+        with pytest.raises(InputDataError, match="has only one label"):
+            model.train(one_label, folder, test_data=EXAMPLES)
+        assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputDataError, match="has only one label"):
+        model.train(one_label, out)
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    model.train(EXAMPLES, out, epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
+    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):
+        model.train(one_label, out)
+    assert (out / "labels.jsonl").is_file() and model.path.is_dir()
+
+
 def test_many_labels_are_counted(run_folder: Path) -> None:
     model = load_model(run_folder)
     assert repr(model).endswith("labels negative, neutral, positive)")

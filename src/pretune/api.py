@@ -8,11 +8,9 @@ again = pretune.load_model("runs/reviews")  # the classifier that the run fine-t
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -39,17 +37,15 @@ from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.log_values import of_stage
 from pretune.run_trace.training import read_phase
-from pretune.runtime.atomic import commit_folder, write_text
+from pretune.runtime.atomic import commit_folder
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
+from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import clean, page_for, to_text
 from pretune.text.labels.python_data import (
     Text,
-    Written,
-    as_pairs,
     as_texts,
     examples_of,
     existing_file,
@@ -59,10 +55,10 @@ from pretune.text.labels.python_data import (
 from pretune.text.reading_report import join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
+from pretune.train_folder import LABELS_NAME, TEST_LABELS_NAME, read_examples, train_folder
 
 LOGGER = logging.getLogger("pretune")
 ROWS_SHOWN = 40  # of printed predictions
-LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
 
 
 class History(Sequence[dict[str, Any]]):
@@ -238,29 +234,22 @@ class Model:
         added to `history`. Raises UsageError for wrong settings and InputDataError for data that cannot be used.
         """
         recipe = _read_settings(settings)
-        examples = _read_examples(data, recipe.split)
-        test_examples = None if test_data is None else _read_examples(test_data, recipe.split)
-        folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else expand_home(out)
-        _refuse_other_run(folder)
-        labels = _labels_file(examples, folder / LABELS_NAME)
-        test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
-        LOGGER.info("The run is in %s", folder)
+        examples = read_examples(data, recipe.split)
+        test_examples = None if test_data is None else read_examples(test_data, recipe.split)
         from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 
-        with brief_progress(sys.stderr, LOGGER, quiet):
-            prepare(
-                labels,
-                folder / "prepare",
-                recipe.prepare,
-                base=self.path,
-                test_labels=test_labels,
-                split=recipe.split,
-            )
-            finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune, alone=True)
-        trained = Model(find_model_folder(folder, "finetune"))
+        with train_folder(out) as run:
+            labels = run.labels_file(examples, LABELS_NAME)
+            test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
+            LOGGER.info("The run is in %s", run.path)
+            with brief_progress(sys.stderr, LOGGER, quiet):
+                prepared = run.path / "prepare"
+                prepare(labels, prepared, recipe.prepare, base=self.path, test_labels=test_labels, split=recipe.split)
+                finetune(self.path, prepared, run.path / "finetune", recipe.finetune, alone=True)
+        trained = Model(find_model_folder(run.path, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
-        history = History(read_events(folder / "finetune"))
+        history = History(read_events(run.path / "finetune"))
         self.history.append(history)
         if not quiet:
             sys.stdout.write(f"{history.table()}\n")
@@ -438,39 +427,6 @@ def _read_settings(settings: dict[str, Any]) -> Recipe:
     for name, value in settings.items():
         by_stage.setdefault(stage_of.get(name, "finetune"), {})[name] = value
     return override(Recipe(), by_stage)
-
-
-def _refuse_other_run(folder: Path) -> None:
-    """Refuse the folder of a command-line run, whose stages were made from other examples."""
-    if (folder / RECIPE_NAME).is_file():
-        raise FolderInTheWayError(f"{folder} is a run made by `pretune run`; choose another out=.")
-
-
-def _read_examples(data: Any, split: SplitConfig) -> Path | str:
-    """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
-    if isinstance(data, str | Path):
-        return existing_file(data)
-    names = (split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair")
-    pairs = as_pairs(data, split.text_column, split.label_column, split.text_pair_column)
-    return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
-
-
-def _to_row(
-    text: str | tuple[str, str], label: Written, text_column: str, label_column: str, text_pair_column: str
-) -> dict[str, Any]:
-    texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
-    return {**texts, label_column: label}
-
-
-def _labels_file(content: Path | str, target: Path) -> Path:
-    """The file of labelled examples: the given one, or `target` after writing it."""
-    if isinstance(content, Path):
-        return content
-    if target.exists() and target.read_text(encoding="utf-8") != content:
-        raise FolderInTheWayError(f"{target} has other examples and is not overwritten; choose another out=.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_text(target, content)
-    return target
 
 
 def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: Classifier) -> list[str | None]:

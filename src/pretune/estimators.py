@@ -23,7 +23,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from pretune.api import LABELS_NAME, Model, load_pretrained_model
+from pretune.api import Model, load_pretrained_model
 from pretune.errors import EstimatorDataError, InputDataError, InterruptedByUserError, StoppedError, UsageError
 from pretune.inference.model_files import ModelFiles
 from pretune.text.clean.normalize import clean_text
@@ -31,6 +31,7 @@ from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.python_columns import is_table, names_of, values_of
 from pretune.text.labels.python_data import as_texts
 from pretune.text.reading_report import join_names
+from pretune.train_folder import LABELS_NAME
 
 _OWN_PARAMETERS = ("base", "random_state", "verbose")  # all others are settings of the split and of stages 4 and 5
 _LARGEST_SEED = 2**31 - 1

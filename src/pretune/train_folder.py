@@ -1,0 +1,87 @@
+"""The folder of a training that a program asks for, with its examples as label files; nothing stays if they are
+refused."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, UsageError
+from pretune.runtime.atomic import remove_folder, write_text
+from pretune.runtime.home import expand_home
+from pretune.runtime.manifest import RECIPE_NAME
+from pretune.settings import SplitConfig
+from pretune.text.labels.python_data import Written, as_pairs, existing_file
+
+LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
+
+
+class TrainFolder:
+    """The folder at `out`, or a temporary one. Raises FolderInTheWayError for that of a command-line run, whose stages
+    were made from other examples."""
+
+    def __init__(self, out: Path | str | None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else expand_home(out)
+        self.is_temporary = out is None
+        self._is_new = not self.path.exists()
+        self._written: list[Path] = []
+        if (self.path / RECIPE_NAME).is_file():
+            raise FolderInTheWayError(f"{self.path} is a run made by `pretune run`; choose another out=.")
+
+    def labels_file(self, content: Path | str, name: str) -> Path:
+        """The file of labelled examples: the given one, or `name` in the folder after writing it."""
+        if isinstance(content, Path):
+            return content
+        target = self.path / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_text(target, content)
+            self._written.append(target)
+        elif target.read_text(encoding="utf-8") != content:
+            raise FolderInTheWayError(f"{target} has other examples and is not overwritten; choose another out=.")
+        return target
+
+    def remove_refused(self) -> None:
+        """Remove what was written for a call that was refused, so that the corrected call finds nothing in its way.
+
+        The label files of prepared rows stay: they belong to what a later call resumes.
+        """
+        if self.is_temporary:
+            remove_folder(self.path)
+        elif not (self.path / "prepare").exists():
+            for file in self._written:
+                file.unlink(missing_ok=True)
+            if self._is_new:
+                with suppress(OSError):  # missing, or not empty
+                    self.path.rmdir()
+
+
+@contextmanager
+def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
+    """Within this block, the stages write to the folder; see `TrainFolder.remove_refused`."""
+    folder = TrainFolder(out)
+    try:
+        yield folder
+    except (InputDataError, ModelError, UsageError):
+        folder.remove_refused()
+        raise
+
+
+def read_examples(data: Any, split: SplitConfig) -> Path | str:
+    """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
+    if isinstance(data, str | Path):
+        return existing_file(data)
+    names = (split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair")
+    pairs = as_pairs(data, split.text_column, split.label_column, split.text_pair_column)
+    return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
+
+
+def _to_row(
+    text: str | tuple[str, str], label: Written, text_column: str, label_column: str, text_pair_column: str
+) -> dict[str, Any]:
+    texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
+    return {**texts, label_column: label}
