@@ -463,3 +463,14 @@ def test_scores_from_a_column_of_numbers(run_folder: Path, tmp_path: Path) -> No
     assert shown.accuracy is None  # of scores, near is good enough
     with pytest.raises(InputDataError, match="not those of the task regression"):
         model.predict([(FIRST[0], "good")])
+
+
+def test_texts_without_letters_are_texts(run_folder: Path, tmp_path: Path) -> None:
+    """They were refused with the advice to give --text-column, which train has not."""
+    model = load_pretrained_model(run_folder)
+    rows = [(f"{i} + {i % 7}", "even" if i % 2 else "odd") for i in range(40)]
+    model.train(rows[4:], tmp_path / "one", test_data=rows[:4], **SETTINGS)
+    assert model.label_names == ("even", "odd")
+    pairs = [((f"{i}", f"{i % 7} + 1"), label) for i, (_, label) in enumerate(rows)]
+    model.train(pairs, tmp_path / "two", **SETTINGS)
+    assert not model.predict([("1", "2")])[0].is_empty

@@ -55,7 +55,7 @@ from pretune.text.labels.python_data import (
 from pretune.text.reading_report import join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
-from pretune.train_folder import LABELS_NAME, TEST_LABELS_NAME, read_examples, train_folder
+from pretune.train_folder import LABELS_NAME, TEST_LABELS_NAME, read_examples, train_folder, with_columns
 
 LOGGER = logging.getLogger("pretune")
 ROWS_SHOWN = 40  # of printed predictions
@@ -236,6 +236,7 @@ class Model:
         recipe = _read_settings(settings)
         examples = read_examples(data, recipe.split)
         test_examples = None if test_data is None else read_examples(test_data, recipe.split)
+        split = with_columns(recipe.split, *filter(None, (examples, test_examples)))
         from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 
@@ -245,7 +246,7 @@ class Model:
             LOGGER.info("The run is in %s", run.path)
             with brief_progress(sys.stderr, LOGGER, quiet):
                 prepared = run.path / "prepare"
-                prepare(labels, prepared, recipe.prepare, base=self.path, test_labels=test_labels, split=recipe.split)
+                prepare(labels, prepared, recipe.prepare, base=self.path, test_labels=test_labels, split=split)
                 finetune(self.path, prepared, run.path / "finetune", recipe.finetune, alone=True)
         trained = Model(find_model_folder(run.path, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ class TrainFolder:
         if (self.path / RECIPE_NAME).is_file():
             raise FolderInTheWayError(f"{self.path} is a run made by `pretune run`; choose another out=.")
 
-    def labels_file(self, content: Path | str, name: str) -> Path:
+    def labels_file(self, examples: Examples, name: str) -> Path:
         """The file of labelled examples: the given one, or `name` in the folder after writing it."""
+        content = examples.content
         if isinstance(content, Path):
             return content
         target = self.path / name
@@ -71,13 +73,42 @@ def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
         raise
 
 
-def read_examples(data: Any, split: SplitConfig) -> Path | str:
-    """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Labelled examples: a file, or the content of one to write, and whether its rows have two texts."""
+
+    content: Path | str
+    has_pairs: bool = False
+
+
+def read_examples(data: Any, split: SplitConfig) -> Examples:
+    """The examples in one of the forms that `Model.train` takes; they are written in the columns that `split` names."""
     if isinstance(data, str | Path):
-        return existing_file(data)
-    names = (split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair")
+        return Examples(content=existing_file(data))
+    names = _column_names(split)
     pairs = as_pairs(data, split.text_column, split.label_column, split.text_pair_column)
-    return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
+    return Examples(
+        content="".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs),
+        has_pairs=any(isinstance(text, tuple) for text, _ in pairs),
+    )
+
+
+def with_columns(split: SplitConfig, *examples: Examples) -> SplitConfig:
+    """The settings of the split with the names of the columns, if all of them are written here.
+
+    Otherwise they would be looked for, which fails for texts without letters.
+    """
+    if split.task == "chat" or any(isinstance(each.content, Path) for each in examples):
+        return split
+    text, label, second = _column_names(split)
+    has_pairs = split.task not in ("multilabel", "tokens") and any(each.has_pairs for each in examples)
+    return replace(
+        split, text_column=text, label_column=label, text_pair_column=second if has_pairs else split.text_pair_column
+    )
+
+
+def _column_names(split: SplitConfig) -> tuple[str, str, str]:
+    return split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair"
 
 
 def _to_row(
