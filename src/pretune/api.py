@@ -219,6 +219,7 @@ class Model:
         *,
         test_data: Any = None,
         quiet: bool = False,
+        redo: bool = False,
         **settings: Any,
     ) -> History:
         """Train on labelled examples, starting from the current weights, and keep the trained model in this object.
@@ -227,7 +228,7 @@ class Model:
         `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN, blank) are left out
         and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are
         those of the split and of stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary
-        folder; `path` is then the model's folder in it.
+        folder; `path` is then the model's folder in it. With `redo`, stages there with other settings are renamed.
 
         A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
         messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also
@@ -245,9 +246,9 @@ class Model:
             test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
             LOGGER.info("The run is in %s", run.path)
             with brief_progress(sys.stderr, LOGGER, quiet):
-                prepared = run.path / "prepare"
-                prepare(labels, prepared, recipe.prepare, base=self.path, test_labels=test_labels, split=split)
-                finetune(self.path, prepared, run.path / "finetune", recipe.finetune, alone=True)
+                prepared, start = run.path / "prepare", self.path
+                prepare(labels, prepared, recipe.prepare, base=start, test_labels=test_labels, split=split, redo=redo)
+                finetune(start, prepared, run.path / "finetune", recipe.finetune, redo=redo, alone=True)
         trained = Model(find_model_folder(run.path, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
         history = History(read_events(run.path / "finetune"))

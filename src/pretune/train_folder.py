@@ -11,9 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import FolderInTheWayError, InputDataError, ModelError, UsageError
+from pretune.errors import (
+    FolderInTheWayError,
+    InputDataError,
+    InterruptedByUserError,
+    ModelError,
+    StoppedError,
+    UsageError,
+)
 from pretune.runtime.atomic import remove_folder, write_text
 from pretune.runtime.home import expand_home
+from pretune.runtime.interruption import RUN_AGAIN
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.settings import SplitConfig
 from pretune.text.labels.python_data import Written, as_pairs, existing_file
@@ -64,10 +72,17 @@ class TrainFolder:
 
 @contextmanager
 def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
-    """Within this block, the stages write to the folder; see `TrainFolder.remove_refused`."""
+    """Within this block, the stages write to the folder; see `TrainFolder.remove_refused`.
+
+    The errors of a training that was stopped name the folder: without it, the same call starts over in another one.
+    """
     folder = TrainFolder(out)
     try:
         yield folder
+    except (InterruptedByUserError, StoppedError) as error:
+        advice = f"Call train again with out={str(folder.path)!r} to resume."
+        error.args = (str(error).replace(RUN_AGAIN, advice),)
+        raise
     except (InputDataError, ModelError, UsageError):
         folder.remove_refused()
         raise

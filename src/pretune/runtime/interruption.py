@@ -13,6 +13,8 @@ from types import FrameType
 
 from pretune.errors import InterruptedByUserError, StoppedError
 
+RUN_AGAIN = "Run the same command to resume."  # the advice of a stopped training; programs are given another
+
 
 class StopFlag:
     """Set by a signal; checked by the training loop between steps."""
@@ -59,7 +61,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
         for each, handler in previous.items():
             signal.signal(each, handler)
     if flag.is_set:
-        raise flag.error("Stopped after finishing and saving the current work. Run the same command to resume.")
+        raise flag.error(f"Stopped after finishing and saving the current work. {RUN_AGAIN}")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from pretune.evaluation.strategies import (
 )
 from pretune.inference.chat_session import load_chat_session
 from pretune.runtime.atomic import write_json
-from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.interruption import RUN_AGAIN, StopFlag, stop_on_signals
 from pretune.runtime.manifest import Manifest, hash_json, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import Sampling, StrategiesConfig, to_identity
@@ -234,7 +234,7 @@ class _Comparison:
         for number, candidate in enumerate(self.candidates):
             found.setdefault(candidate.kind, []).append(self._measured(candidate))
             if stop.is_set:
-                raise stop.error("Stopped; what was measured is saved. Run the same command to resume.")
+                raise stop.error(f"Stopped; what was measured is saved. {RUN_AGAIN}")
             self.folder.log.write(
                 "progress",
                 done=number + 1,

@@ -21,7 +21,7 @@ from pretune.data.prefetch import feed
 from pretune.data.rank_slice import RankSlice
 from pretune.model.transformer import TaskModel
 from pretune.runtime.events import EventLog
-from pretune.runtime.interruption import StopFlag
+from pretune.runtime.interruption import RUN_AGAIN, StopFlag
 from pretune.scoring.uncertainty import sum_by_group
 from pretune.tasks.task import Task
 from pretune.text.labels.labelling import Labelling
@@ -204,7 +204,7 @@ class FinetuningTrial:
             if is_stopped:
                 raise stop.error(
                     f"Stopped at step {self.state.step:,} of {self.steps:,}, trial {self.settings.trial}; everything "
-                    f"is saved in {self.folder.parent.parent}. Run the same command to resume."
+                    f"is saved in {self.folder.parent.parent}. {RUN_AGAIN}"
                 )
 
     def _describe_progress(self) -> dict[str, Any]:

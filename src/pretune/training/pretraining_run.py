@@ -20,7 +20,7 @@ from pretune.data.prefetch import feed
 from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
-from pretune.runtime.interruption import StopFlag
+from pretune.runtime.interruption import RUN_AGAIN, StopFlag
 from pretune.training.budget import (
     Budget,
     Pace,
@@ -213,7 +213,7 @@ class PretrainingRun:
                 if is_stopped:
                     raise stop.error(
                         f"Stopped at step {self.state.step:,} of {self.plan.steps:,}; everything is saved in "
-                        f"{self.folder.parent}. Run the same command to resume."
+                        f"{self.folder.parent}. {RUN_AGAIN}"
                     )
                 if is_corrected:
                     break  # prefetched batches were made with the old plan

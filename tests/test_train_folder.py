@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.api import load_pretrained_model
+from pretune.errors import InterruptedByUserError, StageDiffersError
+from pretune.runtime.interruption import StopFlag
+
+EXAMPLES = [
+    (f"The {thing} {n} was {word}.", word) for n in range(12) for thing in ("film", "meal") for word in ("good", "bad")
+]
+SETTINGS: dict[str, Any] = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
+
+
+def test_a_training_that_was_stopped_says_how_to_resume_and_does(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without out= it said to run the same command again, which started over in another folder."""
+
+    def interrupt(_ranks: object, stop: StopFlag, _what: str) -> bool:
+        stop.signal_number = signal.SIGINT
+        return True
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = load_pretrained_model(run_folder)
+    with monkeypatch.context() as patch, pytest.raises(InterruptedByUserError) as caught:
+        patch.setattr("pretune.training.finetuning_trial.agree_to_stop", interrupt)
+        model.train(EXAMPLES, **SETTINGS)
+    [folder] = tmp_path.iterdir()
+    assert str(caught.value).endswith(f"Call train again with out='{folder}' to resume.")
+    model.train(EXAMPLES, folder, **SETTINGS)
+    assert '"resumed"' in (folder / "finetune" / "events.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_folder_with_other_settings_is_renamed_on_request(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    model.train(EXAMPLES, tmp_path / "out", **SETTINGS)
+    model = load_pretrained_model(run_folder)
+    with pytest.raises(StageDiffersError, match="add --redo"):
+        model.train(EXAMPLES, tmp_path / "out", **SETTINGS, batch_size=8)
+    model.train(EXAMPLES, tmp_path / "out", redo=True, **SETTINGS, batch_size=8)
+    assert (tmp_path / "out" / "finetune.old-1").is_dir()
