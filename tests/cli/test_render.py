@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,16 @@ def test_the_folder_of_a_run_is_one_part_of_each_command(tmp_path: Path) -> None
         commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  pretune")]
         assert any(str(folder) in command for command in commands)
         assert all(str(folder) in command for command in commands if str(tmp_path) in " ".join(command))
+
+
+def test_after_a_run_on_pairs_the_commands_have_two_texts(tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    for names, count in (({"text_column": "a"}, 1), ({"text_column": "a", "text_pair_column": "b"}, 2)):
+        event = {"event": "detected", "stage": "split", "time": 1.0, **names}
+        (tmp_path / "split" / "events.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+        text = describe_next(tmp_path, Recipe(labels="x.csv"))
+        commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  pretune")]
+        assert [len(words) - 3 for words in commands if words[1] in ("predict", "trace")] == [count, count]
 
 
 FIGURES: dict[str, Any] = {"n": 2, "skipped": 0, "loss": 0.5, "seen_sentence": "None was seen."}

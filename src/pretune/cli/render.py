@@ -12,6 +12,8 @@ from rich.text import Text
 
 from pretune.recipe import Recipe
 from pretune.run_trace.formats import count, percent, size
+from pretune.run_trace.log_values import last_of
+from pretune.runtime.events import read_events
 from pretune.runtime.manifest import REPORT_NAME, read_manifest_if_any
 from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
@@ -25,8 +27,8 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     lines = ["", "What to try next", ""]
     run, prepared, finetuned = (shlex.quote(str(path)) for path in (folder, folder / "prepare", folder / "finetune"))
     if recipe.has_labels:
-        lines.append(f'  pretune predict {run} "a text of your own"')
-        lines.append(f'  pretune trace {run} "a text of your own"')
+        texts = '"a text of your own"' + (' "and its second text"' if _has_pairs(folder) else "")
+        lines += [f"  pretune predict {run} {texts}", f"  pretune trace {run} {texts}"]
     objective = _objective_of(folder)
     if objective != "causal":
         lines.append(f'  pretune fill {run} "The sun rises in the [MASK]."')
@@ -42,6 +44,11 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     if report.is_file():
         lines.append(describe_report(report, report.stat().st_size))
     return "\n".join(lines)
+
+
+def _has_pairs(run: Path) -> bool:
+    """Whether the labelled examples of a run are pairs of texts."""
+    return "text_pair_column" in last_of(read_events(run / "split"), "split", "detected")
 
 
 def _objective_of(run: Path) -> str:
