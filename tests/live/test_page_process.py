@@ -75,3 +75,13 @@ def test_a_page_that_cannot_start_has_no_address(tmp_path: Path, monkeypatch: py
     with page_process(tmp_path) as page:
         assert page.address is None
         page.wait()
+
+
+def test_a_file_of_the_user_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secrets.py in the working folder was run in place of the module of this name."""
+    for name in ("secrets.py", "queue.py"):
+        (tmp_path / name).write_text("from pathlib import Path\nPath('was-imported').touch()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with page_process(Path("run")) as page:
+        assert asked(page, "/api/trace")[0] == 503
+    assert not (tmp_path / "was-imported").exists()

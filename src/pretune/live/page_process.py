@@ -16,7 +16,8 @@ class PageProcess:
 
     def __init__(self, run: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pretune.live.child", str(run)],
+            # -P: with -m alone, a secrets.py or queue.py in the working folder is imported in place of Python's own.
+            [sys.executable, "-P", "-m", "pretune.live.child", str(run)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
