@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported only when needed at run time, because settings are
 ENGINES = ("auto", "threads", "processes", "dask", "ray")
 MAX_ATTEMPTS = 4  # at a task whose worker died
 MIN_CHARACTERS_FOR_PROCESSES = 20_000_000  # for less, processes take longer to start than they save
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 Function = Callable[..., Any]
 OnDone = Callable[[int, Any], None]
@@ -202,7 +203,7 @@ class _Processes(_WithExecutor):
         return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
 
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        with _without_main_module():
+        with _without_main_module(), _without_working_folder():
             return super()._submit(function, task)
 
 
@@ -220,7 +221,7 @@ class _Dask(_WithExecutor):
             raise _not_installed("dask") from error
         self._open = ExitStack()
         if self.address is None:
-            with _without_main_module():
+            with _without_main_module(), _without_working_folder():
                 cluster = self._open.enter_context(
                     LocalCluster(
                         n_workers=self.workers,
@@ -356,6 +357,21 @@ def _without_main_module() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_working_folder() -> Iterator[None]:
+    """Keep the working folder off the first path of new processes: they are started with `-c`, so a pickle.py in it
+    would be imported in place of Python's own. They are given the path of this process afterwards."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 def describe_engine(engine: Engine) -> str:
