@@ -78,6 +78,7 @@ def test_a_redacted_page_has_no_text_of_the_user(small_run: Path, tmp_path: Path
         ("report {logs}/collect/events.jsonl", 3, "is a file; expected a run"),
         ("report {logs} --out {logs}", 2, "is a folder; give --out a file"),
         ("report {logs} --out {logs}/collect/events.jsonl", 2, "is not a report of pretune"),
+        ("report {logs} --out {logs}/collect/events.jsonl/page.html", 2, "cannot be written"),
         ("report {logs} --redact --with-model", 2, "--with-model cannot be redacted"),
         ("report {logs} --with-model", 4, "has no model"),
         ("watch {tmp}/nothing", 3, "does not exist; expected a run"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pretune.errors import FolderInTheWayError
+from pretune.errors import FolderInTheWayError, UsageError
 from pretune.page.assets import Assets
 from pretune.page.report import is_report, write_report
 from pretune.trace_schema import RunTrace
@@ -49,6 +50,24 @@ def test_anything_else_stays(trace: RunTrace, tmp_path: Path, content: bytes) ->
 def test_a_folder_is_refused(trace: RunTrace, tmp_path: Path) -> None:
     with pytest.raises(FolderInTheWayError, match="is a folder; give --out a file"):
         write_report(trace, tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_a_place_where_nothing_can_be_written_is_named_with_its_option(
+    trace: RunTrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """A folder without permission was reported as a file that cannot be read."""
+    path = tmp_path / "report.html"
+    with pytest.raises(UsageError, match=rf"cannot be written \(.*\); give another file with {option}\.$"):
+        write_report(trace, Path("/proc/report.html"), option=option)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".report.html.partial"))
+
+    monkeypatch.setattr("pretune.page.report.commit_file", refuse)
+    with pytest.raises(UsageError) as caught:
+        write_report(trace, path, option=option)
+    assert str(caught.value) == f"{path} cannot be written (Permission denied); give another file with {option}."
 
 
 def test_redaction_changes_what_is_written(trace: RunTrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def write_page_with(prediction: PredictionTrace, run: Path, target: Path) -> int
     kept = build_run_trace(run)
     # Built again, since the quiz and the checks name predictions by their places.
     trace = build_run_trace(run, predictions=[prediction, *kept.predictions], fills=kept.fills)
-    return write_report(trace, target)
+    return write_report(trace, target, option="--html")
 
 
 def watch(arguments: Arguments) -> int:
