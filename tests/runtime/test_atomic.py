@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pytest
 
-from pretune.errors import CorruptModelError, OutOfResourcesError
+from pretune.errors import CorruptModelError, OutOfResourcesError, UsageError
 from pretune.runtime.atomic import (
     commit_file,
     commit_folder,
@@ -196,3 +196,13 @@ def test_a_disk_that_fills_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="no space"):
         write_text(tmp_path / "x.toml", "new")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", [".", "..", "a/..", "/"])
+def test_a_working_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """`model.save(".")` was reported as a bug in pretune."""
+    (tmp_path / "work" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(UsageError, match="is the working folder or one above it; change to another folder"):
+        commit_folder(Path(place), lambda partial: write_text(partial / "x", "new"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["work", "a"]

@@ -295,3 +295,12 @@ def test_the_manifest_of_a_finished_stage_describes_its_log(tmp_path: Path) -> N
     folder.finish()
     found = read_manifest(tmp_path / "c", "collect")
     assert found.log == describe_file(tmp_path / "c" / "events.jsonl")
+
+
+def test_the_working_folder_is_written_to_but_not_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--redo with --out . was reported as a bug in pretune."""
+    monkeypatch.chdir(tmp_path)
+    finished(Path())
+    with pytest.raises(UsageError, match="is the working folder or one above it; change to another folder"):
+        open_it(Path(), seed=1, redo=True)
+    assert read_manifest(tmp_path).config["seed"] == 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pretune.errors import CorruptModelError, OutOfResourcesError
+from pretune.errors import CorruptModelError, OutOfResourcesError, UsageError
 from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, check_description, describe_file, is_seal_intact, sealed
 from pretune.version import VERSION
 
@@ -175,7 +175,18 @@ def _put_in_place(partial: Path, target: Path) -> None:
 
 
 def _next_to(target: Path, suffix: str) -> Path:
+    refuse_place(target)
     return target.with_name(f".{target.name}{suffix}")
+
+
+def refuse_place(path: Path) -> None:
+    """Raise UsageError for `.` or a path that ends in `..`, which cannot be renamed: programs are in such a folder, and
+    would go on in the one that was there before."""
+    if path.name in ("", ".."):
+        raise UsageError(
+            f"The folder {path} cannot be renamed or replaced: it is the working folder or one above it; change to "
+            "another folder and give its name from there, or give a new folder."
+        )
 
 
 def _list_files(folder: Path) -> list[str]:

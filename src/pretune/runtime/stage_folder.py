@@ -19,7 +19,7 @@ from pretune.errors import (
     StageDiffersError,
     UsageError,
 )
-from pretune.runtime.atomic import remove_folder, sync_files, write_json
+from pretune.runtime.atomic import refuse_place, remove_folder, sync_files, write_json
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -232,6 +232,7 @@ def _refuse_difference(
 
 def set_aside(path: Path) -> None:
     """Rename a folder that no other process is writing to: its writer would go on in the renamed one."""
+    refuse_place(path)
     lock = take_lock(path)
     try:
         number = 1
