@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +110,24 @@ def test_many_texts_at_once_are_refused(client: Client, live_page: LivePage) -> 
     live_page._num_waiting = 0
     assert client().post("/api/predict", json={"text": "a"}).status_code == 200
     assert live_page._num_waiting == 0
+
+
+def test_a_run_that_is_back_takes_its_problem_away(
+    live_page: LivePage, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page went on to show the sentence, since nothing had changed."""
+    monkeypatch.setattr("pretune.live.app.POLL_SECONDS", 0.001)
+
+    async def follow() -> list[bytes]:
+        changes = live_page._changes(None)
+        found = [await anext(changes)]
+        for old, new in ((run, run.with_name("elsewhere")), (run.with_name("elsewhere"), run)):
+            old.rename(new)
+            found.append(await anext(changes))
+        await changes.aclose()  # type: ignore[attr-defined]
+        return found
+
+    first, gone, back = asyncio.run(follow())
+    assert b'"changed":{"collect"' in first
+    assert gone == b'event: problem\ndata: {"error": "The run run is no longer there."}\n\n'
+    assert back.endswith(b'event: trace\ndata: {"changed":{}}\n\n')

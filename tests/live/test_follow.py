@@ -86,6 +86,20 @@ def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
     assert follower.problem is None
 
 
+def test_a_run_that_is_moved_away_and_back(tmp_path: Path) -> None:
+    """It was said to have logged nothing yet."""
+    clock = Clock()
+    follower = RunFollower(tmp_path / "run", Folds(clock), clock)
+    log(tmp_path / "run", event="a")
+    before = refreshed(follower)
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert refreshed(follower) == before
+    assert follower.problem == "The run run is no longer there."
+    (tmp_path / "elsewhere").rename(tmp_path / "run")
+    assert refreshed(follower) == before
+    assert follower.problem is None
+
+
 def test_files_that_cannot_be_read_leave_the_last_version(tmp_path: Path) -> None:
     clock = Clock()
     folds = Folds(clock)

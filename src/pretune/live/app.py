@@ -87,7 +87,8 @@ class LivePage:
         while not self.stopping.is_set():
             version = await self.follower.refresh()
             message = b""
-            if version is not None and version.name != sent:
+            is_back = problem is not None and self.follower.problem is None  # nothing else takes the sentence away
+            if version is not None and (version.name != sent or is_back):
                 message = _event("trace", self.follower.versions.changes_since(sent), version.name)
                 sent = version.name
             if self.follower.problem != problem and self.follower.problem is not None:

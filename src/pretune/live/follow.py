@@ -54,7 +54,8 @@ class RunFollower:
         began = self._clock()
         try:
             if not signature:
-                raise InputDataError(f"The run {self.run.name} has logged nothing yet.")
+                state = "has logged nothing yet" if self.versions.latest is None else "is no longer there"
+                raise InputDataError(f"The run {self.run.name} {state}.")
             content = await self._thread.do(lambda: self._build(self.run))
             self.versions.add(content)
             self.problem = None
