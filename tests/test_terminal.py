@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
+import pretune
 from pretune.terminal import (
     Cell,
     Column,
@@ -120,6 +122,15 @@ def test_ascii_pages_contain_only_ascii() -> None:
     page = Page(30, "ascii")
     lines = heading("TITLE", "a · b → c …", page) + table([Column("x ±")], [["● ✓ ▍░ ▅ ├─┤"]], page)
     to_text(lines, page).encode("ascii")
+
+
+@pytest.mark.parametrize("part", ["reporting", "learning", "run_trace", "cli"])
+def test_every_character_of_a_display_has_an_ascii_form(part: str) -> None:
+    """The minus before a number became a question mark, or ended train() with a UnicodeEncodeError."""
+    files = (Path(pretune.__file__).parent / part).rglob("*.py")
+    characters = {c for file in files for c in file.read_text(encoding="utf-8") if ord(c) > 127}
+    to_text([Text("".join(sorted(characters)))], Page(100, "ascii")).encode("ascii")
+    assert to_text([Text("−0.5 × “R²”")], Page(100, "ascii")) == '-0.5 x "R2"\n'
 
 
 def test_colour_changes_nothing_but_escape_sequences() -> None:

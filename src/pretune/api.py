@@ -43,7 +43,7 @@ from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
-from pretune.terminal import clean, page_for, to_text
+from pretune.terminal import clean, page_for, to_text, write_text
 from pretune.text.labels.python_data import (
     Text,
     as_texts,
@@ -254,7 +254,7 @@ class Model:
         history = History(read_events(run.path / "finetune"))
         self.history.append(history)
         if not quiet:
-            sys.stdout.write(f"{history.table()}\n")
+            write_text(f"{history.table()}\n", sys.stdout)
         return history
 
     def predict(

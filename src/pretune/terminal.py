@@ -38,7 +38,8 @@ _KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change not
 _TO_ASCII = str.maketrans(
     {**dict.fromkeys("─╌━┅", "-"), **dict.fromkeys("│┤├", "|"), **dict.fromkeys("┬└┼", "+")}
     | {**dict.fromkeys("█▉▊▋▌▍▎▏▁▂▃▄▅▆▇", "#"), "░": ".", "→": ">", "…": "~", "·": "-", "±": "~"}
-    | {"●": "o", "◆": "o", "✓": "+", "␣": "_"}
+    | {"●": "o", "◆": "o", "✓": "+", "␣": "_", "\u2212": "-", "×": "x", "²": "2"}
+    | {**dict.fromkeys("“”", '"'), **dict.fromkeys("\u2018\u2019", "'")}
 )
 
 
@@ -243,8 +244,12 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def show(lines: Lines, stream: TextIO, page: Page) -> None:
-    """Write lines to a stream, in colour if it wants that; a character that it cannot write becomes a question mark."""
-    text = to_text(lines, page, colour=has_colour(stream))
+    """Write lines to a stream, in colour if it wants that; see `write_text`."""
+    write_text(to_text(lines, page, colour=has_colour(stream)), stream)
+
+
+def write_text(text: str, stream: TextIO) -> None:
+    """Write text to a stream; a character that it cannot write becomes a question mark."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))
     stream.flush()
