@@ -197,8 +197,9 @@ def test_refused_data_leaves_nothing_behind(run_folder: Path, tmp_path: Path, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputDataError, match="There are no examples"):
         model.train([])
-    with pytest.raises(InputDataError, match="Text 1 is 5; expected a string"):
-        model.trace(5)  # type: ignore[arg-type]
+    for number, texts in enumerate([(5,), ("A film.", 5)], 1):
+        with pytest.raises(InputDataError, match=f"Text {number} is 5; expected a string"):
+            model.trace(*texts)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "recipe.toml").write_text("")
     with pytest.raises(FolderInTheWayError, match="is a run made by `pretune run`; choose another out="):

@@ -302,8 +302,8 @@ class Model:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
             )
-        [text] = as_texts([text])
-        found = trace_prediction(self._classifier, text, text_pair)
+        first, *second = as_texts([text] if text_pair is None else [text, text_pair])
+        found = trace_prediction(self._classifier, first, *second)
         return TracedPrediction(**{each.name: getattr(found, each.name) for each in fields(found)})
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
