@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.errors import EXIT_MODEL, InputDataError
+from pretune.errors import EXIT_MODEL, EXIT_USAGE, InputDataError
 from pretune.inference.load import load_classifier
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing import selftest
@@ -117,3 +117,11 @@ def test_a_run_without_labels_is_refused(run_folder: Path) -> None:
 def test_a_text_and_the_self_test_do_not_go_together(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["trace", str(run_folder), "A film.", "--selftest"]) == 2
     assert "Both a text and --selftest are given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--html", "page.html"], ["--no-stack"]])
+def test_options_of_a_traced_text_are_refused(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    assert run_command_line(["trace", str(run_folder), "--selftest", *option]) == EXIT_USAGE
+    assert f"{option[0]} is given with --selftest" in capsys.readouterr().err

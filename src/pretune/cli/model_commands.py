@@ -293,6 +293,9 @@ def _selftest(arguments: Arguments) -> int:
     """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
     if arguments.texts:
         raise UsageError("Both a text and --selftest are given; give only one of them.")
+    for option, is_given in (("--html", arguments.html is not None), ("--no-stack", not arguments.stack)):
+        if is_given:
+            raise UsageError(f"{option} is given with --selftest, which traces no text; omit {option}.")
     from pretune.tracing.selftest import run_selftest
 
     if not arguments.quiet:
