@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import pretune
 from pretune.api import Predictions, load_model, load_pretrained_model, open_run
@@ -181,6 +183,20 @@ def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Pat
     assert [p.probabilities for p in again.predict(TEXTS)] == [p.probabilities for p in model.predict(TEXTS)]
     with pytest.raises(FolderInTheWayError, match="not overwritten"):
         model.save(saved)
+
+
+def test_a_copy_of_an_adapter_is_for_the_same_base(
+    save_language_model: Callable[[Path, str], Path], save_adapter: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    """The copy did not know for which weights it was made, and was added to any others."""
+    base = save_language_model(tmp_path / "base", "causal")
+    saved = load_pretrained_model(save_adapter(tmp_path / "adapter", base)).save(tmp_path / "copy")
+    load_pretrained_model(saved)
+    weights = load_file(base / "model.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in weights.items()}, base / "model.safetensors", {"format": "pt"})
+    (base / "manifest.json").unlink()
+    with pytest.raises(ModelError, match="is an adapter for another model"):
+        load_pretrained_model(saved)
 
 
 def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.log_values import of_stage
 from pretune.run_trace.training import read_phase
-from pretune.runtime.atomic import commit_folder
+from pretune.runtime.atomic import commit_folder, read_committed
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import MANIFEST_NAME
@@ -345,7 +345,8 @@ class Model:
     def save(self, path: Path | str) -> Path:
         """Copy the model to a new folder, which has all that is needed to predict and which transformers can load.
 
-        Raises FolderInTheWayError if the path exists, unless it is an empty folder.
+        Only an adapter still needs its base, where that is: the copy has its corrections and names it, too. Raises
+        FolderInTheWayError if the path exists, unless it is an empty folder.
         """
         target = expand_home(path)
         if target.is_file() or (target.is_dir() and any(target.iterdir())):
@@ -356,7 +357,8 @@ class Model:
                 if file.is_file() and file.name != MANIFEST_NAME:
                     shutil.copyfile(file, partial / file.name)
 
-        commit_folder(target, write)
+        base = (read_committed(self.path) or {}).get("base")  # of an adapter, with the hash that its base must have
+        commit_folder(target, write, **({} if base is None else {"base": base}))
         return target
 
 
