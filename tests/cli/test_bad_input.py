@@ -78,7 +78,7 @@ CORPUS_CASES = [
     Case("binary file", collect_file("photo.txt", bytes(range(256)) * 40), DATA, ["photo.txt"]),
     Case("binary file without ending", collect_file("photo", b"\x89PNG\r\n\x1a\n" + bytes(2000)), DATA, ["photo"]),
     Case("unreadable path", lambda f: ["collect", "/proc/self/mem", "--out", str(f / "out")], DATA, ["/proc/self/mem"]),
-    Case("broken UTF-8 above 1 %", collect_file("a.txt", (b"\xff\xfe\xfd" * 3 + b" word\n") * 99), DATA, ["a.txt"]),
+    Case("broken UTF-8 above 1 %", collect_file("a.txt", (b"\xfd\xff\xfe" * 3 + b" word\n") * 99), DATA, ["a.txt"]),
     Case("torn gzip", collect_file("a.txt.gz", gzip.compress(SENTENCES.encode())[:200]), DATA, ["a.txt.gz"]),
     Case(
         "jsonl that does not parse",
