@@ -108,7 +108,9 @@ def test_a_typed_prediction_comes_first(small_run: Path, tmp_path: Path, capsys:
     assert others == report["predictions"]
     assert trace["fills"] == report["fills"]
     assert trace["excerpts"] > report["excerpts"]
-    questions = [each for part in trace["quiz"].values() for each in part if each["kind"] == "number"]
+    questions = [
+        each for part in ("quiz", "practice", "test") for each in trace["quiz"][part] if each["kind"] == "number"
+    ]
     asked = [each for each in questions if "/predictions/" in json.dumps(each)]
     assert asked
     for question in asked:  # which name predictions by their places, and must mean these places

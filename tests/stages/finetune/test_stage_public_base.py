@@ -60,7 +60,7 @@ def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_rows_are_encoded_by_its_own_tokenizer(run: Path) -> None:
     loaded = load_classifier(run)
-    assert [loaded.tokenizer.backend.id_to_token(i) for i in loaded.encode("RUDE")[0]][::2] == ["[CLS]", "[SEP]"]
+    assert [loaded.tokenizer.backend.id_to_token(i) for i in loaded.tokenizer.encode("RUDE")][::2] == ["[CLS]", "[SEP]"]
     assert loaded.max_seq_len == 40
 
 
