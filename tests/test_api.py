@@ -227,13 +227,13 @@ def test_examples_that_are_refused_are_not_in_the_way_of_the_corrected_ones(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    model, out = load_pretrained_model(run_folder), tmp_path / "out"
+    model, out = load_pretrained_model(run_folder), tmp_path / "new" / "out"
     one_label = [(text, "good") for text, _ in EXAMPLES]
     for folder in (None, out):
         with pytest.raises(InputDataError, match="has only one label"):
             model.train(one_label, folder, test_data=EXAMPLES)
         assert list(tmp_path.iterdir()) == []
-    out.mkdir()
+    out.mkdir(parents=True)
     (out / "notes.txt").write_text("mine")
     with pytest.raises(InputDataError, match="has only one label"):
         model.train(one_label, out)

@@ -40,7 +40,7 @@ def test_a_folder_with_other_settings_is_renamed_on_request(run_folder: Path, tm
     model = load_pretrained_model(run_folder)
     model.train(EXAMPLES, tmp_path / "out", **SETTINGS)
     model = load_pretrained_model(run_folder)
-    with pytest.raises(StageDiffersError, match="add --redo"):
+    with pytest.raises(StageDiffersError, match="add redo=True"):
         model.train(EXAMPLES, tmp_path / "out", **SETTINGS, batch_size=8)
     model.train(EXAMPLES, tmp_path / "out", redo=True, **SETTINGS, batch_size=8)
     assert (tmp_path / "out" / "finetune.old-1").is_dir()

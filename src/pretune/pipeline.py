@@ -493,6 +493,6 @@ def write_page(run: Path, say: Say) -> None:
     from pretune.run_trace.build import build_run_trace
 
     try:
-        write_report(build_run_trace(run), run / REPORT_NAME)
-    except FolderInTheWayError as error:
+        write_report(build_run_trace(run), run / REPORT_NAME, option=f"`pretune report {run} --out`")
+    except UsageError as error:
         say(str(error))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pretune.errors import (
     InputDataError,
     InterruptedByUserError,
     ModelError,
+    StageDiffersError,
     StoppedError,
     UsageError,
 )
@@ -36,7 +38,7 @@ class TrainFolder:
     def __init__(self, out: Path | str | None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else expand_home(out)
         self.is_temporary = out is None
-        self._is_new = not self.path.exists()
+        self._new_folders = list(takewhile(lambda folder: not folder.exists(), (self.path, *self.path.parents)))
         self._written: list[Path] = []
         if (self.path / RECIPE_NAME).is_file():
             raise FolderInTheWayError(f"{self.path} is a run made by `pretune run`; choose another out=.")
@@ -65,9 +67,9 @@ class TrainFolder:
         elif not (self.path / "prepare").exists():
             for file in self._written:
                 file.unlink(missing_ok=True)
-            if self._is_new:
-                with suppress(OSError):  # missing, or not empty
-                    self.path.rmdir()
+            with suppress(OSError):  # missing, or not empty
+                for folder in self._new_folders:
+                    folder.rmdir()
 
 
 @contextmanager
@@ -82,6 +84,9 @@ def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
     except (InterruptedByUserError, StoppedError) as error:
         advice = f"Call train again with out={str(folder.path)!r} to resume."
         error.args = (str(error).replace(RUN_AGAIN, advice),)
+        raise
+    except StageDiffersError as error:
+        error.args = (str(error).replace("--out", "out=").replace("--redo", "redo=True"),)
         raise
     except (InputDataError, ModelError, UsageError):
         folder.remove_refused()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,12 +35,21 @@ def test_attention_is_fused_on_a_gpu_where_the_architecture_has_it(
     assert encoder.encoder.config._attn_implementation == expected  # as before the weights were asked for
 
 
-KINDS = ["bert", "roberta-prelayernorm", "megatron-bert", "xlm-roberta-xl"]  # all but the first norm before each part
+# The layers of the three in the middle begin with a norm; that of DeBERTa's encoder is of relative places.
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("bert", {}),
+    ("roberta-prelayernorm", {}),
+    ("megatron-bert", {}),
+    ("xlm-roberta-xl", {}),
+    ("deberta-v2", {"relative_attention": True, "norm_rel_ebd": "layer_norm"}),
+]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_state_is_what_an_encoder_that_ends_there_gives(public_model: Callable[..., Path], kind: str) -> None:
-    folder, row = public_model(kind), torch.tensor([[5, 6, 7, 8]])
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_state_is_what_an_encoder_that_ends_there_gives(
+    public_model: Callable[..., Path], kind: str, options: dict[str, Any]
+) -> None:
+    folder, row = public_model(kind, **options), torch.tensor([[5, 6, 7, 8]])
     states = loaded_encoder(folder).states(row, torch.zeros_like(row))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))

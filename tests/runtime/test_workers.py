@@ -188,14 +188,18 @@ def test_a_script_without_a_guard_does_not_start_itself_again(tmp_path: Path) ->
 def test_a_file_in_the_working_folder_is_not_imported_by_workers(tmp_path: Path) -> None:
     """A pickle.py there was run in place of Python's own."""
     (tmp_path / "pickle.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
-    script = (
+    script = tmp_path / "elsewhere" / "script.py"  # whose folder is the first that it imports from
+    script.parent.mkdir()
+    script.write_text(
         "import operator, os\n"
         "from pretune.runtime.workers import open_engine\n"
-        "with open_engine('processes', 2) as engine:\n"
-        "    print(engine.map(operator.neg, [(1,), (2,)]), os.environ.get('PYTHONSAFEPATH'))\n"
+        "if __name__ == '__main__':\n"
+        "    with open_engine('processes', 2) as engine:\n"
+        "        print(engine.map(operator.neg, [(1,), (2,)]), os.environ.get('PYTHONSAFEPATH'))\n"
     )
-    words = [sys.executable, "-P", "-c", script]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.stdout, done.stderr) == ("[-1, -2] None\n", "")
 
 

@@ -21,7 +21,7 @@ export function StatusLine({ trace, connection }: { trace: RunTrace; connection:
   );
 }
 
-const LONGEST_SILENCE = 120_000; // milliseconds; a stage that runs logs several times a minute
+const LONGEST_SILENCE = 120_000; // milliseconds; most stages log several times a minute, but not all do throughout
 
 export interface State {
   state: string;
@@ -35,8 +35,8 @@ export function stateOf({ stages, run }: Pick<RunTrace, "stages" | "run">, { isO
   const begun = stages.find((stage) => stage.status === "running");
   if (!begun) return { state: `The run is ${run.status === "finished" ? "finished" : "not finished"}`, reached: null, isRunning: false };
   const isRunning = isOpen && grewAt !== null && now - grewAt < LONGEST_SILENCE;
-  // The sentence advises to run the command again, which is said of an interrupted stage only.
-  const reached = isRunning ? (/\(([^)]*)\)/.exec(begun.reached ?? "")?.[1] ?? null) : begun.reached;
+  // The sentence advises to run the command again, which is not said of a stage that has been seen to run.
+  const reached = grewAt !== null ? (/\(([^)]*)\)/.exec(begun.reached ?? "")?.[1] ?? null) : begun.reached;
   return { state: `${capital(begun.name)} is ${isRunning ? "running" : "not finished"}`, reached, isRunning };
 }
 

@@ -26,7 +26,7 @@ function made(id: string, trace: RunTrace): string {
 test("each task has its own loss, intervals and baselines", () => {
   assert.match(made("loss", run("classification")), /per hidden token.* per text; ln K/);
   assert.match(made("loss", run("regression")), /squared error of the standardised numbers/);
-  assert.match(made("interval", run("classification")), /Wilson.*McNemar.*as one group/);
+  assert.match(made("interval", run("classification")), /Wilson.*McNemar.*Fisher.*as one group/);
   assert.match(made("interval", run("regression")), /bootstrap/);
   assert.doesNotMatch(made("interval", run("tokens")), /Wilson|McNemar/);
   assert.match(made("baselines", run("classification")), /NB-SVM/);

@@ -44,8 +44,8 @@ def pack_model(run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Pre
     """The fine-tuned and the pre-trained model of a run, or the one that there is, with the tokenizer.
 
     The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises
-    ModelNotFoundError if the run has neither model, CorruptModelError if one is damaged, and ModelTooLargeError if no
-    precision is small enough, and ModelError if the page computes nothing that the models do.
+    ModelNotFoundError if the run has neither model, CorruptModelError if one is damaged, ModelTooLargeError if no
+    precision is small enough, and ModelError if the page can compute none of its models.
     """
     classifier, filler = _load_models(Path(run))
     weights = [dict(_weights(each.model)) for each in (classifier, filler) if each is not None]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.model.added_tokens import with_added_tokens
+from pretune.model.base_folder import CORRECTED_NAME, corrected_folder
 from pretune.model.config import ModelConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
@@ -72,7 +73,7 @@ def save_adapter_folder(
     fields = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(base),
+        CORRECTED_NAME: str(base),
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": 0.0,
@@ -100,12 +101,13 @@ def load_adapter_folder(folder: Path) -> LoadedModel:
     """
     folder = Path(folder)
     fields = _read_fields(folder)
-    base = Path(str(fields.get("base_model_name_or_path")))
-    if not base.is_dir():
+    base = corrected_folder(fields)
+    if base is None:
+        named = fields.get(CORRECTED_NAME) or "no model"
         raise ModelNotFoundError(
-            f"{folder} is an adapter for {base}, which does not exist; restore that model (if it is in the cache, give "
-            "its GGUF file to any command, which converts it again), or write its present place as "
-            f"base_model_name_or_path into {folder / ADAPTER_CONFIG_NAME}."
+            f"{folder} is an adapter for {named}, which does not exist; restore that model (if it is in the cache, "
+            "give its GGUF file to any command, which converts it again), or write its present place as "
+            f"{CORRECTED_NAME} into {folder / ADAPTER_CONFIG_NAME}."
         )
     loaded = load_model_folder(base)
     if not isinstance(loaded.model, LanguageModel):

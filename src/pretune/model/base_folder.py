@@ -25,7 +25,7 @@ from pretune.text.splits import Split
 from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 _CONFIG_NAME = "config.json"
-_CORRECTED = "base_model_name_or_path"  # of an adapter
+CORRECTED_NAME = "base_model_name_or_path"  # of an adapter
 _WEIGHTS_ENDING = ".safetensors"
 _CHECKPOINT = "checkpoint"
 
@@ -75,8 +75,8 @@ def fingerprint_of(folder: Path) -> str:
     files = [file for name in (*names, _CONFIG_NAME, TOKENIZER_NAME) if (file := folder / name).is_file()]
     hashes: dict[str, Any] = {file.name: hash_file(file) for file in files}
     if (fields := _read_adapter(folder)) is not None:
-        corrected = _corrected_folder(fields)
-        fields.pop(_CORRECTED, None)
+        corrected = corrected_folder(fields)
+        fields.pop(CORRECTED_NAME, None)
         hashes[ADAPTER_CONFIG_NAME] = hash_json(fields)
         hashes["base"] = None if corrected is None else fingerprint_of(corrected)
     return hash_json(hashes)
@@ -174,9 +174,9 @@ def _read_adapter(folder: Path) -> dict[str, Any] | None:
     return None if (folder / _CONFIG_NAME).is_file() or not adapter.is_file() else _read_object(adapter)
 
 
-def _corrected_folder(adapter: dict[str, Any]) -> Path | None:
+def corrected_folder(adapter: dict[str, Any]) -> Path | None:
     """The folder of the model that an adapter corrects; None if it is not there, which loading it explains."""
-    name = adapter.get(_CORRECTED)
+    name = adapter.get(CORRECTED_NAME)
     return Path(name) if isinstance(name, str) and name and Path(name).is_dir() else None
 
 
@@ -184,7 +184,7 @@ def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
     path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
-        corrected = None if (adapter := _read_adapter(folder)) is None else _corrected_folder(adapter)
+        corrected = None if (adapter := _read_adapter(folder)) is None else corrected_folder(adapter)
         return None if corrected is None else _read_longest_row(corrected)
     try:
         fields = [

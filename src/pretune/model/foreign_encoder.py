@@ -140,7 +140,9 @@ class ForeignEncoder(nn.Module):
 def _final_norm(encoder: nn.Module) -> nn.Module | None:
     """The norm after all layers, which an encoder has whose layers begin with theirs."""
     modules = dict(encoder.named_modules())
-    return next((modules[name] for name in _FINAL_NORMS if name in modules), None)
+    # DeBERTa has a norm of relative places there.
+    others = {"encoder.LayerNorm"} if hasattr(modules.get("encoder"), "norm_rel_ebd") else set()
+    return next((modules[name] for name in _FINAL_NORMS if name in modules and name not in others), None)
 
 
 @contextmanager

@@ -46,6 +46,14 @@ def find_delivered(comparison: Comparison | None) -> ComparedModel | None:
     return next((models[kind] for kind in DELIVERED if kind in models), None)
 
 
+def name_test(verdict: Verdict) -> str:
+    """A sentence if it is the p-value, and not the interval, that leaves a difference unclear."""
+    is_unclear = verdict.outcome == "no clear difference"
+    if verdict.p_value is None or not is_unclear or verdict.low <= 0.0 <= verdict.high:
+        return ""
+    return f"An exact test gives p = {verdict.p_value:.3f}."
+
+
 def _read_model(row: Event, metric: str) -> ComparedModel | None:
     score, interval = read_score(row, metric) or (None, None)
     if score is None or interval is None:

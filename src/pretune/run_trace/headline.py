@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
-from pretune.run_trace.comparison import find_delivered, find_verdict
+from pretune.run_trace.comparison import find_delivered, find_verdict, name_test
 from pretune.run_trace.metrics import points_of, rows_of, write_interval, write_named, write_score
 from pretune.run_trace.shown_trial import find_test
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
@@ -80,20 +80,12 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     if pretrained is not None and pretrained.n:
         n = f" on the same {formats.count(pretrained.n)} test {rows_of(comparison.metric)}"
     detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}."
-    detail = " ".join(filter(None, [detail, _name_test(verdict), _on_seeds(models), _describe_delivered(comparison)]))
+    detail = " ".join(filter(None, [detail, name_test(verdict), _on_seeds(models), _describe_delivered(comparison)]))
     return Headline(
         sentence=f"{lead}: {figure} {against} the same network from scratch.",
         figure=None if verdict.outcome == "no clear difference" else figure,
         detail=detail.strip(),
     )
-
-
-def _name_test(verdict: Verdict) -> str:
-    """A sentence if it is the p-value, and not the interval, that leaves a difference unclear."""
-    is_unclear = verdict.outcome == "no clear difference"
-    if verdict.p_value is None or not is_unclear or verdict.low <= 0.0 <= verdict.high:
-        return ""
-    return f"An exact test gives p = {verdict.p_value:.3f}."
 
 
 def _describe_delivered(comparison: Comparison) -> str:
@@ -119,7 +111,7 @@ def _describe_delivered(comparison: Comparison) -> str:
     )
     points = f"{signed_points(verdict.difference)} {points_of(verdict.metric)}"
     found = f"{sentence}: {against}, {points} ({points_interval(verdict.low, verdict.high)})."
-    return " ".join(filter(None, [found, _name_test(verdict)]))
+    return " ".join(filter(None, [found, name_test(verdict)]))
 
 
 def _of_delivered(comparison: Comparison, open_question: str) -> Headline:

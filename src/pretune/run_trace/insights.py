@@ -12,7 +12,7 @@ from typing import Any
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
 from pretune.run_trace.commands import run_command
-from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.comparison import find_verdict, name_test
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
@@ -51,13 +51,16 @@ def _of_verdict(trace: RunTrace, verdict: Verdict) -> tuple[Numbers, str]:
         "low": (verdict.low, ["at", f"{pointer}/low"]),
         "high": (verdict.high, ["at", f"{pointer}/high"]),
     }
+    if verdict.p_value is not None and name_test(verdict):
+        numbers["p_value"] = (verdict.p_value, ["at", f"{pointer}/p_value"])
     return numbers, pointer
 
 
 def _figures(verdict: Verdict) -> str:
     unit = points_of(verdict.metric)
     interval = f"95 % interval {points_interval(verdict.low, verdict.high)}"
-    return f"{signed_points(verdict.difference)} {unit} ({interval})"
+    test = name_test(verdict)
+    return f"{signed_points(verdict.difference)} {unit} ({interval}).{f' {test}' if test else ''}"
 
 
 def _help(trace: RunTrace) -> Insight | None:
@@ -78,7 +81,7 @@ def _help(trace: RunTrace) -> Insight | None:
         "worse": f"Pre-training did harm{place}",
         "no clear difference": f"Pre-training made no clear difference{place}",
     }[verdict.outcome]
-    return _insight("help", f"{lead}: {_figures(verdict)}.", numbers, [pointer])
+    return _insight("help", f"{lead}: {_figures(verdict)}", numbers, [pointer])
 
 
 def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
@@ -91,7 +94,7 @@ def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
     verdict = min(not_better, key=lambda v: v.difference)
     numbers, pointer = _of_verdict(trace, verdict)
     lead = "it did harm" if verdict.outcome == "worse" else "no clear difference was measured"
-    return _insight("no help", f"On slice “{verdict.slice}” {lead}: {_figures(verdict)}.", numbers, [pointer])
+    return _insight("no help", f"On slice “{verdict.slice}” {lead}: {_figures(verdict)}", numbers, [pointer])
 
 
 _WORD_COUNTS = {"tfidf": "TF-IDF with logistic regression", "nbsvm": "NB-SVM"}
@@ -111,7 +114,7 @@ def _linear(trace: RunTrace) -> Insight | None:
         lead = f"{name[:1].upper()}{name[1:]}{which}{',' if which else ''} does better than the {model}"
         if verdict.outcome != "worse":
             lead = f"There is no clear difference between the {model} and {name}{which}"
-        sentence = f"{lead}: {_figures(verdict)}."
+        sentence = f"{lead}: {_figures(verdict)}"
         return _insight("linear", sentence, numbers, [pointer])
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pretune.run_trace.calibration import calibrate
 from pretune.run_trace.log_values import rounded, words
@@ -26,7 +27,8 @@ from pretune.run_trace.predicted_rows import (
 from pretune.run_trace.shown_trial import trial_shown
 from pretune.run_trace.task_errors import read_entities, read_label_sets, read_scores
 from pretune.scoring.metrics import confusion_matrix
-from pretune.scoring.uncertainty import wilson_interval
+from pretune.scoring.nested_rows import groups_of_lines
+from pretune.scoring.uncertainty import accuracy_over_seeds, wilson_interval
 from pretune.trace_schema import Phase, Phases, SliceError, TestErrors, TestRow
 
 EXAMPLES_OF_CELL, EXAMPLES = 6, 200
@@ -46,7 +48,7 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     ours = "averaged" if rows.seed is None else "pretrained"  # as the comparison calls the mean of the seeds
     control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
     num_classes = rows.probabilities.shape[1]
-    names = read_label_names(run)
+    names, texts = read_label_names(run), read_test_rows(run)
     has_probabilities = num_classes == 2 and len(rows.row) <= MOST_PROBABILITIES
     return TestErrors(
         n=len(rows.row),
@@ -54,10 +56,10 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
         labels=names if len(names) == num_classes else [str(label) for label in range(num_classes)],
         confusion=confusion_matrix(rows.label, rows.predicted, num_classes).tolist(),
         calibration=[calibrate(kind, each) for kind, each in ((ours, rows), ("scratch", control)) if each is not None],
-        slices=_slices(rows),
+        slices=_slices(rows, _groups_of(rows, texts)),
         positive_probability=[rounded(float(p)) for p in rows.probabilities[:, 1]] if has_probabilities else [],
         label=rows.label.tolist() if has_probabilities else [],
-        examples=_examples(rows, read_test_rows(run)),
+        examples=_examples(rows, texts),
     )
 
 
@@ -94,12 +96,23 @@ def _chosen_seed(phase: Phase | None) -> int | None:
     return None if trial is None else trial.seed
 
 
-def _slices(rows: PredictedRows) -> list[SliceError]:
+def _groups_of(rows: PredictedRows, texts: Mapping[RowKey, TestText]) -> npt.NDArray[np.int64] | None:
+    """(N,): the groups of rows of which one contains another; None if there are none, or if texts are missing."""
+    found = [(number, texts.get((number, 0))) for number in rows.row.tolist()]
+    if any(text is None or text.pair is not None for _, text in found):
+        return None
+    return groups_of_lines([{"row": number, "text": text.text} for number, text in found if text is not None])
+
+
+def _slices(rows: PredictedRows, groups: npt.NDArray[np.int64] | None) -> list[SliceError]:
     found = []
     for name in sorted({each for each in rows.slices if each is not None}):
         mask = rows.in_slice(name)
         n, wrong = int(mask.sum()), int((~rows.is_right[mask]).sum())
         low, high = wilson_interval(wrong, n)
+        if groups is not None:
+            _, (lowest, highest) = accuracy_over_seeds(rows.is_right[mask][None], groups[mask])
+            low, high = 1 - highest, 1 - lowest
         found.append(SliceError(slice=name, n=n, wrong=wrong, low=rounded(low), high=rounded(high)))
     return found
 

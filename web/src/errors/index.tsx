@@ -29,7 +29,7 @@ export function Errors({ trace }: { trace: RunTrace }) {
       <ConfusionFigure errors={errors} isRedacted={trace.is_redacted} />
       {(errors.slices.length > 0 || errors.examples.length > 0) && (
         <div class="g2 errors-more">
-          {errors.slices.length > 0 && <SliceFigure errors={errors} />}
+          {errors.slices.length > 0 && <SliceFigure errors={errors} test={deliveredTest(trace.phases.finetune)} />}
           <SurestMistakes errors={errors} isRedacted={trace.is_redacted} />
         </div>
       )}

@@ -7,7 +7,7 @@ import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count } from "../format.ts";
 import { plainText, plainWidth } from "../prediction/figures.ts";
 import { UserText } from "../text.tsx";
-import type { SliceError, TestErrors } from "../trace.ts";
+import type { SliceError, TestErrors, TestResult } from "../trace.ts";
 import { rightIn, totalOf, wilson } from "./counts.ts";
 import { rate, rateRange } from "./rates.ts";
 
@@ -15,9 +15,10 @@ const ROW = 34;
 const AXIS_HEIGHT = 34;
 const SHOWN = 12;
 
-export function SliceFigure({ errors }: { errors: TestErrors }) {
+/** `test` has the interval over all rows, which vary in groups where one contains another. */
+export function SliceFigure({ errors, test }: { errors: TestErrors; test: TestResult | undefined }) {
   const slices = [...errors.slices].sort((a, b) => errorRate(b) - errorRate(a));
-  const rows = [everything(errors), ...slices.slice(0, SHOWN)];
+  const rows = [everything(errors, test), ...slices.slice(0, SHOWN)];
   return (
     <Figure
       title="Where the mistakes are"
@@ -25,7 +26,7 @@ export function SliceFigure({ errors }: { errors: TestErrors }) {
       table={
         <Table
           caption="Error rate of each slice"
-          rows={[everything(errors), ...slices]}
+          rows={[everything(errors, test), ...slices]}
           columns={[
             { name: "Slice", value: ({ slice }) => <UserText text={slice} limit={60} /> },
             { name: "Rows", value: ({ n }) => count(n), isNumber: true },
@@ -46,10 +47,10 @@ export function SliceFigure({ errors }: { errors: TestErrors }) {
   );
 }
 
-function everything(errors: TestErrors): SliceError {
+function everything(errors: TestErrors, test: TestResult | undefined): SliceError {
   const n = totalOf(errors.confusion);
   const wrong = n - rightIn(errors.confusion);
-  const [low, high] = wilson(wrong, n);
+  const [low, high] = test ? [1 - test.high, 1 - test.low] : wilson(wrong, n);
   return { slice: "all test texts", n, wrong, low, high };
 }
 

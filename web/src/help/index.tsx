@@ -1,6 +1,6 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
-import { capital, count, counted, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
+import { capital, count, counted, fixed, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
 import { isDelivered, isOurs, modelValue, numClasses, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
@@ -37,7 +37,13 @@ export function summary(comparison: Comparison): string {
   const interval = `95${THIN_SPACE}% interval ${pointsRange(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);
   const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
-  return `${answer}: ${points(found.difference)} ${pointsOf(found.metric)} ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}${delivered ? sentenceOf(delivered) : ""}`;
+  return `${answer}: ${points(found.difference)} ${pointsOf(found.metric)} ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${exactTest(found)}${by}${delivered ? sentenceOf(delivered) : ""}`;
+}
+
+/** A sentence if it is the p-value, and not the interval, that leaves a difference unclear. */
+function exactTest({ outcome, low, high, p_value }: Verdict): string {
+  if (outcome !== "no clear difference" || p_value === null || (low <= 0 && high >= 0)) return "";
+  return ` An exact test gives p = ${fixed(p_value, 3)}.`;
 }
 
 /** The sentence of a verdict, behind another one; nothing where the texts were left out. */
@@ -72,7 +78,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
   };
   const seeds = Math.max(1, ...models.map((model) => model.seeds.length));
   const sentence = [
-    seeds > 1 ? `Each dot is one of ${counted(seeds, "seed")}, the short line their mean` : "Each dot is the one seed of this run",
+    seeds > 1 ? `Of a trained network, each dot is one of ${counted(seeds, "seed")}, the short line their mean` : "Each dot is the one seed of this run",
     "the bar is the 95 % interval",
     k === null || k < 2 ? null : `the dotted line is guessing among ${count(k)} classes`,
   ].filter((part) => part !== null);
@@ -112,7 +118,7 @@ interface PanelRow {
 
 function PanelTable({ models, metric }: { models: ComparedModel[]; metric: string }) {
   const rows: PanelRow[] = models.flatMap((model) => [
-    { model: model.name, slice: null, n: model.n, value: modelValue(model), figures: model.figures },
+    { model: model.name, slice: null, n: model.n, value: isDelivered(model.kind) ? { ...modelValue(model), seeds: [] } : modelValue(model), figures: model.figures },
     ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.score, seeds: [] }, figures: {} })),
   ]);
   return (

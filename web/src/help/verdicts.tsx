@@ -13,7 +13,7 @@ export function Verdicts({ comparison }: { comparison: Comparison }) {
   return (
     <Part
       title={capital(counted(verdicts.length, "verdict"))}
-      sentence={`The difference in ${pointsOf(verdicts[0]?.metric ?? "accuracy")} on the same texts, with its 95 % interval; where that holds zero, no difference is claimed. ${typeset(coverage)}`}
+      sentence={`The difference in ${pointsOf(verdicts[0]?.metric ?? "accuracy")} on the same texts, with its 95 % interval; where that holds zero, or p is 0.05 or more, no difference is claimed. ${typeset(coverage)}`}
     >
       <VerdictTable
         caption="Verdicts, by opponent"

@@ -11,26 +11,23 @@ export interface MethodEntry {
 /** The definitions behind the figures of the page, each with its source where it is not our own: those of the task, of
  * what pre-training predicted, and of the parts that the run has. */
 export function methodsOf(trace: RunTrace): MethodEntry[] {
-  if (trace.strategies) return [...OF_STRATEGIES, COMMON.checks];
+  if (trace.strategies) return [...OF_REPLIES, COMMON.checks];
+  const { phases, comparison, predictions } = trace;
+  if (phases.finetune?.objective === "replies") return [...OF_REPLIES, COMMON.checks];
   const entries = [
     loss(trace),
     COMMON.training,
     interval(trace),
-    COMMON.control,
-    baselines(trace),
-    COMMON.slices,
-    watched(trace),
-    COMMON.readouts,
-    contributions(trace),
-    COMMON.attention,
-    COMMON.reasons,
+    ...(comparison ? [COMMON.control, baselines(trace), COMMON.slices] : []),
+    ...(phases.pretrain ? [watched(trace)] : []),
+    ...(predictions.length > 0 ? [COMMON.readouts, contributions(trace), COMMON.attention, COMMON.reasons] : []),
     calibration(trace),
     COMMON.checks,
   ];
   return entries.filter((entry) => entry !== null);
 }
 
-const OF_STRATEGIES: MethodEntry[] = [
+const OF_REPLIES: MethodEntry[] = [
   {
     id: "loss",
     figure: "Loss",
@@ -84,8 +81,8 @@ function interval({ run, comparison, phases }: RunTrace): MethodEntry {
       : compared !== "accuracy"
         ? [`${wilson} For macro-F1, from a bootstrap: ${drawn}.`, "Wilson, 1927; Efron, 1979"]
         : [
-            `${wilson} For a difference of two models, paired row by row; with one seed each, its p-value is that of McNemar’s exact test.`,
-            "Wilson, 1927; McNemar, 1947; Newcombe, 1998",
+            `${wilson} For a difference of two models, paired row by row; with one seed each, its p-value is that of an exact test: McNemar’s, or with groups of rows Fisher’s randomisation test.`,
+            "Wilson, 1927; Fisher, 1935; McNemar, 1947; Newcombe, 1998",
           ];
   // Pairs count as independent: two that share one text still ask different questions.
   const groups = run.has_pairs ? "" : ` ${metric === "entity_f1" ? "Whole texts are drawn; those" : "Rows"} of which one contains another, word for word, vary together, as one group.`;
@@ -159,9 +156,9 @@ function contributions({ run, predictions }: RunTrace): MethodEntry | null {
   };
 }
 
-/** None for a task whose errors have no calibration. */
+/** None without errors, and for a task whose errors have no calibration. */
 function calibration({ errors }: RunTrace): MethodEntry | null {
-  if (errors !== null && errors.calibration.length === 0) return null;
+  if (errors === null || errors.calibration.length === 0) return null;
   return {
     id: "calibration",
     figure: "Calibration",

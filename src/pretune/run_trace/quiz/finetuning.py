@@ -302,7 +302,8 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="None of the figures is a surprise: a test score is always that much lower.",
-                why=f"On “{strong.name}” the test score is {formats.percent(strong.score)}, as high as on validation.",
+                why=f"On “{strong.name}” the test score is {formats.percent(strong.score)}, "
+                "with an interval that reaches that of validation.",
                 holds=["lt", at(*at_strong, "high"), validation_low],
                 misconception="expects a test score to be lower by nature",
             ),
