@@ -26,6 +26,7 @@ from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, Pr
         (PretrainConfig, "checkpoint_minutes", -1.0),
         (PretrainConfig, "evaluations", 0),
         (PretrainConfig, "mask_prob", 1.0),
+        (PretrainConfig, "neighbour_weight", 1.5),
         (PretrainConfig, "decay_fraction", 1.5),
         (FinetuneConfig, "learning_rates", ()),
         (FinetuneConfig, "learning_rates", (1e-3, 0.0)),
@@ -59,6 +60,13 @@ def test_the_ends_of_the_ranges_are_fine() -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         FinetuneConfig(**settings)
+
+
+@pytest.mark.parametrize("objective", ["causal", "hybrid"])
+def test_words_around_a_row_need_masked_rows(objective: Any) -> None:
+    with pytest.raises(UsageError, match=f"--neighbour-weight is given, but --objective {objective} has rows"):
+        PretrainConfig(objective=objective, neighbour_weight=0.3)
+    PretrainConfig(objective="masked", neighbour_weight=0.3)
 
 
 @pytest.mark.parametrize("task", ["multilabel", "tokens"])

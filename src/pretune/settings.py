@@ -149,6 +149,11 @@ class PretrainConfig:
         "frequency",
         "frequency: hide frequent tokens less often, by the inverse root of their frequency; uniform: all alike",
     )
+    neighbour_weight: float = _setting(
+        0.0,
+        "weight of a second loss, for better classifiers: predict the words around a row in its document from the mean "
+        "of its vectors (0.3 is what was tried; 0: off)",
+    )
     row_tokens: int = _setting(64, "length of a training row in tokens")
     tokens_per_step: int = _setting(4096, "tokens per optimizer update")
     long_row_tokens: int = _setting(
@@ -188,6 +193,12 @@ class PretrainConfig:
                 "or give --objective hybrid."
             )
         _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
+        _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "neighbour_weight")
+        if self.neighbour_weight and self.objective in ("causal", "hybrid"):
+            raise UsageError(
+                f"--neighbour-weight is given, but --objective {self.objective} has rows that are read word by word; "
+                "leave it out, or give --objective masked."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

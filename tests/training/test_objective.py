@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pretune.compute.cpu_threads import Lanes
 from pretune.data.hybrid_rows import HybridRows
 from pretune.data.packing import build_rows
 from pretune.data.special_ids import SpecialIds
@@ -20,6 +21,7 @@ from pretune.training.loop import accumulate
 from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import TaskObjective, TokenObjective, predict_tokens_sum
 from pretune.training.parallel import alone
+from pretune.training.threaded_objective import ThreadedObjective
 
 
 def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model: Any, draw_masked: Any) -> None:
@@ -177,3 +179,57 @@ def test_a_hybrid_step_has_the_gradient_of_the_weighted_means(make_language_mode
     torch.testing.assert_close(loss, wanted.detach(), atol=1e-5, rtol=1e-5)
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.grad, expected[name], atol=1e-5, rtol=1e-4)
+
+
+def draw_neighbours(rows: int) -> torch.Tensor:
+    """Seven places around each row, some without a word; around the last row there is none."""
+    rng = torch.Generator().manual_seed(5)
+    ids = torch.randint(4, 300, (rows, 7), generator=rng)
+    ids[torch.rand(rows, 7, generator=rng) < 0.3] = -1
+    ids[-1] = -1
+    return ids
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_words_around_a_row_are_predicted_from_the_mean_of_its_vectors(
+    make_language_model: Any, draw_masked: Any, is_weighted: bool
+) -> None:
+    model, neighbours = make_language_model(), draw_neighbours(5)
+    weights = torch.rand(23) + 0.5 if is_weighted else None
+    batch = replace(draw_masked(5, 23), neighbours=neighbours, label_weights=weights)
+    sums = TokenObjective(model, torch.float32, compiled=False, neighbour_weight=0.3)(batch)
+    plain = TokenObjective(model, torch.float32, compiled=False)(replace(batch, neighbours=None))
+    torch.testing.assert_close(sums.loss, plain.loss)  # what is logged is the loss of the hidden words
+    assert sums.second is not None and plain.second is None
+    hidden = model.transformer(batch.input_ids, batch.attention.document_ids).flatten(0, 1)[batch.positions]
+    expected = torch.zeros(())
+    for row in range(5):
+        is_own = batch.positions // 12 == row
+        words = neighbours[row][neighbours[row] >= 0]
+        if len(words) and is_own.any():
+            log_probs = (hidden[is_own].mean(0) @ model.lm_head.weight.T).log_softmax(-1)
+            labels = is_own.sum() if weights is None else weights[is_own].sum()
+            expected = expected - labels * log_probs[words].mean()
+    torch.testing.assert_close(sums.second, 0.3 * expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(sums.trained, sums.loss + 0.3 * expected, atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_the_gradient_with_words_around_rows_does_not_depend_on_the_division(
+    make_language_model: Any, draw_masked: Any, lanes: int
+) -> None:
+    model, found = make_language_model(), []
+    batch = replace(draw_masked(6, 31), neighbours=draw_neighbours(6))
+    for count in (1, 3):
+        plain = TokenObjective(model, torch.float32, compiled=False, neighbour_weight=0.5)
+        objective = plain if lanes == 1 else ThreadedObjective(plain, model, Lanes(lanes, lanes))
+        model.zero_grad()
+        loss, _ = accumulate(objective, [batch], batch.weight, alone(model), MicrobatchSplit(count=count))
+        found.append((float(loss), {name: p.grad.clone() for name, p in model.named_parameters()}))
+    (one, expected), (other, gradients) = found
+    assert other == pytest.approx(one, rel=1e-5)
+    with torch.no_grad():
+        alone_loss = float(TokenObjective(model, torch.float32, compiled=False)(batch).loss)
+    assert one == pytest.approx(alone_loss / 31, rel=1e-5)  # the second loss is not in what is logged
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=1e-4)

@@ -45,6 +45,7 @@ class Batch:
     positions: Int[Tensor, "N"] | None = None
     windows: Int[Tensor, "R"] | None = None
     label_weights: Float[Tensor, "N"] | None = None
+    neighbours: Int[Tensor, "B K"] | None = None  # tokens around each row in its document, for a second loss; -1: none
     num_tokens: int = 0  # real tokens, without padding
     known_weight: float | None = None  # precomputed for a batch on a GPU, to avoid a device sync
 
@@ -84,6 +85,7 @@ class Batch:
             positions=None if self.positions is None else do(self.positions),
             windows=None if self.windows is None else do(self.windows),
             label_weights=None if self.label_weights is None else do(self.label_weights),
+            neighbours=None if self.neighbours is None else do(self.neighbours),
             attention=self.attention.each(do),
         )
 
@@ -118,6 +120,7 @@ class Batch:
             labels=self.labels[labels],
             positions=positions,
             label_weights=None if self.label_weights is None else self.label_weights[labels],
+            neighbours=None if self.neighbours is None else self.neighbours[first:last],
             attention=Attention(document_ids=documents, is_causal=None if causal is None else causal[first:last]),
             num_tokens=int((documents >= 0).sum()) if self.num_tokens else 0,
         )

@@ -8,6 +8,7 @@ import torch
 
 from pretune.data.batch import Attention, Batch
 from pretune.data.masking import FloatArray, draw_masked_positions
+from pretune.data.neighbours import Neighbours
 from pretune.data.packed_rows import IntArray, PackedRows
 from pretune.data.packing import RowTable
 from pretune.data.special_ids import SpecialIds
@@ -20,7 +21,8 @@ def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], special: SpecialI
 
 
 class MaskedRows(PackedRows):
-    """Rows of packed documents with `mask_prob` of their ordinary tokens hidden: all alike, or by `log_weights` (V,).
+    """Rows of packed documents with `mask_prob` of their ordinary tokens hidden: all alike, or by `log_weights` (V,);
+    with the words around them, if there are `neighbours`.
 
     Every hidden token becomes [MASK] (100 %, not 80/10/10, which is simpler and better: arXiv:2202.08005).
     """
@@ -36,9 +38,10 @@ class MaskedRows(PackedRows):
         seed: int,
         micro_batches: int = 1,
         log_weights: FloatArray | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         super().__init__(tokens, table, special, seed)
-        self.micro_batches, self.log_weights = micro_batches, log_weights
+        self.micro_batches, self.log_weights, self.neighbours = micro_batches, log_weights, neighbours
         self.most_rows = self.fewest_rows = self.rows_per_batch = min(rows_per_batch, len(table))
         tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         self.tokens_per_step = tokens_per_batch * micro_batches
@@ -69,5 +72,6 @@ class MaskedRows(PackedRows):
             labels=torch.from_numpy(labels),
             positions=torch.from_numpy(positions),
             attention=Attention(document_ids=torch.from_numpy(document_ids)),
+            neighbours=None if self.neighbours is None else torch.from_numpy(self.neighbours.of(self.table, rows)),
             num_tokens=int((document_ids >= 0).sum()),
         )

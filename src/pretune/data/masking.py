@@ -12,6 +12,11 @@ FloatArray = npt.NDArray[np.float64]
 _FREQUENT = 1e-3  # the fraction of all tokens from which a token is hidden less often; in English, some 120 tokens
 
 
+def is_frequent(counts: IntArray) -> npt.NDArray[np.bool_]:
+    """(V,): whether a token with these counts (V,) makes up more than a thousandth of the text."""
+    return np.asarray(counts > _FREQUENT * counts.sum())
+
+
 def frequency_weights(counts: IntArray) -> FloatArray:
     """The logarithm of the weight (V,) with which each token is hidden: the inverse root of its frequency, at most 1.
 

@@ -15,6 +15,7 @@ from pretune.data.causal_rows import CausalRows
 from pretune.data.hybrid_rows import HybridRows
 from pretune.data.masked_rows import MaskedRows
 from pretune.data.masking import frequency_weights
+from pretune.data.neighbours import Neighbours
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.data.special_ids import SpecialIds
@@ -40,6 +41,7 @@ class RowSettings:
     objective: Literal["masked", "causal", "hybrid"] = "masked"
     causal_share: float = 0.25  # of the rows and of the loss, if the objective is hybrid
     mask_weights: Literal["frequency", "uniform"] = "uniform"
+    has_neighbours: bool = False  # whether masked rows come with the words around them
 
 
 # An endless sequence of micro-batches, `micro_batches` of which make a step.
@@ -68,6 +70,9 @@ class Corpus:
         # As many as there are ids in rows: of padding, too, which may come after all others.
         self.counts = _count_tokens(train.tokens, 1 + max(int(validation.tokens.max(initial=0)), special.pad))
         self.log_weights = frequency_weights(self.counts) if settings.mask_weights == "frequency" else None
+        self.neighbours = None
+        if settings.has_neighbours:
+            self.neighbours = Neighbours(train.tokens, train.offsets, special, self.counts)
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
@@ -139,6 +144,7 @@ class Corpus:
             seed=s.seed,
             micro_batches=micro_batches,
             log_weights=self.log_weights,
+            neighbours=self.neighbours,
         )
 
     def _validation(self, shard: TokenShard, is_sentence_end: npt.NDArray[np.bool_]) -> tuple[list[Batch], list[Batch]]:

@@ -145,9 +145,8 @@ def _counts(micro_batches: Sequence[Batch]) -> tuple[float, float]:
 def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
     """Add one micro-batch to the gradient; returns what it adds to the loss and its number of correct predictions."""
     sums = objective(batch)
-    loss = sums.loss / weight
-    loss.backward()
-    return loss.detach(), sums.correct.detach()
+    (sums.trained / weight).backward()
+    return sums.loss.detach() / weight, sums.correct.detach()
 
 
 @dataclass(frozen=True, kw_only=True)

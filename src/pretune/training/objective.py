@@ -27,7 +27,10 @@ from pretune.model.transformer import (
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
     """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Without
-    gradients, a prediction of tokens also has the `losses` (N,) and `is_correct` (N,) of single labels."""
+    gradients, a prediction of tokens also has the `losses` (N,) and `is_correct` (N,) of single labels.
+
+    `second` is a loss that is trained on besides, and neither logged nor judged by.
+    """
 
     loss: Tensor
     weight: float
@@ -35,6 +38,12 @@ class LossSum:
     count: int
     losses: Tensor | None = None
     is_correct: Tensor | None = None
+    second: Tensor | None = None
+
+    @property
+    def trained(self) -> Tensor:
+        """What the gradient is of."""
+        return self.loss if self.second is None else self.loss + self.second
 
 
 Objective = Callable[[Batch], LossSum]
@@ -63,6 +72,31 @@ def predict_each_token(
     return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
 
 
+def predict_neighbours_sum(
+    hidden: Float[Tensor, "N D"],
+    embedding: Float[Tensor, "V D"],
+    row_of: Int[Tensor, "N"],
+    weights: Float[Tensor, "N"] | None,
+    neighbours: Int[Tensor, "B K"],
+    dtype: torch.dtype,
+) -> Tensor:
+    """The mean cross-entropy of the words around a row, predicted from the mean of its vectors (in the rows `row_of`),
+    summed over the labels of the rows that have such words.
+
+    Both means are products with a matrix of ones, whose gradients add in a fixed order on every device.
+    """
+    num_rows, vocab_size = len(neighbours), len(embedding)
+    is_of_row = (row_of == torch.arange(num_rows, device=row_of.device)[:, None]).float()  # (B, N)
+    num_labels = is_of_row.sum(1) if weights is None else is_of_row @ weights
+    means = is_of_row @ hidden.float() / is_of_row.sum(1, keepdim=True).clamp(min=1)
+    is_word = (neighbours >= 0).float()
+    targets = torch.zeros(num_rows, vocab_size, device=hidden.device)
+    targets.scatter_add_(1, neighbours.clamp(min=0), is_word)  # whole numbers, so their order does not matter
+    log_probs = (means.to(dtype) @ embedding.to(dtype).T).float().log_softmax(-1)
+    losses = -(targets * log_probs).sum(1) / is_word.sum(1).clamp(min=1)
+    return (losses * num_labels).sum()
+
+
 class TokenObjective:
     """Prediction of tokens, masked or next ones, with logits at the positions of labels only; a label counts with its
     weight if the batch has weights.
@@ -71,10 +105,14 @@ class TokenObjective:
 
     Blocks and head are compiled separately: all layers share one compiled block, so compiling is several times faster.
     The embedding is not compiled, because its compiled gradient adds floats in no fixed order.
+
+    The words around the rows of a batch, if it has them, are predicted besides, with `neighbour_weight`.
     """
 
-    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
-        self.model = model
+    def __init__(
+        self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool, neighbour_weight: float = 0.0
+    ) -> None:
+        self.model, self.neighbour_weight = model, neighbour_weight
         self.dtype = dtype
         self.layers = layers_of(model.transformer, compiled=compiled)
         options = compile_options(model.lm_head.weight.device.type)
@@ -92,17 +130,28 @@ class TokenObjective:
             self.layers,
             batch.attention.spans,
         )
-        losses = is_correct = None
+        losses = is_correct = second = None
         inputs = (hidden, self.model.lm_head.weight, batch.labels)
         if torch.is_grad_enabled():
             loss, correct = self.head(*inputs, batch.label_weights, self.dtype)
+            if batch.neighbours is not None:
+                row_of = batch.positions // batch.input_ids.shape[1]
+                weights, words = batch.label_weights, batch.neighbours
+                second = predict_neighbours_sum(hidden, self.model.lm_head.weight, row_of, weights, words, self.dtype)
+                second = self.neighbour_weight * second
         else:
             losses, is_correct = self.evaluation_head(*inputs, self.dtype)
             counted = losses if batch.label_weights is None else losses * batch.label_weights
             loss, correct = counted.sum(), is_correct.sum()
         count = len(batch.labels)
         return LossSum(
-            loss=loss, weight=batch.weight, correct=correct, count=count, losses=losses, is_correct=is_correct
+            loss=loss,
+            weight=batch.weight,
+            correct=correct,
+            count=count,
+            losses=losses,
+            is_correct=is_correct,
+            second=second,
         )
 
 

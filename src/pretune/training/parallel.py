@@ -17,7 +17,7 @@ from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
 
 # The fields of a LossSum, in a form that DDP hooks accept.
-Parts = tuple[Tensor, float, Tensor, int, Tensor | None, Tensor | None]
+Parts = tuple[Tensor, float, Tensor, int, Tensor | None, Tensor | None, Tensor | None]
 
 
 class Parallel:
@@ -42,8 +42,16 @@ class Parallel:
         ddp = self._ddp
 
         def wrapped(batch: Batch) -> LossSum:
-            loss, weight, correct, count, losses, is_correct = ddp(batch)
-            return LossSum(loss=loss, weight=weight, correct=correct, count=count, losses=losses, is_correct=is_correct)
+            loss, weight, correct, count, losses, is_correct, second = ddp(batch)
+            return LossSum(
+                loss=loss,
+                weight=weight,
+                correct=correct,
+                count=count,
+                losses=losses,
+                is_correct=is_correct,
+                second=second,
+            )
 
         return wrapped
 
@@ -101,4 +109,4 @@ class _Sums(nn.Module):
 
     def forward(self, batch: Batch) -> Parts:
         sums = self.objective(batch)
-        return sums.loss, sums.weight, sums.correct, sums.count, sums.losses, sums.is_correct
+        return sums.loss, sums.weight, sums.correct, sums.count, sums.losses, sums.is_correct, sums.second

@@ -46,7 +46,7 @@ class ThreadedObjective:
 
     def _differentiate(self, batch: Batch) -> _Part:
         sums = self.objective(batch)
-        gradients = torch.autograd.grad(sums.loss, self.parameters)
+        gradients = torch.autograd.grad(sums.trained, self.parameters)
         sums = LossSum(loss=sums.loss.detach(), weight=sums.weight, correct=sums.correct, count=sums.count)
         return _Part(sums=sums, gradients=gradients)
 

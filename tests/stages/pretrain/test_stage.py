@@ -343,3 +343,20 @@ def test_a_damaged_checkpoint_is_logged_and_the_one_before_is_used(
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes() == (
         out / "checkpoint" / "model.safetensors"
     ).read_bytes()
+
+
+def test_words_around_rows_are_a_second_loss(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows and their masks are the same, and what is logged is the loss of the masks."""
+    monkeypatch.setattr("pretune.data.neighbours.is_frequent", lambda counts: counts < 0)  # few tokens are rare here
+    short: dict[str, Any] = {"tokens": 2600, "evaluations": 1}
+    for name, weight in (("a", 0.3), ("b", 0.3), ("c", 0.0)):
+        run(preprocessed_folder, tmp_path / name, **short, neighbour_weight=weight)
+    weights = [(tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+    of_first, _, of_other = (
+        [event["loss"] for event in read_events(tmp_path / name) if event["event"] == "evaluation"] for name in "abc"
+    )
+    assert of_first[0] == of_other[0]
+    assert of_first[-1] == pytest.approx(of_other[-1], rel=0.1)

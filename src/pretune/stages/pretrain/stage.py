@@ -150,7 +150,12 @@ class _Pretraining:
             check_memory(self.model_config, self.config, self.corpus, self.compute.device, has_base=base is not None)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks)
-        objective = TokenObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        objective = TokenObjective(
+            self.model,
+            self.compute.dtype,
+            compiled=self.compute.is_compiled,
+            neighbour_weight=self.config.neighbour_weight,
+        )
         self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
         self.training = self._make_training(start)
 
