@@ -4,8 +4,8 @@
     python benchmarks/few_labels.py --summarize --chip CHIP --commit ID --out benchmarks/results/few-labels.json < LINES
 
 BASE is a pre-trained checkpoint, DATA the folder of the public data. Each arm appends one JSON line for each draw, so
-that the script resumes where it was stopped; what another base or other test rows gave does not count as done. All arms
-of a draw see the same rows, in the same order for each seed.
+the script resumes where it was stopped; results from another base or other test rows do not count as done. Within a
+draw, all arms see the same rows, and with the same seed they see them in the same order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Parts of a benchmark: commands of pretune whose finished folders are kept, with a record of what made them.
 
-The record of FOLDER is FOLDER.command beside it, JSON: the command, the fingerprints of its inputs, and the version,
-the commit and the load of the machine when it ran. So a report that is written later says what its figures were made
-by, and a part is made again when an input at the same path has changed.
+The record of FOLDER is the JSON file FOLDER.command: the command, the fingerprints of its inputs, and the version, the
+commit and the load of the machine when it ran. A report written later can therefore say what made its figures, and a
+part is made again if an input at the same path has changed.
 """
 
 from __future__ import annotations

@@ -221,9 +221,9 @@ def mean_over_draws(differences: npt.NDArray[np.float64], intervals: Sequence[tu
     """The mean difference with its 95 % interval; `differences` has a row for each base, a column for each draw.
 
     Three choices make it uncertain. Training rows: Student's t over the draws, each averaged over the bases, because
-    they read the same rows. Bases: Student's t over their means. Test rows: `intervals` are those of the differences
-    over the same test rows; all have them in common, so the mean is no surer of them than one difference. Without
-    `intervals`, as with folds, each draw has test rows of its own, which the first of the three then counts.
+    they read the same rows. Bases: Student's t over their means. Test rows: `intervals` are those of the single
+    differences, which all rest on the same test rows, so the mean over draws does not narrow this part. Without
+    `intervals`, as with folds, each draw has test rows of its own, and the first of the three covers them.
     """
     of_rows = np.sqrt(np.mean([((high - low) / 2) ** 2 for low, high in intervals])) if intervals else 0.0
     of_draws, of_bases = (_student_half(np.mean(differences, axis=axis)) for axis in (0, 1))

@@ -11,11 +11,11 @@ that recipe and code make the difference. It is better with little time than a B
 A schedule has to know its end, so every contender is trained from scratch, with a whole schedule, for 1, 2, 5 and 10
 times the minutes, up to --most, until it reaches the mean of ours. The result is an interval ("more than 2x, at most
 5x"), and between its ends the accuracy is taken to be linear in the logarithm of the time.
-Where there is a choice, it is theirs: of ours the whole command counts, with its imports, initial vectors, calibration,
-evaluations and files, of theirs only the call that trains, compiling included, but not the CPU time of workers that
-compile beside it and outlive it. The search does not count, and it reads the rows that decide. Of rows of 64 and of
-512 tokens, those count with which theirs does better. One process runs at a time, contenders by turns, and each line
-has the rate of matrix products right before it, so that a slow hour shows.
+Every choice favours the contender. Ours is charged for the whole command, with its imports, initial vectors,
+calibration, evaluations and files. Theirs is charged for the call that trains, compiling included, but not for the CPU
+time of compile workers that outlive the call. The search is free, and it may read the rows that decide. Of rows of 64
+and of 512 tokens, the length with which theirs does better counts. One process runs at a time, contenders by turns, and
+each line has the rate of matrix products right before it, so that a slow hour shows.
 
 A run is appended to LINES when it is finished; a run that LINES has is not repeated, so the same command resumes. The
 settings that the search finds for a size serve all its budgets. With the default options, the whole takes some nine
