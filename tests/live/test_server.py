@@ -103,7 +103,7 @@ def test_a_growing_run_is_sent_key_by_key(run: Path) -> None:
 
 
 def test_a_stream_goes_on_from_the_last_id_even_after_a_restart(run: Path) -> None:
-    with serving(run) as server:
+    with serving(run, port=0) as server:  # one of the usual ports could be taken by another test before the restart
         stream = Stream(server)
         first = stream.message()
         port = server.port
