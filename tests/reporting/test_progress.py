@@ -96,6 +96,14 @@ def test_training_progress_shows_the_time_left() -> None:
     assert narrator.progress(event) == ("step 20 of 100  loss 5.00  accuracy 10.0 %  12.3 k tokens/s  0:08 left", 0.2)
 
 
+def test_the_mixed_accuracy_of_a_hybrid_is_not_shown() -> None:
+    """It would mix hidden words and next tokens."""
+    narrator, event = Narrator(), trained(20, 2.0, 1000)
+    figures = {"loss": 5.0, "accuracy": 0.3}
+    narrator.follow({"event": "evaluation", "stage": "pretrain", "time": 0.0, "step": 0, **figures, "causal": figures})
+    assert narrator.progress(event) == ("step 20 of 100  loss 5.00", 0.2)
+
+
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     """The mean since the start would show a minute of compilation for the rest of the run."""
     narrator, tokens = Narrator(), 0

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
-import { epochDecimals, epochs, scoreSentence } from "../src/training/charts.tsx";
+import { epochDecimals, epochs, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
@@ -38,4 +38,15 @@ test("epochs of which little was read are written so that they differ", () => {
   assert.deepEqual([0, 0.005, 0.01, 0.015].map((epoch) => epochs(epoch, 0.018)), ["0", "0.005", "0.01", "0.015"]);
   assert.deepEqual([0, 0.5, 1, 1.25, 10].map((epoch) => epochs(epoch, 10)), ["0", "0.5", "1", "1.25", "10"]);
   assert.deepEqual([0, 1, 0.5, 0.04].map(epochDecimals), [2, 2, 3, 4]);
+});
+
+test("the figures of single updates are drawn only on the scale of validation", () => {
+  const shown = (values: object) => {
+    const phase = { objective: null, metric: "accuracy", evaluations: [{ weighted_loss: null }], ...values } as unknown as Phase;
+    return (["loss", "score"] as const).filter((of) => stepsShown(phase, of));
+  };
+  assert.deepEqual(shown({}), ["loss", "score"]);
+  assert.deepEqual(shown({ metric: "pearson" }), ["loss"]);
+  assert.deepEqual(shown({ evaluations: [{ weighted_loss: 0.4 }] }), ["score"]); // by class
+  assert.deepEqual(shown({ objective: "hybrid" }), []);
 });

@@ -174,8 +174,10 @@ class Narrator:
         return text, fraction
 
     def _has_accuracy(self) -> bool:
-        """Whether the fraction of correct predictions is the metric of the task, as far as an evaluation has said."""
-        return metric_of(event for event in self.events if event["event"] == "evaluation") == "accuracy"
+        """Whether the fraction of correct predictions is the metric of the task, as far as an evaluation has said. That
+        of a hybrid model is not: it would mix hidden words and next tokens."""
+        evaluations = [event for event in self.events if event["event"] == "evaluation"]
+        return metric_of(evaluations) == "accuracy" and not any("causal" in event for event in evaluations)
 
     def _current_rate(self) -> float | None:
         """Tokens per second in the last few seconds; the mean since the start would include compilation."""

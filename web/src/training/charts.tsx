@@ -187,13 +187,20 @@ export function scoreSentence(phase: Phase): string {
     : "On the held-out texts.";
 }
 
+/** Whether the figures of single updates are on the scale of those of validation: the training loss may be weighted by
+ * class, that of a hybrid is the mean of two objectives, as its accuracy is, and other metrics have no training figures. */
+export function stepsShown({ objective, evaluations, metric }: Phase, of: "loss" | "score"): boolean {
+  if (objective === "hybrid") return false;
+  return of === "loss" ? evaluations.every((row) => row.weighted_loss === null) : metric === "accuracy";
+}
+
 function lines(phase: Phase, of: "loss" | "score"): Line[] {
   const rows = phase.evaluations;
   const steps = phase.steps;
-  const isMeasured = of === "loss" || phase.metric === "accuracy"; // in training
+  const values = stepsShown(phase, of) ? steps[of === "loss" ? "loss" : "accuracy"] : [];
   const training = of === "loss" ? "train_loss" : "train_accuracy";
   return [
-    { name: "step", kind: "steps", points: isMeasured ? stepPoints(steps, of === "loss" ? steps.loss : steps.accuracy) : [] },
+    { name: "step", kind: "steps", points: stepPoints(steps, values) },
     { name: "validation", kind: "validation", points: rows.map((row) => validationPoint(row, of)) },
     {
       name: "training",
