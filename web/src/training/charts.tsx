@@ -180,11 +180,20 @@ export function scoreSentence(phase: Phase): string {
       : `How many of the ${predictedTokens(phase)} the model names.`;
   }
   const kept = phase.evaluations.find((row) => row.is_best);
-  if (kept) return `The checkpoint of epoch ${epochWriter(phase)(kept.epoch)} is kept, the best on validation.`;
+  if (kept) return keptSentence(phase, epochWriter(phase)(kept.epoch));
   if (phase.objective === "replies") return `How many of the held-out ${predictedTokens(phase)} the model predicts.`;
   return phase.metric === "accuracy"
     ? "How many of the held-out texts get their label."
     : "On the held-out texts.";
+}
+
+/** Which weights are kept; with too few validation rows no epoch is chosen, and with several seeds their mean may be delivered. */
+function keptSentence({ trials, shown_trial: shown, averaged_trials: averaged }: Phase, epoch: string): string {
+  const isLast = trials.find(({ trial }) => trial === shown)?.stopped === "updates";
+  const kept = isLast
+    ? "The last weights are kept, since there are too few validation rows to choose by"
+    : `The checkpoint of epoch ${epoch} is kept, the best on validation`;
+  return `${kept}${averaged.length > 0 ? `; the mean of the weights of ${count(averaged.length)} seeds is delivered` : ""}.`;
 }
 
 /** Whether the figures of single updates are on the scale of those of validation: the training loss may be weighted by

@@ -33,7 +33,7 @@ function TrialTable({ phase }: { phase: Phase }) {
           number("Learning rate", (trial) => or(trial.learning_rate, (value) => significant(value, 2))),
           number("Seed", (trial) => or(trial.seed, count)),
           number("Rows", (trial) => or(trial.rows, count)),
-          number("Best epoch", (trial) => or(trial.best_epoch, epochs)),
+          number("Kept epoch", (trial) => or(trial.best_epoch, epochs)),
           number(`Validation ${metricTitle(phase.metric)}`, (trial) => or(trial.validation_score, (value) => writeMetric(phase.metric, value))),
           number("Validation loss", (trial) => or(trial.validation_loss, nats)),
           { name: "Stopped by", value: (trial) => trial.stopped ?? NONE },

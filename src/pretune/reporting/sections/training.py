@@ -388,7 +388,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
         Column("trial", "right"),
         Column("rate", "right"),
         Column("seed", "right"),
-        Column("best epoch", "right"),
+        Column("kept epoch", "right"),
         Column("validation", "right"),
         Column("loss", "right"),
         Column("ended by", wraps=True),
