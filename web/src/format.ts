@@ -67,19 +67,24 @@ export function probability(value: number): string {
 
 /** A difference of fractions in points: +13.4, −0.6, 0.0. */
 export function points(difference: number): string {
-  const text = unsignedPoints(difference);
-  return difference > 0 && text !== "0.0" ? `+${text}` : text;
+  return signedTelling(100 * difference, 1);
 }
 
-/** One digit, or two or three where fewer would hide on which side of zero the difference lies: −0.03. */
-function unsignedPoints(difference: number): string {
-  const written = [1, 2, 3].map((decimals) => fixed(100 * difference, decimals));
-  return written.find((text) => /[1-9]/.test(text)) ?? "0.0";
+/** So many decimals, or one or two more where fewer would hide on which side of zero the value lies: −0.03. */
+export function telling(value: number, decimals: number): string {
+  const written = [0, 1, 2].map((more) => fixed(value, decimals + more));
+  return written.find((text) => /[1-9]/.test(text)) ?? fixed(0, decimals);
+}
+
+/** The same with its sign. */
+export function signedTelling(value: number, decimals: number): string {
+  const text = telling(value, decimals);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }
 
 /** The ends of an interval of differences, in points: −2.3 to −0.03. */
 export function pointsRange(low: number, high: number): string {
-  return `${unsignedPoints(low)} to ${unsignedPoints(high)}`;
+  return `${telling(100 * low, 1)} to ${telling(100 * high, 1)}`;
 }
 
 /** The ends of an interval of fractions: 98.9 to 99.6. */

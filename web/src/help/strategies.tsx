@@ -1,7 +1,7 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
 import { Fold } from "../fold.tsx";
-import { capital, count, fixed, nats, or, percent, signed, THIN_SPACE, typeset } from "../format.ts";
+import { capital, count, fixed, nats, or, percent, signedTelling, THIN_SPACE, typeset } from "../format.ts";
 import { Lead, Part } from "../section.tsx";
 import { isolated, Plain, UserText } from "../text.tsx";
 import type { AnsweredQuestion, ReplyStyle, Strategies as Found, Strategy, Verdict } from "../trace.ts";
@@ -107,7 +107,7 @@ function Differences({ found }: { found: Found }) {
   return (
     <Part
       title="Which differences are clear"
-      sentence={`How much lower the loss is on the same conversations, with its 95${THIN_SPACE}% interval; where that holds zero, no difference is claimed. ${typeset(found.coverage)}`}
+      sentence={`How much lower the loss is on the same conversations, with its 95${THIN_SPACE}% interval; where that holds zero, or p (corrected for the number of comparisons) is 0.05 or more, no difference is claimed. ${typeset(found.coverage)}`}
     >
       <VerdictTable
         caption="Differences, by the conversations"
@@ -123,8 +123,8 @@ function Differences({ found }: { found: Found }) {
         }))}
         describe={(verdict) => <Between verdict={verdict} found={found} />}
         factor={1}
-        difference={(value) => signed(value, 3)}
-        range={(low, high) => `${signed(low, 3)} to ${signed(high, 3)}`}
+        difference={(value) => signedTelling(value, 3)}
+        range={(low, high) => `${signedTelling(low, 3)} to ${signedTelling(high, 3)}`}
       />
     </Part>
   );
