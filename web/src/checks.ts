@@ -41,7 +41,7 @@ type Recompute = (trace: RunTrace, tolerance: number) => Recomputed | null;
 const RECOMPUTE: Record<string, Recompute> = {
   I05: (trace, tolerance) => largest(trace.predictions.flatMap((p) => differences(headLogits(p.head), p.head.logits)), tolerance),
   I06: (trace, tolerance) =>
-    largest(trace.predictions.flatMap((p) => differences(...decided(p))), tolerance),
+    largest(trace.predictions.flatMap((p) => differences(...decided(p), unitOf(p))), tolerance),
   I07: (trace) => labels(trace.predictions),
   I09: (trace, tolerance) => largest(trace.predictions.flatMap(attributionGap), tolerance),
   I12: (trace) => totals(trace),
@@ -56,8 +56,13 @@ function decided({ task, head, decision }: PredictionTrace): [number[], number[]
   return [(task === "multilabel" ? sigmoid : softmax)(head.logits), decision.probabilities];
 }
 
-function differences(found: number[], expected: number[]): number[] {
-  const size = Math.max(1, ...expected.map(Math.abs));
+/** What one logit is in the score: a number is in the units of its file, which may be of any size. */
+function unitOf({ decision }: PredictionTrace): number {
+  return Math.abs(decision.deviation || 1);
+}
+
+function differences(found: number[], expected: number[], unit = 1): number[] {
+  const size = Math.max(1, unit, ...expected.map(Math.abs));
   return expected.map((value, index) => Math.abs(value - (found[index] ?? Number.NaN)) / size);
 }
 
@@ -99,13 +104,15 @@ const BROKEN_RULES: Record<PredictionTrace["task"], string> = {
 const CONVERGED = 0.02; // of the change of the score; see run_trace/prediction_checks.py
 
 /** How far the stated completeness error is from the one of the numbers; an error too large to be called converged fails. */
-function attributionGap({ reasons }: PredictionTrace): number[] {
+function attributionGap(prediction: PredictionTrace): number[] {
+  const { reasons } = prediction;
   if (reasons === null) return [];
   const { score, masked_score, integrated_gradients, completeness_error, is_converged } = reasons;
   const change = score - masked_score;
   const error = integrated_gradients.reduce((total, value) => total + value, 0) - change;
-  const size = Math.max(1, Math.abs(score), Math.abs(masked_score));
-  const isFar = Math.abs(error) > Math.max(CONVERGED * Math.abs(change), 0.01) + TOLERANCE * size;
+  const unit = unitOf(prediction);
+  const size = Math.max(unit, Math.abs(score), Math.abs(masked_score));
+  const isFar = Math.abs(error) > Math.max(CONVERGED * Math.abs(change), 0.01 * unit) + TOLERANCE * size;
   return [is_converged && isFar ? Number.NaN : Math.abs(error - completeness_error) / size];
 }
 

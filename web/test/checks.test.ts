@@ -125,3 +125,24 @@ test("a number that is not its output in units of the file fails", () => {
   trace.predictions[0]!.decision.score = 4.1;
   assert.deepEqual(failing(trace), ["I06"]);
 });
+
+/** A number with attributions that miss its change of 200 by 10 % of this change. */
+function explained(deviation: number): RunTrace {
+  const trace = number();
+  Object.assign(trace.predictions[0]!.decision, { score: 1 + 1.5 * deviation, deviation });
+  const missed = { score: 400, masked_score: 200, integrated_gradients: [100, 120], completeness_error: 20, is_converged: true };
+  trace.predictions[0]!.reasons = missed as never;
+  return trace;
+}
+
+test("whether the attributions of a number converged depends on the deviation of the numbers", () => {
+  assert.deepEqual(failing(explained(10)), ["I09"]);
+  assert.deepEqual(failing(explained(2000)), []); // a hundredth of it is 20
+});
+
+test("of a small number of a wide distribution only as many digits must hold as the document has of its parts", () => {
+  const trace = number();
+  Object.assign(trace.predictions[0]!.decision, { score: 19.87, mean: 12345.7, deviation: 98765.4 });
+  trace.predictions[0]!.head = { pooled: [1, 2], weight: [[1, 0]], bias: [-1.1248], logits: [-0.1248] };
+  assert.deepEqual(failing(trace), []);
+});
