@@ -72,6 +72,11 @@ test("what is returned is the decision of the stack, and that is what is right o
   assert.deepEqual(returned(predicted(number)), { label: "2.346", probability: null, isRight: null });
   const parts = [{ name: "network", logits: [0.62345] }, { name: "bias", logits: [2.5] }];
   assert.equal(returned(predicted({ ...number, stack: { label: "label 1", probability: 0, parts } })).label, "3.123");
+  assert.equal(returned(predicted({ ...number, stack: { label: "3.12", probability: 0, parts } })).label, "3.12");
+  const far = [{ name: "network", logits: [-12325.8] }, { name: "bias", logits: [12345.7] }]; // of six digits each
+  assert.equal(returned(predicted({ ...number, stack: { label: "19.87", probability: 0, parts: far } })).label, "19.87");
+  const long = [{ name: "bias", logits: [12345.7] }];
+  assert.equal(returned(predicted({ ...number, stack: { label: "1.235e+04", probability: 0, parts: long } })).label, "12,346");
 });
 
 test("the softmax of large logits does not overflow", () => {
@@ -82,6 +87,7 @@ test("agreement is relative to the size of the values, and lists of two lengths 
   assert.ok(agrees([1000.5], [1000]));
   assert.ok(!agrees([0.5], [0]));
   assert.ok(!agrees([1], [1, 1]));
+  assert.ok(agrees([19.8], [19.87], 1e-4, 98765));
 });
 
 test("rivals come by value, without the label", () => {

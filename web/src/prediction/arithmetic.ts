@@ -63,9 +63,9 @@ export function largestDifference(a: readonly number[], b: readonly number[]): n
   return a.reduce((largest, value, index) => Math.max(largest, Math.abs(value - (b[index] ?? NaN))), 0);
 }
 
-/** Whether two results of the same sum agree; the tolerance grows with the size of the values. */
-export function agrees(a: readonly number[], b: readonly number[], tolerance = TOLERANCE): boolean {
-  const size = b.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
+/** Whether two results of the same sum agree; the tolerance grows with the size of the values, and of their `unit`. */
+export function agrees(a: readonly number[], b: readonly number[], tolerance = TOLERANCE, unit = 1): boolean {
+  const size = b.reduce((largest, value) => Math.max(largest, Math.abs(value)), Math.max(1, unit));
   return largestDifference(a, b) <= tolerance * size;
 }
 
@@ -113,7 +113,7 @@ export interface Returned {
 export function returned(prediction: PredictionTrace): Returned {
   const { task, true_label: truth, decision, stack } = prediction;
   const { label, probability } = stack ?? decision;
-  const score = task !== "regression" ? null : stack === null ? decision.score : (stackedSums(stack)[0] ?? null);
+  const score = task !== "regression" ? null : stack === null ? decision.score : stackedScore(stack);
   return {
     label: score === null ? label : significant(score, 4),
     probability: task === "classification" ? probability : null,
@@ -144,6 +144,14 @@ export function stackedParts(task: PredictionTrace["task"], { parts, index, prob
 /** The scores that the parts of a stack add up to. */
 export function stackedSums({ parts }: StackedDecision): number[] {
   return contributionLogits(parts, parts[0]?.logits.length ?? 0);
+}
+
+/** The number that a stack predicts: the sum of its parts, which has more digits than the label; of large parts that
+ * cancel each other, the label, which the parts of a document, rounded to six digits, do not give back. */
+function stackedScore(stack: StackedDecision): number | null {
+  const [sum = null] = stackedSums(stack);
+  const written = Number(stack.label); // NaN where texts are left out
+  return sum === null || Number.isNaN(written) || Number(sum.toPrecision(4)) === written ? sum : written;
 }
 
 export interface Joined {

@@ -107,7 +107,7 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
       isLast={!prediction.stack}
       title="Decision"
       note="The output counts deviations from the mean of the training rows; this brings it back to the units of the file."
-      check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4)}>the sum was computed again in this browser</Holds>}
+      check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4, deviation ?? 1)}>the sum was computed again in this browser</Holds>}
     >
       <div class="decision">
         <p class="decided">
@@ -119,7 +119,7 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
           )}
         </p>
         <p class="equation">
-          {significant(mean ?? 0, 4)} + {significant(deviation ?? 1, 4)} × {fixed(output, 4)} = <b>{significant(computed, 4)}</b>
+          {significant(mean ?? 0, 4)} + {significant(deviation ?? 1, 4)} × {fixed(output, 4)} = <b>{significant(score ?? computed, 4)}</b>
         </p>
       </div>
     </Stop>
