@@ -229,7 +229,7 @@ class Plan:
 @dataclass(frozen=True, kw_only=True)
 class StepSeries:
     """Figures of single updates, as parallel lists. Above a limit only the smallest and the largest loss of each
-    stretch are kept: `kept` of `logged` points."""
+    stretch are kept: `kept` of `logged` points. Tokens per second are those since the point logged before."""
 
     kept: int
     logged: int

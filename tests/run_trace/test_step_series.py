@@ -33,3 +33,21 @@ def test_a_long_log_says_how_many_updates_it_had() -> None:
     assert (series.step[0], series.step[-1]) == (0, 4999)
     assert set(series.grad_norm) == {None}
     assert all(len(column) == series.kept for column in (series.epoch, series.loss, series.learning_rate))
+
+
+def test_the_speed_is_that_since_the_event_before_it() -> None:
+    """Not the mean since the stage began; an evaluation takes time and reads no tokens."""
+    logged = [
+        ("train", 1000, 60.0),  # a minute passed before the first update
+        ("train", 9000, 62.0),
+        ("evaluation", 9000, 70.0),
+        ("train", 13_000, 71.0),
+        ("train", 5000, 75.0),  # after a roll-back
+    ]
+    events = [
+        {"event": kind, "step": step, "loss": 2.0, "tokens": tokens, "elapsed_seconds": seconds}
+        for step, (kind, tokens, seconds) in enumerate(logged)
+    ]
+    series = read_steps(events)
+    assert series.step == [0, 1, 3, 4]
+    assert series.tokens_per_second == [None, 4000.0, 4000.0, None]

@@ -196,7 +196,7 @@ export interface Plan {
   tokens: number | null;
 }
 
-/** Figures of single updates, as parallel lists. Above a limit only the smallest and the largest loss of each stretch are kept: `kept` of `logged` points. */
+/** Figures of single updates, as parallel lists. Above a limit only the smallest and the largest loss of each stretch are kept: `kept` of `logged` points. Tokens per second are those since the point logged before. */
 export interface StepSeries {
   kept: number;
   logged: number;

@@ -13,25 +13,41 @@ MOST_POINTS = 600
 
 
 def read_steps(events: Sequence[Event]) -> StepSeries:
-    """The `train` events of a phase; above 600 only the smallest and the largest loss of each stretch."""
-    logged = [event for event in events if whole(event.get("step")) is not None]
-    losses = [figure(event.get("loss")) for event in logged]
-    kept = [logged[index] for index in thin(losses, MOST_POINTS)]
+    """The `train` events of a phase; above 600 only the smallest and the largest loss of each stretch. The evaluations
+    among them take time that is no part of the speed of training."""
+    updates = [place for place, event in enumerate(events) if _is_update(event)]
+    losses = [figure(events[place].get("loss")) for place in updates]
+    places = [updates[index] for index in thin(losses, MOST_POINTS)]
+    kept = [events[place] for place in places]
 
     def column(name: str) -> list[float | None]:
         return [figure(event.get(name)) for event in kept]
 
     return StepSeries(
         kept=len(kept),
-        logged=len(logged),
+        logged=len(updates),
         step=[whole(event["step"]) or 0 for event in kept],
         epoch=column("epoch"),
         loss=column("loss"),
         accuracy=column("accuracy"),
         learning_rate=column("learning_rate"),
         grad_norm=column("grad_norm"),
-        tokens_per_second=column("tokens_per_second"),
+        tokens_per_second=[_speed(events[place - 1], events[place]) if place else None for place in places],
     )
+
+
+def _is_update(event: Event) -> bool:
+    return event.get("event") != "evaluation" and whole(event.get("step")) is not None
+
+
+def _speed(before: Event, event: Event) -> float | None:
+    """Tokens per second between two events. The figure in the log is the mean since the stage began, which has the time
+    before the first update in it."""
+    names = ("tokens", "elapsed_seconds")
+    if any(figure(each.get(name)) is None for each in (before, event) for name in names):
+        return None
+    tokens, seconds = (event[name] - before[name] for name in names)
+    return figure(tokens / seconds) if tokens > 0 and seconds > 0 else None
 
 
 def thin(values: Sequence[float | None], most: int) -> list[int]:

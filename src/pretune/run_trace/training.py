@@ -110,7 +110,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         replies=_read_replies(last_of(own, stage, "replies")) if objective == "replies" else None,
         accuracy_references=_references(references, _ACCURACIES.get(known, ())),
         plan=_read_plan(own, stage),
-        steps=read_steps([e for e in of_stage(own, stage, "train") if whole(e.get("trial")) == shown]),
+        steps=read_steps([e for e in own if e["event"] in ("train", "evaluation") and whole(e.get("trial")) == shown]),
         evaluations=[row for row in read if row is not None],
         trials=trials,
         shown_trial=shown,
