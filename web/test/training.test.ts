@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
-import { epochDecimals, epochs, scoreSentence, stepsShown } from "../src/training/charts.tsx";
+import { epochDecimals, epochs, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
@@ -61,4 +61,10 @@ test("what is kept is said, and that nothing was chosen where there were too few
   assert.equal(kept("patience", []), "The checkpoint of epoch 2 is kept, the best on validation.");
   assert.equal(kept("updates", []), `${last}.`);
   assert.equal(kept("updates", [1, 2, 3]), `${last}; the mean of the weights of 3 seeds is delivered.`);
+});
+
+test("the loss of the mean of numbers is the one that is drawn", () => {
+  const said = (loss_references: object[]) => lossSentence({ metric: "pearson", loss_references, evaluations: [] } as unknown as Phase);
+  assert.equal(said([{ id: "prior", value: 0.62 }]), "Always predicting the mean of the training rows has a loss of 0.620 on the validation rows.");
+  assert.match(said([]), /has a loss of about 1\.$/);
 });

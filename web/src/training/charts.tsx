@@ -156,7 +156,7 @@ function ScoreChart({ phase }: { phase: Phase }) {
   );
 }
 
-function lossSentence(phase: Phase): string {
+export function lossSentence(phase: Phase): string {
   const unigram = phase.loss_references.find((reference) => reference.id === "unigram");
   if (unigram) {
     const below = phase.evaluations.find((row) => row.loss < unigram.value);
@@ -166,7 +166,10 @@ function lossSentence(phase: Phase): string {
     return phase.objective === "causal" ? `${sentence} ${bitsSentence(phase)}`.trim() : sentence;
   }
   const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
-  if (phase.metric === "pearson") return "Always predicting the mean of the training rows has a loss of about 1.";
+  if (phase.metric === "pearson") {
+    const prior = phase.loss_references.find((reference) => reference.id === "prior");
+    return `Always predicting the mean of the training rows has a loss of ${prior ? `${nats(prior.value)} on the validation rows` : "about 1"}.`;
+  }
   return uniform
     ? `A guess costs ${nats(uniform.value)} nats; the axis is not that of the other phase.`
     : "The axis is not that of the other phase.";
