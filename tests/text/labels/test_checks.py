@@ -168,6 +168,19 @@ def test_several_labels_a_row_are_refused_unless_the_user_calls_them_classes(lab
     assert f"{labels[0]!r} looks like several labels, but is a single class" in concern.sentence
 
 
+def test_one_label_whose_parts_are_labels_is_warned_of_with_the_option() -> None:
+    """A page promised that such a cell is found to be two labels, and nothing was said."""
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of(["bug", "payment", "login", "bug|payment"] * 20), lint)
+    [concern] = lint.concerns
+    assert (concern.rule, concern.count) == ("several_labels", 20)
+    assert concern.sentence.startswith("rows.csv, line 5: 'bug|payment' is one class, but its parts are classes, too.")
+    assert concern.sentence.endswith("give --task multilabel --label-separator '|'.")
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of(["Sci/Tech", "World", "Sports"] * 20), lint)
+    assert lint.concerns == []
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 def test_a_label_in_brackets_is_one_label(is_named: bool) -> None:
     lint = Lint()

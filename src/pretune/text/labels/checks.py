@@ -11,7 +11,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
-from pretune.text.labels.several_labels import labels_of_several
+from pretune.text.labels.several_labels import labels_of_several, maybe_joined
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Findings, Tally, join_names, shorten
@@ -166,6 +166,7 @@ def _check_several_labels(
     """Refuse labels that look like several in one, or warn of them: lists, or labels joined by a sign."""
     several = labels_of_several(counts)
     if not several:
+        _warn_of_joined(path, rows, counts, lint)
         return
     row = next(row for row in rows if row.label in several)
     found = f"{path}, line {row.line}: {shorten(row.label, 60)!r}"
@@ -176,6 +177,18 @@ def _check_several_labels(
         )
     sentence = f"{found} looks like several labels, but is a single class, as --task classification asks."
     lint.warn("several_labels", len(several), f"{sentence} If a row may have several labels, choose --task multilabel.")
+
+
+def _warn_of_joined(path: str, rows: Sequence[LabeledRow], counts: Counter[str], lint: Lint) -> None:
+    """Warn of a label whose parts are labels by themselves, in too few cells for the sign to count as a separator."""
+    found = maybe_joined(counts)
+    if found is None:
+        return
+    label, sign = found
+    line = next(row.line for row in rows if row.label == label)
+    sentence = f"{path}, line {line}: {shorten(label, 60)!r} is one class, but its parts are classes, too. If it "
+    sentence += f"stands for several labels, give --task multilabel --label-separator {sign!r}."
+    lint.warn("several_labels", counts[label], sentence)
 
 
 def _check_measures(path: str, counts: Counter[str], lint: Lint, is_named: bool) -> None:

@@ -136,6 +136,16 @@ def labels_of_several(counts: Counter[str]) -> set[str]:
     return set() if sign is None else {label for label in counts if len(joined_parts(label, sign)) > 1}
 
 
+def maybe_joined(counts: Counter[str]) -> tuple[str, str] | None:
+    """The first label whose parts are all labels by themselves, with the sign between them; None if there is none."""
+    for sign in SEPARATORS:
+        for label in counts:
+            parts = joined_parts(label, sign)
+            if len(parts) > 1 and all(part in counts for part in parts):
+                return label, sign
+    return None
+
+
 def count_with_sign(counts: Counter[str], sign: str) -> int:
     """The number of rows whose cell contains a sign."""
     return sum(count for label, count in counts.items() if sign in label)
