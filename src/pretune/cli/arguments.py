@@ -413,7 +413,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-model",
         action="store_true",
-        help="add the models, so that the page predicts for any text in the reader's browser, offline (up to 20 MB)",
+        help="add the models, so that the page predicts the class of a typed text, and fills in [MASK], in the "
+        "reader's browser, offline (up to 20 MB; no public models)",
     )
 
 
