@@ -17,6 +17,7 @@ from pretune.reporting.report import run_lines
 from pretune.run_trace.build import build_run_trace
 from pretune.runtime.manifest import read_manifest
 from pretune.terminal import Page, to_text
+from pretune.text.tokenizer.fast_encoder import LIBRARY
 
 WIDTH = 100
 DOCS = Path(__file__).parent
@@ -43,17 +44,20 @@ THEME = TerminalTheme(
 PAGE = """# The output of the demo
 
 `make demo` on two cores of an AMD EPYC {chip} bf16 took {time}, without the installation. The text is synthetic:
-see [the built-in corpus](builtin-world.md). `pretune show runs/demo` prints this report again from the run's logs:
+see [the built-in corpus](builtin-world.md). {fast}`pretune show runs/demo` prints this report again from the logs:
 
 ```text
 {report}
 ```
 """
+FAST = """Here the extra `fast` was installed as well; without it, the tokenizer's
+line ends in "encoded with tokenizers". """
 
 
 def main(run: Path, time: str) -> None:
     """Draw the comparison, without the web font that rich would fetch, and write the report."""
-    lines = run_lines(build_run_trace(run), Page(width=WIDTH))
+    trace = build_run_trace(run)
+    lines = run_lines(trace, Page(width=WIDTH))
     starts = [number for number, line in enumerate(lines) if line.plain.startswith(FIRST)]
     ends = [number for number, line in enumerate(lines) if line.plain.startswith(LAST) and number > starts[0]]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
@@ -65,7 +69,8 @@ def main(run: Path, time: str) -> None:
     (DOCS / "demo.svg").write_text(svg, encoding="utf-8")
     is_bf16 = read_manifest(run / "pretrain").summary["compute"]["precision"] == "bf16"
     report = to_text(lines, Page(width=WIDTH)).rstrip()
-    page = PAGE.format(time=time, chip="with" if is_bf16 else "without", report=report)
+    fast = FAST if trace.tokenizer is not None and LIBRARY in trace.tokenizer.encoders else ""
+    page = PAGE.format(time=time, chip="with" if is_bf16 else "without", fast=fast, report=report)
     (DOCS / "guide" / "demo.md").write_text(page, encoding="utf-8")
 
 
