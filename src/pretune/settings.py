@@ -18,6 +18,8 @@ Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
 ]  # fmt: skip
 
+_ENGINE = "how to run the work in parallel: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]"
+_WORKERS = "number of parallel workers (default: all cores; with --engine auto, one below 20 million characters)"
 T = TypeVar("T")
 
 
@@ -47,10 +49,8 @@ class CollectConfig:
     mail_quotes: Literal["drop", "keep"] = _setting("drop", "drop: without quoted replies and signatures")
     builtin_documents: int = _setting(200_000, "number of documents in the built-in corpus, used when no path is given")
     seed: int = _setting(0, "seed of the built-in corpus")
-    engine: str = _setting(
-        "auto", "how to run the work in parallel: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]"
-    )
-    workers: int | None = _setting(None, "number of parallel workers (default: all cores)")
+    engine: str = _setting("auto", _ENGINE)
+    workers: int | None = _setting(None, _WORKERS)
 
     def __post_init__(self) -> None:
         _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents", "workers")
@@ -99,10 +99,8 @@ class PreprocessConfig:
     validation_fraction: float = _setting(
         0.02, "fraction of the documents held out for validation, chosen by a hash of the text"
     )
-    engine: str = _setting(
-        "auto", "how to run the work in parallel: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]"
-    )
-    workers: int | None = _setting(None, "number of parallel workers (default: all cores)")
+    engine: str = _setting("auto", _ENGINE)
+    workers: int | None = _setting(None, _WORKERS)
 
     def __post_init__(self) -> None:
         _expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
@@ -284,7 +282,7 @@ class FinetuneConfig:
     label_words: tuple[str, ...] = _setting(
         (), "cloze: words for the labels, e.g. positive=great/good,negative=bad (default: chosen and shown)"
     )
-    patience: int = _setting(2, "epochs without a better validation score before training stops")
+    patience: int = _setting(2, "epochs without a better score before training stops, from 200 validation rows on")
     batch_size: int = _setting(
         32, "texts or conversations per optimizer update; a large model without a GPU takes 8 conversations"
     )

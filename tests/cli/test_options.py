@@ -81,6 +81,31 @@ def test_options_for_conversations_belong_to_prepare_alone() -> None:
         assert offered == ["prepare"]
 
 
+def test_the_help_of_an_option_names_every_stage_that_it_sets() -> None:
+    """--seed, --threads, --precision, --engine and --workers were described for the first of two stages only."""
+    options = {option.flag: option for group in run_options().values() for option in group}
+    assert options["--seed"].help.endswith("; also for finetune")
+    assert options["--engine"].help.endswith("; also for preprocess")
+    shared = {flag for flag, option in options.items() if len(option.fields) > 1}
+    assert shared == {flag for flag, option in options.items() if "also for" in option.help}
+
+
+@pytest.mark.parametrize(
+    ("verb", "flag", "metavar"),
+    [
+        ("run", "--pattern", "TEXT"),
+        ("finetune", "--pattern", "TEXT"),
+        ("prepare", "--notice", "TEXT"),
+        ("split", "--label-separator", "SIGN"),
+        ("split", "--label-column", "NAME"),
+    ],
+)
+def test_the_word_for_a_value_says_what_to_type(verb: str, flag: str, metavar: str) -> None:
+    """A sentence and a sign were called NAME."""
+    actions = {word: action for action in build_parser(VERBS[verb])._actions for word in action.option_strings}
+    assert actions[flag].metavar == metavar
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_setting_has_a_help_text(config: type) -> None:
     """The text is part of the class, not a comment in its source, which a frozen build lacks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
@@ -120,7 +121,7 @@ _RUN_FLAGS = {
 
 
 def run_options() -> dict[str, list[Option]]:
-    """The options of `run`, by stage; one that several stages share is listed under the first of them."""
+    """The options of `run`, by stage; one that several stages share is listed under the first and names the others."""
     flags = _RUN_FLAGS
     options = [
         *options_of("split", SplitConfig, without={"response_column"}),
@@ -132,7 +133,9 @@ def run_options() -> dict[str, list[Option]]:
     ]
     grouped: dict[str, list[Option]] = {}
     for option in merge_options(options):
-        grouped.setdefault(option.fields[0].split(".")[0], []).append(option)
+        first, *others = (field.split(".")[0] for field in option.fields)
+        also = f"; also for {' and '.join(others)}" if others else ""
+        grouped.setdefault(first, []).append(replace(option, help=option.help + also))
     return grouped
 
 

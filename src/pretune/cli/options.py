@@ -9,6 +9,9 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union
 
+# The words for values that are no names, by the name of the setting.
+_METAVARS = {"label_separator": "SIGN", "notice": "TEXT", "pattern": "TEXT"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
@@ -66,6 +69,7 @@ def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -
 
 def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
     kind, origin = _without_none(option.kind), typing.get_origin(_without_none(option.kind))
+    name = option.fields[0].split(".")[1]
     text = _help_text(option)
     common: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS, "help": text}
     if kind is bool:
@@ -80,7 +84,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
         )
     else:
         parser.add_argument(
-            option.flag, type=number_of(kind) if kind in (int, float) else kind, metavar=_metavar(kind), **common
+            option.flag, type=number_of(kind) if kind in (int, float) else kind, metavar=_metavar(kind, name), **common
         )
 
 
@@ -107,8 +111,8 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
-def _metavar(kind: Any) -> str:
-    return {int: "N", float: "X", str: "NAME"}.get(kind, "VALUE")
+def _metavar(kind: Any, name: str = "") -> str:
+    return _METAVARS.get(name) or {int: "N", float: "X", str: "NAME"}.get(kind, "VALUE")
 
 
 def number_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
