@@ -168,6 +168,16 @@ def test_a_stage_made_from_another_input_is_named(run: Path) -> None:
     assert "made from another preprocess" in fault.found
 
 
+def test_a_stage_that_was_renamed_is_not_compared_with_the_new_ones(run: Path) -> None:
+    """After --redo, the renamed folder was said for good to be made from another stage than the run's."""
+    shutil.copytree(run / "pretrain", run / "pretrain.old-1")
+    old = {"preprocessed": "0" * 64}
+    edit(run / "pretrain.old-1" / "manifest.json", lambda value: value.update(inputs=old), is_sealed_again=True)
+    assert faults(verify(run)) == []
+    flip(run / "pretrain.old-1" / "checkpoint" / "config.json", 0)  # its files still have hashes of their own
+    assert [fault.file for fault in faults(verify(run))] == ["pretrain.old-1/checkpoint/config.json"]
+
+
 def test_files_set_aside_or_left_by_a_killed_writer_are_not_faults(run: Path) -> None:
     checkpoints = run / "pretrain" / "checkpoints"
     for name in ("step-00000009.corrupt", ".step-00000010.partial"):

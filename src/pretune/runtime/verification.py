@@ -12,7 +12,7 @@ from typing import Any
 
 from pretune.errors import InputDataError, PretuneError
 from pretune.runtime.atomic import read_committed
-from pretune.runtime.events import LOG_NAME
+from pretune.runtime.events import LOG_NAME, STAGE_ORDER
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
     RECIPE_NAME,
@@ -119,7 +119,7 @@ class _Reader:
             return self._compare(path, result, committed["files"], advice)
         assert manifest is not None
         result = Verified(path=self._name(path), kind=manifest.stage, status=manifest.status)
-        if path.parent == self.top:
+        if path.parent == self.top and path.name in STAGE_ORDER:  # not one that --redo has renamed
             self.stages[path.name] = manifest
         self._compare(path, result, manifest.outputs, _remake(path))
         self._check_log(path / LOG_NAME, manifest.log, result)
