@@ -33,10 +33,10 @@ VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, PretrainConfig().mask_prob
 PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
-    "__main__", "cli", "estimators", "api", "pipeline", "strategies", "estimate_run", "train_folder", "recipe", "live",
-    "stages", "page", "reporting", "learning", "run_trace", "exporting", "evaluation", "tracing", "inference",
-    "training", "tasks", "scoring", "model", "data", "compute", "settings", "trace_schema", "builtin_world", "text",
-    "runtime", "terminal", "errors", "version",
+    "__main__", "cli", "estimators", "api", "pipeline", "strategies", "estimate_run", "run_changes", "train_folder",
+    "recipe", "live", "stages", "page", "reporting", "learning", "run_trace", "exporting", "evaluation", "tracing",
+    "inference", "training", "tasks", "scoring", "model", "data", "compute", "settings", "trace_schema",
+    "builtin_world", "text", "runtime", "terminal", "errors", "version",
 )  # fmt: skip
 
 

@@ -12,45 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretune.errors import (
-    FolderInTheWayError,
-    InputDataError,
     ModelError,
     PretuneError,
     StageDiffersError,
     UsageError,
 )
 from pretune.estimate_run import describe, estimate_run
-from pretune.model.base_folder import read_base_folder
-from pretune.recipe import (
-    Recipe,
-    check_inputs,
-    describe_changes,
-    name_of_text,
-    read_recipe,
-    save_recipe,
-)
-from pretune.runtime.atomic import temporary_of, write_json
+from pretune.recipe import Recipe, check_inputs, save_recipe
+from pretune.run_changes import refuse_other_run, stage_status
+from pretune.runtime.atomic import write_json
 from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import (
-    MANIFEST_NAME,
     OWN_HASH,
     RECIPE_NAME,
     REPORT_NAME,
     TRACE_NAME,
     Manifest,
-    is_text_seal_intact,
     read_manifest,
     read_manifest_if_any,
     sealed,
 )
-from pretune.runtime.stage_folder import LOCK_NAME, set_aside, take_lock
-from pretune.settings import LATE, FinetuneConfig
+from pretune.runtime.stage_folder import set_aside, take_lock
+from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
-from pretune.text.labels.split import fingerprint_labels
-from pretune.text.raw.text_stream import STDIN
-from pretune.text.reading_report import Findings
-from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.sources.public_data import Agree, Say
 
 if TYPE_CHECKING:
@@ -67,7 +52,7 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
-    _refuse_other_run(folder, recipe, redo=redo)
+    refuse_other_run(folder, recipe, redo=redo)
     announce(recipe, plan_stages(recipe, folder), folder, say, is_begun_estimated=True)
 
 
@@ -190,16 +175,6 @@ class Step:
     name: str
     title: str
     do: Callable[[bool], Manifest | None]
-
-
-def stage_status(folder: Path) -> str:
-    """`finished`, `running` (interrupted, or at work) or `missing`."""
-    if not (folder / MANIFEST_NAME).is_file():
-        return "missing"
-    try:
-        return read_manifest(folder).status
-    except InputDataError:
-        return "running"
 
 
 def _check_labels(recipe: Recipe) -> None:
@@ -358,97 +333,13 @@ def _optional_path(path: str | None) -> Path | None:
 
 def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) -> None:
     """Lock the run's folder for as long as `held` is open, and save the recipe there, if it differs from the saved one.
-    Raises what `_refuse_other_run` raises, and FolderInTheWayError if another process is at work there."""
-    _refuse_other_run(folder, recipe, redo=redo)
+    Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at work there."""
+    refuse_other_run(folder, recipe, redo=redo)
     folder.mkdir(parents=True, exist_ok=True)
     held.enter_context(take_lock(folder))
-    if _refuse_other_run(folder, recipe, redo=redo):  # again: another process may have changed it in the meantime
+    found = refuse_other_run(folder, recipe, redo=redo)  # again: another process may have changed it in the meantime
+    if not found.has_recipe:
         save_recipe(recipe, folder)
-
-
-def _refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> bool:
-    """Raise FolderInTheWayError if another run or foreign files are in the folder; say whether to save the recipe."""
-    saved = folder / RECIPE_NAME
-    if saved.is_file():
-        before = read_recipe(saved)
-        if not describe_changes(before, recipe):
-            return not is_text_seal_intact(saved.read_text(encoding="utf-8"))  # it was edited; this seals it again
-        changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
-        affected = [change for change in changes if _is_begun(folder, change)]
-        if affected and not redo:
-            raise FolderInTheWayError(
-                f"{folder} already contains a run that differs in: {'; '.join(affected)}. Choose another --out, or "
-                "give --redo to rename the folders of the affected stages and run these stages again."
-            )
-    elif folder.is_file():
-        raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
-    elif folder.is_dir() and (names := _foreign_names(folder)):
-        raise FolderInTheWayError(
-            f"{folder} contains files that are not a run ({', '.join(names[:3])}); choose another --out, or empty it."
-        )
-    return True
-
-
-def _foreign_names(folder: Path) -> list[str]:
-    """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed."""
-    return sorted({entry.name for entry in folder.iterdir()} - {temporary_of(folder / RECIPE_NAME).name, LOCK_NAME})
-
-
-# The first stage that reads each input of the run.
-_FIRST_READER = {
-    "corpus": "collect",
-    "labels": "split",
-    "test_labels": "split",
-    "base": "preprocess",
-    "protect": "preprocess",
-}
-
-
-def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
-    """The inputs whose paths have changed, but not the content that the stages have read."""
-    moved = set()
-    for name in ("labels", "test_labels"):
-        path, read = getattr(now, name), _inputs_read(folder / _FIRST_READER[name]).get(name)
-        if path is not None and fingerprint_labels(Path(path)) == read:
-            moved.add(name)
-    if len(before.corpus) == len(now.corpus):
-        read_corpus = _inputs_read(folder / _FIRST_READER["corpus"])
-        pairs = enumerate(zip(before.corpus, now.corpus, strict=True), 1)
-        if all(old == new or _fingerprint(new) == read_corpus.get(f"corpus {n}") for n, (old, new) in pairs):
-            moved.add("corpus")
-    if now.base is not None and _is_same_base(folder, Path(now.base)):
-        moved.add("base")
-    protected = _inputs_read(folder / _FIRST_READER["protect"]).get("protect")
-    if now.protect and fingerprint_files(find_files(now.protect, Findings())) == protected:
-        moved.add("protect")
-    return moved
-
-
-def _is_same_base(folder: Path, base: Path) -> bool:
-    """Whether the stages that have begun have read this base, wherever it was."""
-    found = read_base_folder(base)
-    read = {**_inputs_read(folder / "preprocess"), **_inputs_read(folder / "pretrain")}
-    return read.get("tokenizer") == found.tokenizer_hash and read.get("base", found.fingerprint) == found.fingerprint
-
-
-def _inputs_read(stage: Path) -> dict[str, str]:
-    """The fingerprints of the inputs that a stage has read, finished or not."""
-    manifest = read_manifest_if_any(stage)
-    return {} if manifest is None else manifest.inputs
-
-
-def _fingerprint(path: str) -> str | None:
-    """The fingerprint of the files at a path of the corpus; None for standard input and for public data."""
-    is_path = path != STDIN and name_of_text(path) is None
-    return fingerprint_files(find_files([path], Findings())) if is_path else None
-
-
-def _is_begun(folder: Path, change: str) -> bool:
-    """Whether a stage affected by a changed setting has begun; until then, a setting may be changed freely. One that
-    acts after all training may be changed until the stage is finished."""
-    section, _, setting = change.split(" ")[0].partition(".")
-    stage = folder / _FIRST_READER.get(section, section)
-    return stage_status(stage) == "finished" if setting in LATE else stage.exists()
 
 
 def write_run_trace(run: Path) -> RunTrace:

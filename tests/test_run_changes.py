@@ -1,0 +1,56 @@
+"""A run is refused before anything is done if a stage that has begun depends on what has changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import FolderInTheWayError
+from pretune.recipe import Recipe, save_recipe
+from pretune.run_changes import FoundRun, refuse_other_run
+from pretune.runtime.stage_folder import open_stage
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A run of a text, with a label file beside it, which it does not use yet."""
+    (tmp_path / "corpus.txt").write_text("A text.\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("text,label\na,b\n", encoding="utf-8")
+    return Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "corpus.txt"),))
+
+
+def begin(folder: Path, recipe: Recipe, *stages: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for stage in stages:
+        open_stage(folder / stage, stage, config={}, inputs={}).finish()
+    save_recipe(recipe, folder)
+
+
+def test_a_folder_that_is_missing_or_has_the_same_run_is_accepted(tmp_path: Path, recipe: Recipe) -> None:
+    run = tmp_path / "run"
+    assert refuse_other_run(run, recipe, redo=False) == FoundRun()
+    begin(run, recipe, "collect")
+    assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+
+
+def test_labels_that_come_later_are_refused_before_anything_is_done(tmp_path: Path, recipe: Recipe) -> None:
+    """The recipe was overwritten and the labels were split; then `collect` refused both commands, the old one too."""
+    run, labelled = tmp_path / "run", replace(recipe, labels=str(tmp_path / "labels.csv"))
+    begin(run, recipe, "collect", "preprocess", "pretrain")
+    with pytest.raises(
+        FolderInTheWayError, match=r"differs in: labels \(was None, now .*every stage depends .*--out, or give --redo"
+    ):
+        refuse_other_run(run, labelled, redo=False)
+    assert refuse_other_run(run, labelled, redo=True).affected == {"collect"}
+    begin(tmp_path / "other", labelled, "split", "collect")
+    with pytest.raises(FolderInTheWayError, match=r"differs in: labels \(was '"):
+        refuse_other_run(tmp_path / "other", recipe, redo=False)
+    assert refuse_other_run(tmp_path / "other", recipe, redo=True).affected == {"split", "collect"}
+
+
+def test_labels_may_be_added_until_a_stage_has_begun(tmp_path: Path, recipe: Recipe) -> None:
+    begin(tmp_path / "run", recipe)
+    labelled = replace(recipe, labels=str(tmp_path / "labels.csv"))
+    assert refuse_other_run(tmp_path / "run", labelled, redo=False) == FoundRun()
