@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import FolderInTheWayError
-from pretune.recipe import Recipe, save_recipe
-from pretune.run_changes import FoundRun, refuse_other_run
+from pretune.recipe import Recipe, override, save_recipe
+from pretune.run_changes import FoundRun, refuse_other_run, stages_to_redo
 from pretune.runtime.stage_folder import open_stage
 
 
@@ -54,3 +54,11 @@ def test_labels_may_be_added_until_a_stage_has_begun(tmp_path: Path, recipe: Rec
     begin(tmp_path / "run", recipe)
     labelled = replace(recipe, labels=str(tmp_path / "labels.csv"))
     assert refuse_other_run(tmp_path / "run", labelled, redo=False) == FoundRun()
+
+
+def test_the_stages_from_the_first_affected_one_on_are_done_again(tmp_path: Path, recipe: Recipe) -> None:
+    run, steps = tmp_path / "run", ("collect", "preprocess", "pretrain", "prepare")
+    begin(run, recipe, *steps[:3])
+    found = refuse_other_run(run, override(recipe, {"preprocess": {"vocab_size": 500}}), redo=True)
+    assert stages_to_redo(run, steps, found, redo=True) == {"preprocess", "pretrain"}
+    assert stages_to_redo(run, steps, FoundRun(has_recipe=True), redo=True) == set()

@@ -5,7 +5,7 @@ It calls the stage functions one after another; a stage that is finished returns
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from pretune.errors import (
 )
 from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import Recipe, check_inputs, save_recipe
-from pretune.run_changes import refuse_other_run, stage_status
+from pretune.run_changes import FoundRun, refuse_other_run, stage_status, stages_to_redo
 from pretune.runtime.atomic import write_json
 from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
@@ -52,8 +52,9 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
-    refuse_other_run(folder, recipe, redo=redo)
-    announce(recipe, plan_stages(recipe, folder), folder, say, is_begun_estimated=True)
+    found, steps = refuse_other_run(folder, recipe, redo=redo), plan_stages(recipe, folder)
+    again = stages_to_redo(folder, [step.name for step in steps], found, redo=redo)
+    announce(recipe, steps, folder, say, again, is_begun_estimated=True)
 
 
 def run(
@@ -77,8 +78,7 @@ def run(
             if not launch.is_first:
                 return folder
         else:
-            _claim_folder(folder, recipe, held, redo=redo)
-            announce(recipe, steps, folder, say)
+            _begin(recipe, steps, folder, held, redo=redo, say=say)
         for step in steps:
             if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
                 say(f"Skipping {step.name}: there are no test rows.")
@@ -134,8 +134,7 @@ def _pretrain_together(
     place = [step.name for step in steps].index(PRETRAIN)
 
     def begin() -> None:
-        _claim_folder(folder, recipe, held, redo=redo)
-        announce(recipe, steps, folder, say)
+        _begin(recipe, steps, folder, held, redo=redo, say=say)
         for step in steps[:place]:
             _do(step, redo=redo)
 
@@ -146,14 +145,31 @@ def _pretrain_together(
     return steps[place + 1 :]
 
 
-def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say, *, is_begun_estimated: bool = False) -> None:
-    """Print the steps of the run, which of them are finished, and what the run will take; for one that has begun only
-    with `is_begun_estimated`."""
+def _begin(recipe: Recipe, steps: list[Step], folder: Path, held: ExitStack, *, redo: bool, say: Say) -> None:
+    """Claim the folder of the run, and say what the run will do there."""
+    found = _claim_folder(folder, recipe, held, redo=redo)
+    announce(recipe, steps, folder, say, stages_to_redo(folder, [step.name for step in steps], found, redo=redo))
+
+
+def announce(
+    recipe: Recipe,
+    steps: list[Step],
+    folder: Path,
+    say: Say,
+    again: Container[str] = (),
+    *,
+    is_begun_estimated: bool = False,
+) -> None:
+    """Print the steps of the run, which of them are finished, which are done `again`, and what the run will take; for
+    one that has begun, only if a step is done again or with `is_begun_estimated`."""
     states = {step.name: stage_status(folder / step.name) for step in steps}
-    words = {"finished": "finished", "running": "resuming", "missing": ""}
+    states |= {step.name: "again" for step in steps if step.name in again}
+    words = {"finished": "finished", "running": "resuming", "missing": "", "again": "to be done again"}
     say(f"Run in {folder}" + (" on built-in, synthetic text:" if recipe.is_builtin else ":"))
     for step in steps:
         state = words[states[step.name]]
+        if step.name == "scratch" and states[step.name] == "again" and not recipe.control:
+            state = "renamed, since no control is wanted"
         say(f"  {step.name:<11} {step.title}" + (f" - {state}" if state else ""))
     if not recipe.has_labels:
         say("No --labels given, so the run ends with the pre-trained model.")
@@ -161,11 +177,11 @@ def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say, *, is_be
         say("All stages are finished; the results are read from their logs.")
         return
     has_begun = any(state != "missing" for state in states.values())
-    if has_begun and is_begun_estimated:
+    is_estimated = is_begun_estimated or not has_begun or "again" in states.values()
+    if has_begun and is_estimated:
         say("The estimate is for the whole run; what is finished is not done again.")
-    if is_begun_estimated or not has_begun:
-        for line in describe(estimate_run(recipe), folder):
-            say(line)
+    for line in describe(estimate_run(recipe), folder) if is_estimated else ():
+        say(line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,15 +347,17 @@ def _optional_path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) -> None:
-    """Lock the run's folder for as long as `held` is open, and save the recipe there, if it differs from the saved one.
-    Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at work there."""
+def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) -> FoundRun:
+    """Lock the run's folder for as long as `held` is open, save the recipe there, if it differs from the saved one, and
+    return what was found there. Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at
+    work there."""
     refuse_other_run(folder, recipe, redo=redo)
     folder.mkdir(parents=True, exist_ok=True)
     held.enter_context(take_lock(folder))
     found = refuse_other_run(folder, recipe, redo=redo)  # again: another process may have changed it in the meantime
     if not found.has_recipe:
         save_recipe(recipe, folder)
+    return found
 
 
 def write_run_trace(run: Path) -> RunTrace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
             f"{folder} contains files that are not a run ({', '.join(names[:3])}); choose another --out, or empty it."
         )
     return FoundRun()
+
+
+def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
+    """Which of the steps have begun and are to be done again: those that a change affects, and all that follow.
+
+    With `redo`, these are also the ones after a stage that is unfinished, as an earlier `redo` that was stopped leaves
+    them.
+    """
+    again: set[str] = set()
+    follows = False
+    for name in steps:
+        status = stage_status(folder / name)
+        if status != "missing" and (follows or name in found.affected):
+            again.add(name)
+        follows |= name in again or (redo and status != "finished")
+    return again
 
 
 def _foreign_names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError
-from pretune.recipe import Recipe, override, read_recipe
+from pretune.recipe import Recipe, override, read_recipe, save_recipe
 from pretune.runtime.manifest import Manifest, is_text_seal_intact
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
@@ -68,6 +68,67 @@ def test_a_run_killed_before_its_recipe_was_saved_may_begin_again(tmp_path: Path
     (tmp_path / ".lock").touch()
     pipeline.run(Recipe(out=str(tmp_path)))
     assert (tmp_path / "recipe.toml").is_file()
+
+
+def finish_stages(folder: Path, recipe: Recipe) -> None:
+    """Write the folder of a finished run, with stages that have no outputs."""
+    for step in pipeline.plan_stages(recipe, folder):
+        open_stage(folder / step.name, step.name, config={}, inputs={}).finish()
+    save_recipe(recipe, folder)
+
+
+def dry_run(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, *, redo: bool) -> list[str]:
+    """What a dry run says, with the ends of the lines about stages."""
+    monkeypatch.setattr(pipeline, "_check", lambda _recipe, _folder: None)
+    monkeypatch.setattr(pipeline, "estimate_run", lambda _recipe: None)
+    monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: ["Expected: a while."])
+    said = list[str]()
+    pipeline.dry_run(recipe, said.append, redo=redo)
+    return [f"{line.split()[0]}: {line.partition(' - ')[2]}" if line.startswith("  ") else line for line in said[1:]]
+
+
+ESTIMATE = ["The estimate is for the whole run; what is finished is not done again.", "Expected: a while."]
+
+
+def test_a_run_says_which_finished_stages_are_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --redo, it said that all stages are finished, gave no estimate, and then trained for an hour."""
+    recipe = Recipe(out=str(tmp_path / "run"))
+    finish_stages(tmp_path / "run", recipe)
+    before, after = ("collect", "split", "preprocess", "pretrain"), ("prepare", "finetune", "scratch", "compare")
+    kept = [f"{name}: finished" for name in before]
+    assert dry_run(monkeypatch, recipe, redo=True) == [
+        *kept,
+        *(f"{name}: finished" for name in after),
+        "All stages are finished; the results are read from their logs.",
+    ]
+    changed = override(recipe, {"prepare": {"max_seq_len": 64}})
+    again = [f"{name}: to be done again" for name in after]
+    assert dry_run(monkeypatch, changed, redo=True) == [*kept, *again, *ESTIMATE]
+    again[2] = "scratch: renamed, since no control is wanted"
+    assert dry_run(monkeypatch, override(changed, {"control": False}), redo=True) == [*kept, *again, *ESTIMATE]
+
+
+def test_what_follows_a_stage_that_was_stopped_in_a_redo_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, run = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
+    finish_stages(run, recipe)
+    (run / "finetune").rename(run / "finetune.old-1")
+    open_stage(run / "finetune", "finetune", config={}, inputs={}).close()
+    said = dry_run(monkeypatch, recipe, redo=True)
+    again = ["finetune: resuming", "scratch: to be done again", "compare: to be done again"]
+    assert said[5:] == [*again, *ESTIMATE]
+
+
+def test_a_redo_is_estimated_when_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, said = Recipe(out=str(tmp_path / "run")), list[str]()
+    finish_stages(tmp_path / "run", recipe)
+    dry_run(monkeypatch, recipe, redo=True)  # for its stand-ins
+    monkeypatch.setattr(pipeline, "_do", lambda _step, *, redo: None)
+    monkeypatch.setattr(pipeline, "_has_test_rows", lambda _folder: True)
+    monkeypatch.setattr(pipeline, "write_run_trace", lambda _folder: None)
+    pipeline.run(override(recipe, {"finetune": {"epochs": 2}}), redo=True, say=said.append, report=False)
+    assert said[-2:] == ESTIMATE
 
 
 def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
