@@ -244,6 +244,25 @@ def test_the_column_of_the_training_file_comes_first(classifier: Classifier, tmp
     assert given.text_column == "user_bio"
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.tsv"])
+@pytest.mark.parametrize("header", [["Review Text"], ["Review Text", "Customer Name"]])
+def test_the_column_of_the_training_file_makes_a_header(
+    classifier: Classifier, tmp_path: Path, name: str, header: list[str]
+) -> None:
+    """A name with a blank was taken for data, and the advice that followed made the header a text."""
+    columns = {"text_column": "Review Text", "label_column": "Rating"}
+    trained = replace(classifier, labelling=replace(classifier.labelling, columns=columns))
+    rows = [["A wonderful film.", "Ada"][: len(header)], ["A cold soup.", "Bo"][: len(header)]]
+    lines = [("\t" if name.endswith("tsv") else ",").join(row) for row in (header, *rows)]
+    (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = predict_file(trained, tmp_path / name, tmp_path / "out.csv")
+    assert (done.rows, done.text_column) == (2, "Review Text")
+    assert read_texts(tmp_path / name, None, "Review Text") == ["A wonderful film.", "A cold soup."]
+    with pytest.raises(InputDataError, match=r"if these are column names, name the one of the texts with --text-col"):
+        read_texts(tmp_path / name)
+    assert read_texts(tmp_path / name, "Review Text") == ["A wonderful film.", "A cold soup."]
+
+
 def test_the_name_of_a_file_of_rows_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\nx\n")
     assert looks_like_file(str(tmp_path / "rows.csv"))

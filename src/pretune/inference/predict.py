@@ -187,14 +187,14 @@ class _Rows:
     ) -> None:
         self.name, self._findings = str(path), findings
         self._num_good = self._num_lost = 0  # rows that were returned
+        expected = [name for name in (text_column, preferred, text_pair_column) if name is not None]
         is_plain = False
         if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
             stream = TextStream(path, findings)
             is_plain = not sniff_tab_table(stream.peek())
-            records = _iter_lines(stream) if is_plain else iter_stream_records(stream, "tsv")
+            records = _iter_lines(stream) if is_plain else iter_stream_records(stream, "tsv", columns=expected)
         else:
-            wanted = () if text_column is None else (text_column,)
-            records = iter_records(path, findings=findings, columns=wanted)
+            records = iter_records(path, findings=findings, columns=expected)
         sample = list(itertools.islice(records, SAMPLE_ROWS))
         if not sample:
             raise InputDataError(f"{self.name} has no rows; expected at least one text.")

@@ -203,7 +203,7 @@ def _names_without_header(
     raise InputDataError(
         f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "
         "header such as text,label: add one as the first line, or give the number of the text column, as in "
-        "--text-column 1."
+        "--text-column 1; if these are column names, name the one of the texts with --text-column."
     )
 
 
