@@ -277,6 +277,17 @@ def test_labels_of_fasttext_are_not_part_of_the_text(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "table.txt") == ["A film", "A hotel"]
 
 
+@pytest.mark.parametrize("name", ["rows.txt", "rows", "rows.txt.gz"])
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_rows_in_json_are_read_as_rows_whatever_the_file_is_called(tmp_path: Path, name: str, form: str) -> None:
+    """Each line was labelled as a text, with its braces and keys; the other commands read the texts in it."""
+    rows = [json.dumps({"id": n, "text": f"A film of number {n}."}) for n in range(3)]
+    written = "\n".join(rows) if form == "jsonl" else f"[{', '.join(rows)}]"
+    data = written.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read_texts(tmp_path / name) == [f"A film of number {n}." for n in range(3)]
+
+
 def test_the_columns_of_a_table_are_no_texts(classifier: Classifier) -> None:
     texts = ["A film.", "A hotel."]
     expected = predict(classifier, texts)

@@ -10,7 +10,7 @@ import itertools
 import json
 import lzma
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,9 @@ from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
+from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
-from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import TableFormat, ending_of, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
@@ -188,13 +189,7 @@ class _Rows:
         self.name, self._findings = str(path), findings
         self._num_good = self._num_lost = 0  # rows that were returned
         expected = [name for name in (text_column, preferred, text_pair_column) if name is not None]
-        is_plain = False
-        if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
-            stream = TextStream(path, findings)
-            is_plain = not sniff_tab_table(stream.peek())
-            records = _iter_lines(stream) if is_plain else iter_stream_records(stream, "tsv", columns=expected)
-        else:
-            records = iter_records(path, findings=findings, columns=expected)
+        records, is_plain = _open_rows(path, findings, expected)
         sample = list(itertools.islice(records, SAMPLE_ROWS))
         if not sample:
             raise InputDataError(f"{self.name} has no rows; expected at least one text.")
@@ -238,6 +233,19 @@ class _Rows:
         if self.text_pair_column is None:
             return row, text
         return row, (text, text_of(record, self.text_pair_column))
+
+
+def _open_rows(path: Path | str, findings: Findings, expected: Sequence[str]) -> tuple[Iterator[Record], bool]:
+    """The rows of a file, and whether they are its lines. If its name has the ending of a text, or none, the content
+    decides whether it is a table."""
+    if table_format_of(path) is not None or ending_of(path) not in (*TXT_ENDINGS, ""):
+        return iter_records(path, findings=findings, columns=expected), False
+    stream = TextStream(path, findings)
+    head = stream.peek()
+    kind: TableFormat | None = sniff_json(head) or ("tsv" if sniff_tab_table(head) else None)
+    if kind is None:
+        return _iter_lines(stream), True
+    return iter_stream_records(stream, kind, columns=expected), False
 
 
 def _iter_lines(stream: TextStream) -> Iterator[Record]:
