@@ -284,7 +284,7 @@ class Model:
                     "to compare predictions with the labels of a file."
                 )
             file, preferred = existing_file(data), columns.get("text_column")
-            second = (text_pair_column or columns["text_pair_column"]) if self._classifier.labelling.has_pairs else None
+            second = self._classifier.second_column(text_pair_column)
             if second is None:
                 return Predictions(predict(self._classifier, read_texts(file, text_column, preferred)))
             return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))

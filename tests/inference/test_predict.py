@@ -124,6 +124,8 @@ def test_bad_arguments_are_refused(classifier: Classifier, tmp_path: Path) -> No
         predict_file(classifier, source, tmp_path / "out.xlsx")
     with pytest.raises(InputDataError, match=r"no column 'review'; its columns are text"):
         predict_file(classifier, source, tmp_path / "out.csv", text_column="review")
+    with pytest.raises(InputDataError, match=r"--text-pair-column names 'text', but the model in .* reads one text a"):
+        predict_file(classifier, source, tmp_path / "out.csv", text_pair_column="text")
     with pytest.raises(InputDataError, match="does not exist"):
         predict_file(classifier, tmp_path / "nothing.txt", tmp_path / "out.csv")
     write_csv(tmp_path / "empty.csv", ["text"], [])

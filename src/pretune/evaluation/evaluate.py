@@ -69,11 +69,7 @@ def evaluate(
 def _read_rows(classifier: Classifier, labels: Path | str, columns: Columns, label_names: tuple[str, ...]) -> TaskRows:
     """The rows of a file, read as those that the model was trained on."""
     known = classifier.columns
-    if columns.text_pair is not None and not classifier.labelling.has_pairs:
-        raise InputDataError(
-            f"--text-pair-column names {columns.text_pair!r}, but the model in {classifier.path} reads one text a row; "
-            "leave the option out."
-        )
+    classifier.second_column(columns.text_pair)  # refuses one for a model of single texts
     return read_task_rows(
         labels,
         task=classifier.task.name,  # a preferred column of second texts makes pairs

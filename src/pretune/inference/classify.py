@@ -63,6 +63,18 @@ class Classifier:
         """The columns of the training file, if known."""
         return self.labelling.columns
 
+    def second_column(self, given: str | None) -> str | None:
+        """The column of a file that contains the second texts: the given one, or that of the training file; None if the
+        model reads single texts. Raises InputDataError if one is given nevertheless."""
+        if self.labelling.has_pairs:
+            return given or self.columns["text_pair_column"]
+        if given is None:
+            return None
+        raise InputDataError(
+            f"--text-pair-column names {given!r}, but the model in {self.path} reads one text a row; leave the option "
+            "out."
+        )
+
     @property
     def config(self) -> ModelConfig:
         return self.model.config

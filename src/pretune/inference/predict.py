@@ -120,8 +120,7 @@ def predict_file(
         )
     findings = Findings()
     classifier = _as_classifier(model, stack=stack)
-    columns = classifier.columns
-    second = (text_pair_column or columns["text_pair_column"]) if classifier.labelling.has_pairs else None
+    columns, second = classifier.columns, classifier.second_column(text_pair_column)
     names = classifier.task.prediction.cell_names
     rows = _Rows(input, text_column, findings, columns.get("text_column"), text_pair_column=second, added=names)
     done = without_text = 0
