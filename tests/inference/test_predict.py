@@ -115,6 +115,20 @@ def test_many_rows_are_streamed_and_reported(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
 
 
+def test_long_rows_are_read_a_few_at_a_time(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,048 rows were read at a time, whatever their length: of a file of books, more than fits into memory."""
+    monkeypatch.setattr(stage, "CHARACTERS_AT_A_TIME", 20)
+    texts = ["film", "a film of many words", "a hotel", "a very cold soup", "film"]
+    (tmp_path / "in.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    seen: list[int] = []
+    predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.jsonl", on_progress=seen.append)
+    assert seen == [2, 4, 5]
+    found = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert found == texts
+
+
 def test_bad_arguments_are_refused(classifier: Classifier, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [["A film."]])
     (tmp_path / "there.csv").write_text("mine")

@@ -10,7 +10,7 @@ import itertools
 import json
 import lzma
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
 ROWS_AT_A_TIME = 2048
+CHARACTERS_AT_A_TIME = 1 << 22  # of long texts, fewer rows than that
 TEXT = "text"
 _TAKEN_PREFIX = "predicted_"  # of a new column whose name the input already has
 _OUTPUT_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
@@ -129,7 +130,7 @@ def predict_file(
         nonlocal done, without_text
         with _open_text(file, output) as stream:
             writer = _RowWriter(stream, output, rows)
-            while chunk := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+            for chunk in _chunks(rows):
                 predictions = classifier.predict([texts for _, texts in chunk])
                 for (row, _), prediction in zip(chunk, predictions, strict=True):
                     writer.write(row, prediction)
@@ -232,6 +233,20 @@ class _Rows:
         if self.text_pair_column is None:
             return row, text
         return row, (text, text_of(record, self.text_pair_column))
+
+
+def _chunks(rows: Iterable[tuple[Row, Text]]) -> Iterator[list[tuple[Row, Text]]]:
+    """The rows in lists of `ROWS_AT_A_TIME`, or fewer once their texts have `CHARACTERS_AT_A_TIME` together."""
+    chunk: list[tuple[Row, Text]] = []
+    characters = 0
+    for row, text in rows:
+        chunk.append((row, text))
+        characters += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(chunk) == ROWS_AT_A_TIME or characters >= CHARACTERS_AT_A_TIME:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _open_rows(path: Path | str, findings: Findings, expected: Sequence[str]) -> tuple[Iterator[Record], bool]:
