@@ -52,7 +52,7 @@ from pretune.text.labels.python_data import (
     texts_and_labels,
     written_label,
 )
-from pretune.text.reading_report import join_names
+from pretune.text.reading_report import Findings, join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
 from pretune.train_folder import LABELS_NAME, TEST_LABELS_NAME, read_examples, train_folder, with_columns
@@ -283,11 +283,16 @@ class Model:
                     "label_column names a column of a table in memory, and the data is a file; call pretune.evaluate "
                     "to compare predictions with the labels of a file."
                 )
-            file, preferred = existing_file(data), columns.get("text_column")
+            file, preferred, found = existing_file(data), columns.get("text_column"), Findings()
             second = self._classifier.second_column(text_pair_column)
-            if second is None:
-                return Predictions(predict(self._classifier, read_texts(file, text_column, preferred)))
-            return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))
+            texts: Sequence[Text] = (
+                read_texts(file, text_column, preferred, found)
+                if second is None
+                else read_pairs(file, second, preferred, text_column, found)
+            )
+            for sentence in found.sentences_about(file):
+                LOGGER.warning("%s", sentence)
+            return Predictions(predict(self._classifier, texts))
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
         expected = None if labels is None else _describe_labels(given, labels, self._classifier)

@@ -173,3 +173,39 @@ def test_a_file_without_an_entity_is_evaluated(tmp_path: Path, run_folder: Path)
     file = write_rows(tmp_path / "rows.jsonl", [{"text": text, "spans": []} for text in TEXTS])
     found = evaluate(spans, file)
     assert (found["n"], found["skipped"], found["entities"]) == (4, 1, 0)
+
+
+def test_what_reading_loses_or_changes_is_counted_and_said(
+    tmp_path: Path, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that did not parse was not counted, and no warning of reading was ever shown."""
+    rows = [f"A film of number {n}.,{LABELS[n % 2]}" for n in range(200)]
+    lines = ["text,label", *rows, "one,cell,too many", "None,positive", "A caf\udce9.,positive"]
+    file = tmp_path / "rows.csv"
+    file.write_bytes("\n".join([*lines, "A d\u00e9j\u00e0 vu.,negative", ""]).encode("utf-8", "surrogateescape"))
+    found = evaluate(run_folder, file)
+    assert (found["n"], found["skipped"]) == (202, 2)
+    assert [sentence.replace(f"{file}: ", "") for sentence in found["warnings"]] == [
+        "1 left out, a row with too few or too many cells.",
+        "1 byte is invalid in its encoding; replaced by U+FFFD.",
+        "1 cell of the column 'text' contains only 'None', taken as missing; if that is a class or a text, spell it "
+        "differently.",
+    ]
+    words = ["evaluate", str(run_folder), "--labels", str(file)]
+    assert run_command_line(words) == 0
+    shown = capsys.readouterr()
+    assert "1 byte is invalid in its encoding" in shown.err
+    assert "202 (2 skipped)" in shown.out
+    assert run_command_line([*words, "--json", "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["warnings"] == found["warnings"]
+    assert "left out" not in shown.err
+
+
+def test_a_line_of_a_sentence_that_does_not_parse_is_no_row(tmp_path: Path, run_folder: Path) -> None:
+    lines = [f"Ada B-PER\nsaw O\nRome{n} B-LOC\n" for n in range(60)]
+    lines[1] += "alone\n"
+    (tmp_path / "rows.conll").write_text("\n".join(lines), encoding="utf-8")
+    found = evaluate(token_model(run_folder), tmp_path / "rows.conll")
+    assert (found["n"], found["skipped"]) == (60, 0)
+    assert "1 left out" in found["warnings"][0]

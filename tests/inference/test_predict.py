@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelNotFoundError, OutOfResourcesError, UsageError
 from pretune.inference import predict as stage
 from pretune.inference.classify import Classifier
@@ -174,6 +175,34 @@ def test_rows_that_do_not_parse_are_counted(classifier: Classifier, tmp_path: Pa
     assert result.rows == 151  # it stays in its place, without a label
     assert [(rule["rule"], rule["count"]) for rule in result.skipped] == [("unparsable_row", 1)]
     assert "line 151" in result.skipped[0]["examples"][0]
+
+
+def test_how_a_file_was_read_is_said(
+    classifier: Classifier, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every warning of reading was thrown away."""
+    lines = [f'{n % 2},"A film of number {n}."' for n in range(100)]
+    lines[3], lines[4] = '1,"A film', '0,A hotel"'
+    file = tmp_path / "in.csv"
+    file.write_bytes(("id,text\n" + "\n".join(lines) + '\n5,"d\u00e9j\u00e0"\n').encode() + b'6,"caf\xe9"\n')
+    done = predict_file(classifier, file, tmp_path / "out.csv")
+    assert [sentence.split("; ")[0] for sentence in done.warnings] == [
+        f"{file}: 1 byte is invalid in its encoding",
+        f"{file}, line 5: a stray quote seems to join a row with the next",
+    ]
+    words = ["predict", str(run_folder), "--input", str(file), "--output", str(tmp_path / "more.csv")]
+    assert run_command_line(words) == 0
+    assert all(sentence in capsys.readouterr().err for sentence in done.warnings[:1])
+
+
+def test_a_guessed_encoding_is_said(classifier: Classifier, tmp_path: Path) -> None:
+    file = tmp_path / "in.txt"
+    text = "Der Film war sch\u00f6n, die Musik gro\u00dfartig, und am Ende h\u00e4tte ich gern mehr gesehen.\n"
+    file.write_bytes((text * 20).encode("cp1252"))
+    done = predict_file(classifier, file, tmp_path / "out.csv")
+    assert len(done.warnings) == 1
+    assert done.warnings[0].startswith(f"{file} is probably ")
+    assert done.warnings[0].endswith("if its texts look wrong, convert it to UTF-8.")
 
 
 def test_read_texts(tmp_path: Path) -> None:

@@ -361,8 +361,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)
     add_no_stack(parser)
     add_answers(parser)
-    keys = "skipped, detected, seen, seen_sentence, and the figures of the task, such as n, accuracy, accuracy_interval"
-    _add_json(parser, f"print the figures as one JSON object; with --labels: {keys}")
+    keys = "skipped, warnings, detected, seen, seen_sentence, and the figures of the task, such as n, accuracy, "
+    _add_json(parser, f"print the figures as one JSON object; with --labels: {keys}accuracy_interval")
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:

@@ -121,6 +121,8 @@ def _predict_file(arguments: Arguments) -> int:
         text_pair_column=arguments.text_pair_column,
         on_progress=lambda rows: log(f"{rows:,} rows"),
     )
+    for sentence in done.warnings:
+        log(sentence)
     for entry in done.skipped:
         log(f"{_rows(entry['count'])} got no label: {entry['reason']}")
     if done.without_text:
@@ -164,6 +166,8 @@ def evaluate(arguments: Arguments) -> int:
         label_column=arguments.label_column,
         label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
     )
+    for sentence in () if arguments.quiet else figures["warnings"]:
+        to_stderr(sentence)
     to_stdout(to_json(figures) if arguments.json else describe_evaluation(figures))
     return EXIT_DONE
 

@@ -31,9 +31,9 @@ def evaluate(
 
     Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
     classes; `label_names` ("0=negative") renames the labels of the file, or names its numbered tags ("1=B-PER"). Rows
-    without a text or a label are left out and counted as `skipped`. Raises InputDataError if the file cannot be used or
-    has a label that the model does not know, and the errors of `load_classifier`. Without `stack`, linear models
-    stacked on it are not used.
+    without a text or a label, and rows that do not parse, are left out and counted as `skipped`; `warnings` are
+    sentences about how the file was read. Raises InputDataError if the file cannot be used or has a label that the
+    model does not know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
     task, names = classifier.task, classifier.label_names
@@ -59,7 +59,8 @@ def evaluate(
     num_seen = {kind: None if it is None else _count_seen(it, texts) for kind, it in seen.items()}
     return {
         **figures,
-        "skipped": len(rows) - len(usable),
+        "skipped": len(rows) - len(usable) + _num_lost(rows),
+        "warnings": _warnings(rows),
         "detected": rows.detected["sentence"],
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
@@ -81,6 +82,18 @@ def _read_rows(classifier: Classifier, labels: Path | str, columns: Columns, lab
         ),
         tag_names=read_renaming(label_names) if classifier.task.is_token_level else None,
     )
+
+
+def _num_lost(rows: TaskRows) -> int:
+    """The number of rows that did not parse; in CoNLL, what does not parse is a line of a sentence, which is kept."""
+    return 0 if rows.detected["format"] == "CoNLL" else rows.findings.dropped.total
+
+
+def _warnings(rows: TaskRows) -> list[str]:
+    """Sentences about how the file was read."""
+    found = rows.findings
+    lost = [f"{rows.path}: {rule.count:,} left out, {rule.reason}." for rule in found.dropped.rules.values()]
+    return lost + found.sentences_about(rows.path)
 
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:

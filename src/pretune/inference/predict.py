@@ -31,7 +31,7 @@ from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
-from pretune.text.readers.tables import TableFormat, ending_of, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
@@ -46,9 +46,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedFile:
-    """The result of `predict_file`; `skipped` are the rows that did not parse, as a `flow` event lists them.
+    """The result of `predict_file`; `skipped` are the rows that did not parse, as a `flow` event lists them, and
+    `warnings` are sentences about how the file was read.
 
-    Those rows and the rows without a text (`without_text`) are in the output, in their places, without a label.
+    Rows that did not parse and rows without a text (`without_text`) are in the output in their places, with no label.
     """
 
     output: Path
@@ -58,6 +59,7 @@ class PredictedFile:
     text_pair_column: str | None
     added_columns: tuple[str, ...]  # the first has the prediction in words, or as JSON
     skipped: list[dict[str, Any]]
+    warnings: list[str]
     seconds: float
 
 
@@ -148,24 +150,36 @@ def predict_file(
         text_pair_column=rows.text_pair_column,
         added_columns=rows.added,
         skipped=findings.dropped.to_event(),
+        warnings=findings.sentences_about(input),
         seconds=time.perf_counter() - start,
     )
 
 
-def read_texts(path: Path | str, text_column: str | None = None, preferred: str | None = None) -> list[str]:
+def read_texts(
+    path: Path | str,
+    text_column: str | None = None,
+    preferred: str | None = None,
+    findings: Findings | None = None,
+) -> list[str]:
     """The texts of a file in any format that `predict_file` reads, one for each row; "" if the row does not parse.
 
-    The column is the one that is given, else `preferred` if the file has it, else it is detected. Raises
-    InputDataError.
+    The column is the one that is given, else `preferred` if the file has it, else it is detected. What is found while
+    reading is added to `findings`. Raises InputDataError.
     """
-    return [str(text) for _, text in _Rows(path, text_column, Findings(), preferred)]
+    findings = Findings() if findings is None else findings
+    return [str(text) for _, text in _Rows(path, text_column, findings, preferred)]
 
 
 def read_pairs(
-    path: Path | str, text_pair_column: str, preferred: str | None = None, text_column: str | None = None
+    path: Path | str,
+    text_pair_column: str,
+    preferred: str | None = None,
+    text_column: str | None = None,
+    findings: Findings | None = None,
 ) -> list[tuple[str, str]]:
     """The pairs of texts of a file in any format that `predict_file` reads; see `read_texts`."""
-    rows = _Rows(path, text_column, Findings(), preferred, text_pair_column=text_pair_column)
+    findings = Findings() if findings is None else findings
+    rows = _Rows(path, text_column, findings, preferred, text_pair_column=text_pair_column)
     return [(texts[0], texts[1]) for _, texts in rows]
 
 
@@ -252,11 +266,15 @@ def _chunks(rows: Iterable[tuple[Row, Text]]) -> Iterator[list[tuple[Row, Text]]
 def _open_rows(path: Path | str, findings: Findings, expected: Sequence[str]) -> tuple[Iterator[Record], bool]:
     """The rows of a file, and whether they are its lines. If its name has the ending of a text, or none, the content
     decides whether it is a table."""
-    if table_format_of(path) is not None or ending_of(path) not in (*TXT_ENDINGS, ""):
+    kind = table_format_of(path)
+    if kind == "parquet" or (kind is None and ending_of(path) not in (*TXT_ENDINGS, "")):
         return iter_records(path, findings=findings, columns=expected), False
     stream = TextStream(path, findings)
+    if stream.is_guess:
+        sentence = f"{path} is probably {stream.encoding.upper()}; if its texts look wrong, convert it to UTF-8."
+        findings.warnings.append(sentence)
     head = stream.peek()
-    kind: TableFormat | None = sniff_json(head) or ("tsv" if sniff_tab_table(head) else None)
+    kind = kind or sniff_json(head) or ("tsv" if sniff_tab_table(head) else None)
     if kind is None:
         return _iter_lines(stream), True
     return iter_stream_records(stream, kind, columns=expected), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 EXAMPLES_PER_RULE = 3
@@ -144,6 +145,13 @@ class Findings:
             kind += IN_PART
             problem += f" Documents read before that are kept: {num_kept:,}."
         self.unreadable.add(kind, problem, name)
+
+    def sentences_about(self, path: str | Path) -> list[str]:
+        """Of a single file of rows, what its user should know: bytes that were replaced, warnings and notices."""
+        count = self.broken_bytes
+        are = "1 byte is" if count == 1 else f"{count:,} bytes are"
+        broken = f"{path}: {are} invalid in its encoding; replaced by U+FFFD."
+        return [*([broken] if count else []), *self.warnings, *self.notices]
 
     def to_json(self) -> dict[str, Any]:
         """All findings as JSON values."""
