@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.targets import Targets
-from pretune.errors import InputDataError
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.metrics import Counts
 from pretune.scoring.multilabel import choose_thresholds, count_labels, predict_labels, summarize_labels
@@ -30,7 +29,7 @@ from pretune.scoring.row_statistics import RowStatistics, macro_f1_rows, micro_f
 from pretune.scoring.stack import Link
 from pretune.tasks.prediction import LabelsPrediction, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
-from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
+from pretune.text.labels.checks import FEW_ROWS, MIN_ROWS, LabeledRow, Lint, refuse_single_rows, sort_labels
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.named_labels import NamedLabels
@@ -75,14 +74,10 @@ class Multilabel(NamedLabels):
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         refuse_alike(path, [row.label for row in rows], self.name)
         counts = Counter(name for row in rows for name in row.label)
-        singles = [name for name in sort_labels(counts) if counts[name] < 2]
+        singles = [name for name in sort_labels(counts) if counts[name] < MIN_ROWS]
         if singles:
             row = next(row for row in rows if singles[0] in row.label)
-            others = f", as do {len(singles) - 1} other labels" if len(singles) > 1 else ""
-            raise InputDataError(
-                f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a label "
-                f"needs at least 2 rows (better {FEW_ROWS}): add rows, merge labels, or remove these."
-            )
+            refuse_single_rows(path, row.line, singles, "label", "labels")
         few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]
         named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
         lint.warn("few_rows", len(few), f"{self.count(len(few))} with fewer than {FEW_ROWS} rows: {named}.")

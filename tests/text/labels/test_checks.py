@@ -56,9 +56,14 @@ def test_one_class_is_refused() -> None:
         checks.check_labels("rows.csv", make_rows([("x", "a"), ("y", "a")]), Lint())
 
 
-def test_a_class_of_one_row_is_refused_with_its_line() -> None:
-    with pytest.raises(InputDataError, match=r"line 62: the label 'c' has a single row, as do 1 other"):
-        checks.check_labels("rows.csv", make_rows([*MANY, ("odd", "c"), ("odder", "d")]), Lint())
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [([], "row; a"), (["d"], "row, as does 1 other label; a"), (["d", "e"], "row, as do 2 other labels; a")],
+)
+def test_a_class_of_one_row_is_refused_with_its_line(others: list[str], said: str) -> None:
+    rows = make_rows([*MANY, ("odd", "c"), *((f"odd {label}", label) for label in others)])
+    with pytest.raises(InputDataError, match=f"line 62: the label 'c' has a single {said} class needs"):
+        checks.check_labels("rows.csv", rows, Lint())
 
 
 def test_small_classes_and_names_that_look_alike() -> None:

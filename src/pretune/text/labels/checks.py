@@ -145,11 +145,7 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
     singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
     if singles:
         row = next(row for row in rows if row.label == singles[0])
-        others = f", as do {len(singles) - 1} other labels" if len(singles) > 1 else ""
-        raise InputDataError(
-            f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a class needs "
-            f"at least {MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge classes, or remove these."
-        )
+        refuse_single_rows(path, row.line, singles, "class", "classes")
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
@@ -158,6 +154,16 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
     lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
+
+
+def refuse_single_rows(path: str, line: int, labels: Sequence[str], what: str, several: str) -> None:
+    """Refuse labels that have one row each; the row of the first is on `line`. `what` is what a label is called."""
+    more = len(labels) - 1
+    others = f", as do {more:,} other labels" if more > 1 else ", as does 1 other label" if more else ""
+    raise InputDataError(
+        f"{path}, line {line}: the label {shorten(labels[0], 60)!r} has a single row{others}; a {what} needs at least "
+        f"{MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge {several}, or remove these."
+    )
 
 
 def _check_several_labels(
