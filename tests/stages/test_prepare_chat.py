@@ -237,3 +237,10 @@ def test_the_model_reads_no_more_than_it_can(pairs_file: Path, run_folder: Path,
     assert run(pairs_file, tmp_path / "out", base).summary["max_seq_len"] == 512
     with pytest.raises(InputDataError, match="the model reads at most 512 tokens"):
         run(pairs_file, tmp_path / "other", base, max_seq_len=600)
+
+
+def test_a_notice_of_reading_is_in_the_log(tmp_path: Path, tokenizer_folder: Path) -> None:
+    rows = "".join(f'"He said \\"{question}\\" twice","{reply}"\n' for question, reply in PAIRS)
+    (tmp_path / "pairs.csv").write_text(f"question,answer\n{rows}", encoding="utf-8")
+    run(tmp_path / "pairs.csv", tmp_path / "prepare", tokenizer_folder)
+    assert 'pairs.csv: quotes inside cells are escaped as \\".' in sentences(tmp_path / "prepare", "notice")

@@ -58,6 +58,15 @@ def test_the_folder_gives_back_the_split(labels: Path, tmp_path: Path) -> None:
     assert sum(count for counts in flow["parts"].values() for count in counts.values()) == 400
 
 
+def test_a_notice_of_reading_is_in_the_log(tmp_path: Path) -> None:
+    """Escaped quotes were reported for the corpus only."""
+    rows = "".join(f'"He said \\"{sentence(n)}\\" twice",{n % 2}\n' for n in range(60))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    split(tmp_path / "rows.csv", tmp_path / "split")
+    notices = [event["sentence"] for event in read_events(tmp_path / "split") if event["event"] == "notice"]
+    assert f'{tmp_path / "rows.csv"}: quotes inside cells are escaped as \\".' in notices
+
+
 def test_an_altered_split_is_refused(labels: Path, tmp_path: Path) -> None:
     split(labels, tmp_path / "split")
     file = tmp_path / "split" / "test.jsonl"

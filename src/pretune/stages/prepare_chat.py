@@ -98,6 +98,8 @@ class _ChatPreparation:
         )
         for file in found.files:
             self.folder.log.write("detected", **file.detected)
+            for notice in file.findings.notices:
+                self.folder.log.write("notice", sentence=notice)
         self._check_pretraining(found)
         report = LengthReport(self.max_seq_len)
         rows = {split: self._encode(found, split, tokenizer, report) for split in SPLITS}

@@ -272,6 +272,8 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
     """Log how the files were read, the slices, how many rows were moved, and every warning."""
     for file in found.files:
         log.write("detected", **file.detected)
+        for notice in file.findings.notices:
+            log.write("notice", sentence=notice)
     sentences = [describe_slices(found)]
     if found.num_moved:
         rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
