@@ -12,6 +12,7 @@ import pytest
 from pretune.errors import InputDataError
 from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
+from pretune.text.raw import compression
 from pretune.text.readers.tables import iter_records
 from pretune.text.sources.detect import detect_text_column
 
@@ -109,6 +110,21 @@ def test_a_json_list_of_rows(tmp_path: Path) -> None:
     assert rows.labels[:3] == ["0", "1", "0"]
     assert rows.lines[:2] == [2, 6]
     assert rows.detected["format"] == "json"
+
+
+def test_a_guessed_encoding_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if bytes beyond ASCII come late: the file was then said to be UTF-8."""
+    monkeypatch.setattr(compression, "BLOCK_BYTES", 1000)
+    path = tmp_path / "rows.csv"
+    plain = "".join(f"A plain text {n},{n % 2}\n" for n in range(200))
+    late = "Das Café in der Straße.,1\n" * 20
+    for head in ("", plain):
+        path.write_bytes(f"text,label\n{head}{late}".encode("latin-1"))
+        rows = read_labeled(path)
+        assert rows.detected["encoding"] != "utf-8" and rows.detected["is_guess"]
+        assert f"(csv {rows.detected['encoding']}, encoding guessed)" in rows.detected["sentence"]
+    path.write_text(f"text,label\n{plain}", encoding="utf-8")
+    assert "is_guess" not in read_labeled(path).detected
 
 
 def test_words_for_missing_values_in_a_format_without_types(tmp_path: Path) -> None:

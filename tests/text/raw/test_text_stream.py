@@ -104,7 +104,7 @@ def test_invalid_bytes_of_any_encoding_are_counted(
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ("große Brücke ".encode() * 300 + b"\x81\xff " * 90, "is not UTF-8: .* broken; give its encoding"),
+        ("große Brücke ".encode() * 300 + b"\x81\xff " * 90, "is not UTF-8: .* broken; convert it to UTF-8, or rep"),
         (b"\x89PNG\r\n\x1a\n", "is an image, not text"),
         (b"PK\x03\x04abc", "is a zip archive"),
         (b"\x00\x01\x02\x03" * 500, "is not text: .* control characters"),
@@ -119,6 +119,24 @@ def test_what_is_no_text_is_refused(tmp_path: Path, data: bytes, sentence: str) 
     with pytest.raises(InputDataError, match=rf"a\.txt.*{sentence}") as caught:
         read_lines(path)
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [(None, "convert it to UTF-8"), ("--encoding", "give its encoding with --encoding")],
+)
+def test_the_advice_about_the_encoding_can_be_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str | None, advice: str
+) -> None:
+    """Readers of labelled files were told to give an option that their command does not have."""
+    monkeypatch.setattr(compression, "BLOCK_BYTES", 1000)
+    path = write(tmp_path, b"Plain words here. " * 100 + "Das Café in der Straße. ".encode("latin-1") * 20)
+    stream = TextStream(path, option=option)
+    list(stream.lines())
+    assert stream.findings.warnings[0].endswith(f"from there on; if that is wrong, {advice}.")
+    for data in ("große Brücke ".encode() * 300 + b"\x81\xff " * 90, b"\x00\x01\x02\x03" * 500):
+        with pytest.raises(InputDataError, match=advice):
+            list(TextStream(write(tmp_path, data), option=option).lines())
 
 
 def test_a_few_control_characters_do_not_make_a_text_binary(tmp_path: Path) -> None:

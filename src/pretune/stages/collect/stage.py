@@ -311,6 +311,7 @@ def _reading(config: CollectConfig) -> Reading:
         text_column=config.text_column,
         text_unit=config.text_unit,
         encoding=config.encoding,
+        encoding_option="--encoding (in `run`: --corpus-encoding)",
         format=config.format,
         html_text=config.html_text,
         markdown=config.markdown,

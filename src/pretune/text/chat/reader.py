@@ -10,7 +10,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.chat.columns import ChatColumns, detect_columns, keys_of, messages_of
 from pretune.text.chat.conversations import ROLES, Message, content_text, role_named
-from pretune.text.labels.reader import blank_missing_words, read_records
+from pretune.text.labels.reader import blank_missing_words, describe_how, read_records
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import text_of
@@ -122,7 +122,7 @@ def _read_messages(found: Sequence[Any], place: str) -> list[Message] | None:
     return messages
 
 
-def _detected(path: str, records: Sequence[Record], columns: ChatColumns, how: Mapping[str, str]) -> dict[str, Any]:
+def _detected(path: str, records: Sequence[Record], columns: ChatColumns, how: Mapping[str, Any]) -> dict[str, Any]:
     every = dict.fromkeys(name for record in records for name in record.fields)
     roles = {
         "messages": columns.messages,
@@ -140,5 +140,5 @@ def _detected(path: str, records: Sequence[Record], columns: ChatColumns, how: M
         **how,
         "task": "chat",
         **{name: value for name, value in fields.items() if value is not None},
-        "sentence": f"{len(records):,} rows in {path} ({' '.join(how.values())}): {where}{not_read}. {columns.reason}",
+        "sentence": f"{len(records):,} rows in {path} ({describe_how(how)}): {where}{not_read}. {columns.reason}",
     }

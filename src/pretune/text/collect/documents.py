@@ -62,6 +62,7 @@ class Reading:
     every_text_column: bool = False  # of a table, unless its text column is given
     text_unit: UnitChoice = "auto"
     encoding: str | None = None
+    encoding_option: str | None = None  # the name of the user's option for it, if the command has one
     format: FileFormat | Literal["auto"] = "auto"
     html_text: Literal["visible", "main"] = "visible"
     markdown: Literal["plain", "keep"] = "plain"
@@ -184,7 +185,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
         if file.is_named:
             raise InputDataError(f"{file.name} is empty; expected text.")
         return
-    text = TextStream(stream, findings, encoding=reading.encoding)
+    text = TextStream(stream, findings, encoding=reading.encoding, option=reading.encoding_option)
     # Named .pdf or .parquet but without the magic bytes: detect by content.
     kind = kind or choose_format(None if by_name in _READERS_OF_BYTES else by_name, text.peek())
     if kind in JSON_FORMATS:

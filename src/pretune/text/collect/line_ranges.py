@@ -42,7 +42,8 @@ def iter_line_range(
     `stream` has only these lines; the first is line `first_line` of the file. Raises InputDataError if they differ in
     form from the beginning of the file, which then has to be read as a whole.
     """
-    text = TextStream(stream, findings, encoding=seen.encoding, first_line=first_line)
+    option = reading.encoding_option
+    text = TextStream(stream, findings, encoding=seen.encoding, option=option, first_line=first_line)
     unit: UnitChoice = "line" if seen.unit == "line" else "auto"
     reading = replace(reading, text_column=seen.text_column, text_unit=unit)
     opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
@@ -52,8 +53,8 @@ def blank_missing_words(records: Sequence[Record], columns: Sequence[str], forma
             )
 
 
-def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, str]]:
-    """The rows, and how they were read: format, encoding, compression.
+def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, Any]]:
+    """The rows, and how they were read, as fields of a `detected` event: format, encoding, is_guess, compression.
 
     Raises InputDataError for a file that cannot be read; `expected` are names of columns that a header may have.
     """
@@ -62,20 +63,34 @@ def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tup
         return list(iter_records(path, findings=findings)), {"format": kind}
     stream = TextStream(path, findings)
     if ending_of(path) in CONLL_ENDINGS or (kind in (None, "tsv") and sniff_conll(stream.peek())):
-        return list(iter_conll(stream, findings, expected)), {"format": "CoNLL", "encoding": stream.encoding}
+        return list(iter_conll(stream, findings, expected)), _how("CoNLL", stream)
     kind = kind or sniff_json(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
     if kind is None and LABEL_PREFIX.match(stream.peek()):
-        return _read_prefixed(stream), {"format": "fastText", "encoding": stream.encoding}
+        return _read_prefixed(stream), _how("fastText", stream)
     if kind is None:
         stream.close()
         endings = join_names(TABLE_ENDINGS, limit=20)
         raise InputDataError(f"{path} is not recognised as a table of texts and labels; expected one of {endings}.")
     if kind in JSON_FORMATS:
         kind = json_format(stream.peek())
-    how = {"format": kind, "encoding": stream.encoding}
-    if stream.compression:
-        how["compression"] = stream.compression
-    return list(iter_stream_records(stream, kind, columns=expected)), how
+    return list(iter_stream_records(stream, kind, columns=expected)), _how(kind, stream)
+
+
+def _how(kind: str, stream: TextStream) -> dict[str, Any]:
+    """How a stream was read; only at its end, since bytes beyond ASCII may come late and decide the encoding."""
+    found = {
+        "format": kind,
+        "encoding": stream.encoding,
+        "is_guess": stream.is_guess,
+        "compression": stream.compression,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def describe_how(how: Mapping[str, Any]) -> str:
+    """How a file was read, in the words of a sentence, such as `csv cp1252 gz, encoding guessed`."""
+    words = [how[name] for name in ("format", "encoding", "compression") if name in how]
+    return " ".join(words) + (", encoding guessed" if how.get("is_guess") else "")
 
 
 def without_labels(line: str) -> str:

@@ -11,7 +11,7 @@ from pretune.errors import InputDataError
 from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.labels.entities import EntityRows, read_tagged, read_with_spans
 from pretune.text.labels.label_text import label_text
-from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
+from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, describe_how, read_records
 from pretune.text.labels.scores import PLAIN, NumberForm, detect_number_form, read_scores
 from pretune.text.labels.several_labels import FLAGS_JOINED_BY, named_columns, read_flags, read_label_cells
 from pretune.text.labels.span_alignment import clean_spans
@@ -217,7 +217,7 @@ def _slices(records: Sequence[Record], task: DetectedTask) -> list[str | None]:
 
 
 def _detected(
-    records: Sequence[Record], path: str, task: DetectedTask, how: Mapping[str, str], labelled: _Labelled
+    records: Sequence[Record], path: str, task: DetectedTask, how: Mapping[str, Any], labelled: _Labelled
 ) -> dict[str, Any]:
     """The fields of a `detected` event; the sentence says how the file is read, and why for this task."""
     slices = _slice_column(records, task)
@@ -226,7 +226,7 @@ def _detected(
     unread = [column for column in columns if column not in used]
     labels = join_names(map(repr, task.label_columns))
     texts = "words" if task.form == "tags" else "text"
-    sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): {texts} in {task.text_column!r}, "
+    sentence = f"{len(records):,} rows in {path} ({describe_how(how)}): {texts} in {task.text_column!r}, "
     sentence += f"second text in {task.text_pair_column!r}, " if task.text_pair_column else ""
     what = {"tags": "tags", "spans": "entities", "number": "number"}.get(task.form, "label")
     sentence += f"{what} in {labels}" + (f", slice in {slices!r}" if slices else "")

@@ -52,7 +52,7 @@ class TextStream:
 
     The encoding is detected unless it is given. Bytes that are invalid in it become U+FFFD and are counted. Raises
     InputDataError if the path is missing, unreadable, binary or a damaged archive, or if these are more than 1 % of its
-    bytes.
+    bytes. `option` names the user's option for the encoding of the file, if the command has one.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class TextStream:
         *,
         name: str | None = None,
         encoding: str | None = None,
+        option: str | None = None,
         first_line: int = 1,
     ) -> None:
         self._bytes = source if isinstance(source, ByteStream) else open_bytes(source, name)
@@ -73,6 +74,7 @@ class TextStream:
         self.compression = self._bytes.compression
         self._head = self._bytes.head
         self._given = encoding
+        self._advice = "convert it to UTF-8" if option is None else f"give its encoding with {option}"
         self._encoding = detect_encoding(self._head, encoding)
         self._heeds_declaration = False
         try:
@@ -198,7 +200,7 @@ class TextStream:
             self._encoding = late
             self.findings.warnings.append(
                 f"{self.name} is ASCII for its first {self.bytes_read:,} bytes and probably {late.name.upper()} from "
-                "there on; if that is wrong, give its encoding with --encoding (in `run`: --corpus-encoding)."
+                f"there on; if that is wrong, {self._advice}."
             )
 
     def _decode_utf8(self, raw: Iterator[bytes]) -> Iterator[str]:
@@ -236,7 +238,7 @@ class TextStream:
             raise InputDataError(
                 f"{self.name} is not {self.encoding.upper()}: {self.broken_bytes:,} of its first {self.bytes_read:,} "
                 f"bytes ({self.broken_bytes / self.bytes_read:.1%}, at most {MAX_BROKEN_FRACTION:.0%} is repaired) are "
-                "broken; give its encoding, as in --encoding cp1252, or convert it first."
+                f"broken; {self._advice}, or repair it."
             )
 
     def _refuse_binary(self) -> None:
@@ -251,5 +253,5 @@ class TextStream:
         if has_too_many_controls(head):
             raise InputDataError(
                 f"{self.name} is not text: {count_controls(head) / len(head):.0%} of its first bytes are control "
-                "characters; expected text (if its encoding was not recognised, give it with --encoding)."
+                f"characters; expected text. If its encoding was not recognised, {self._advice}."
             )
