@@ -35,10 +35,34 @@ def test_a_table_in_one_object_is_read_as_rows(tmp_path: Path, shape: str) -> No
         {"text": "A text", "meta": {"a": 1}},
         {"tokens": ["a", "b"], "more": ["c"]},
         {"data": []},
+        {"title": "A post", "text": "A long post", "comments": [{"text": "One"}, {"text": "Two"}]},
+        {"title": "A post", "selftext": "This is a post of more than a few words", "comments": [{"a": 1}, {"a": 2}]},
+        {"question": "Why?", "answers": [{"text": "One"}, {"text": "Two"}]},
+        {"text": "A post", "data": [{"text": "One"}, {"text": "Two"}]},
     ],
 )
 def test_a_row_is_a_row(row: dict[str, Any]) -> None:
     assert rows_within(row) is None
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"version": "1"},
+        {"title": "Some reviews", "license": "Creative Commons Attribution 4.0, as the page of the data says"},
+        {"message": "Two rows were found"},
+        {"text": "   "},
+    ],
+)
+def test_what_describes_a_table_does_not_make_it_a_row(about: dict[str, str]) -> None:
+    assert rows_within({**about, "data": ROWS}) == ROWS
+
+
+def test_a_wanted_column_beside_the_list_makes_a_row() -> None:
+    post = {"note": "A short one", "comments": [{"text": "One"}, {"text": "Two"}]}
+    assert rows_within(post) == post["comments"]
+    assert rows_within(post, ["text"]) == post["comments"]
+    assert rows_within(post, ["note"]) is None
 
 
 def test_rows_with_lists_of_one_length_stay_rows_if_there_are_several(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
@@ -22,10 +22,10 @@ _FEWEST_IN_BLOCK = BLOCK_BYTES // 5
 scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
-def iter_json(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
-    """The rows of a list of objects, or of one object per line."""
+def iter_json(stream: TextStream, malformed: Malformed, columns: Collection[str] = ()) -> Iterator[Record]:
+    """The rows of a list of objects, or of one object per line; `columns` are names to expect."""
     is_list = json_format(stream.peek()) == "json"
-    return _iter_json_list(stream, malformed) if is_list else _iter_jsonl(stream, malformed)
+    return _iter_json_list(stream, malformed) if is_list else _iter_jsonl(stream, malformed, columns)
 
 
 def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
@@ -57,22 +57,22 @@ def _iter_json_list(stream: TextStream, malformed: Malformed) -> Iterator[Record
             yield record
 
 
-def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+def _iter_jsonl(stream: TextStream, malformed: Malformed, columns: Collection[str]) -> Iterator[Record]:
     if stream.peek().lstrip().split("\n", 1)[0].strip() == "{":
         raise InputDataError(
             f"{stream.name} contains a JSON object over several lines; expected one object per line, or a list of "
             "objects: convert it, for example with: jq -c . (or jq -c '.data[]' if the rows are a list inside it)."
         )
-    return _expand_single(iter_json_records(stream.numbered_lines(), malformed), malformed)
+    return _expand_single(iter_json_records(stream.numbered_lines(), malformed), malformed, columns)
 
 
-def _expand_single(records: Iterator[Record], malformed: Malformed) -> Iterator[Record]:
+def _expand_single(records: Iterator[Record], malformed: Malformed, columns: Collection[str]) -> Iterator[Record]:
     """The records; if there is only one and it contains a whole table, the rows of that table."""
     first = next(records, None)
     if first is None:
         return
     second = next(records, None)
-    rows = None if second is not None or first.values is None else rows_within(first.values)
+    rows = None if second is not None or first.values is None else rows_within(first.values, columns)
     if rows is None:
         yield first
     else:

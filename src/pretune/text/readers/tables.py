@@ -50,9 +50,9 @@ def iter_records(
 ) -> Iterator[Record]:
     """The rows of a table file, in order.
 
-    `columns` are names to expect in a header. Rows that do not parse are skipped and counted in `findings.dropped`,
-    with file and line. Raises InputDataError if these are more than 1 % of the rows, for a missing or damaged file, a
-    csv without a header, and parquet without pyarrow.
+    `columns` are names to expect in a header, or in a single JSON object. Rows that do not parse are skipped and
+    counted in `findings.dropped`, with file and line. Raises InputDataError if these are more than 1 % of the rows, for
+    a missing or damaged file, a csv without a header, and parquet without pyarrow.
     """
     findings = findings if findings is not None else Findings()
     kind = format or table_format_of(path)
@@ -83,5 +83,5 @@ def iter_stream_records(
     if kind in ("csv", "tsv"):
         yield from iter_delimited(stream, kind, columns, malformed, known_names)
     else:
-        yield from iter_json(stream, malformed)
+        yield from iter_json(stream, malformed, columns)
     malformed.refuse_if_too_many(is_end=True)
