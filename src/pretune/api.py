@@ -447,7 +447,8 @@ def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: C
     known = [place for place, label in enumerate(written) if label != ""]
     places = [f"item {place + 1}" for place in known]
     try:
-        matched = task.match_labels([written[place] for place in known], places, names)
+        originals = classifier.labelling.labels
+        matched = task.match_labels([written[place] for place in known], places, names, originals=originals)
     except (TypeError, ValueError) as error:
         raise InputDataError(f"The expected labels are not those of the task {task.name}: {error}.") from error
     found: list[str | None] = [None] * len(labels)

@@ -81,6 +81,18 @@ def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -
     assert evaluate(run_folder, stars, label_names=names)["confusion_matrix"] == expected["confusion_matrix"]
 
 
+def test_the_numbers_of_the_training_file_are_its_classes(tmp_path: Path, run_folder: Path) -> None:
+    """A file with 0 and 1 alone, of -1, 0 and 1, was read with every label one class too low."""
+    trained = load_classifier(run_folder)
+    renamed = replace(trained, labelling=replace(trained.labelling, labels=("-1", "0", "1")))
+    numbers = write_file(tmp_path / "numbers.jsonl", ["1", "0", "0", "1", "0"])
+    named = write_file(tmp_path / "named.jsonl", ["positive", "neutral", "neutral", "positive", "neutral"])
+    found = evaluate(renamed, numbers)
+    assert found["confusion_matrix"] == evaluate(renamed, named)["confusion_matrix"]
+    assert "positions" not in found["detected"]
+    assert "positions of the model's classes (0 is negative, 1 is neutral" in evaluate(trained, numbers)["detected"]
+
+
 def test_numbers_that_may_be_stars_are_not_positions(tmp_path: Path, run_folder: Path) -> None:
     """Counted from 1, every row would get the class next to its own."""
     with pytest.raises(InputDataError, match=r"line 1: the label '2' is not one of .* rename them with --label-names"):

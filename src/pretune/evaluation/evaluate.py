@@ -29,11 +29,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of `pretune.scoring.metrics.summarize` for the rows of a file, and which rows were read.
 
-    Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
-    classes; `label_names` ("0=negative") renames the labels of the file, or names its numbered tags ("1=B-PER"). Rows
-    without a text or a label, and rows that do not parse, are left out and counted as `skipped`; `warnings` are
-    sentences about how the file was read. Raises InputDataError if the file cannot be used or has a label that the
-    model does not know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
+    Labels are the model's class names, or the labels of its training file. If the file has none of them but numbers
+    from 0, these are the positions of the classes, and `detected` says so; `label_names` ("0=negative") renames the
+    labels of the file, or names its numbered tags ("1=B-PER"). Rows without a text or a label, and rows that do not
+    parse, are left out and counted as `skipped`; `warnings` are sentences about how the file was read. Raises
+    InputDataError if the file cannot be used or has a label that the model does not know, and the errors of
+    `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
     task, names = classifier.task, classifier.label_names
@@ -51,7 +52,9 @@ def evaluate(
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
     texts = [text for text, _, _ in usable]
     places = [f"{labels}, line {n}" for _, _, n in usable]
-    matched = task.match_labels([y for _, y, _ in usable], places, names, label_names)
+    notes: list[str] = []
+    originals = classifier.labelling.labels
+    matched = task.match_labels([y for _, y, _ in usable], places, names, label_names, originals=originals, notes=notes)
     true = task.true_values([{"label": label} for label in matched], names)
     groups = None if rows.text_pairs is not None else groups_of_lines([{"text": text} for text in texts])
     figures = task.figures(true, classifier.predict_outputs(texts), names, groups)
@@ -61,7 +64,7 @@ def evaluate(
         **figures,
         "skipped": len(rows) - len(usable) + _num_lost(rows),
         "warnings": _warnings(rows),
-        "detected": rows.detected["sentence"],
+        "detected": " ".join([rows.detected["sentence"], *notes]),
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
     }

@@ -75,9 +75,16 @@ class Classification:
         return labels[value]
 
     def match_labels(
-        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+        self,
+        labels: Sequence[Any],
+        places: Sequence[str],
+        names: Sequence[str],
+        renaming: Sequence[str] = (),
+        *,
+        originals: Sequence[str] = (),
+        notes: list[str] | None = None,
     ) -> list[Any]:
-        return match_classes(labels, places, tuple(names), tuple(renaming))
+        return match_classes(labels, places, names, renaming, originals=originals, notes=notes)
 
     def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return names[labels.index(label)]

@@ -93,11 +93,18 @@ class Multilabel(NamedLabels):
         return tuple(labels[index] for index in value)
 
     def match_labels(
-        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+        self,
+        labels: Sequence[Any],
+        places: Sequence[str],
+        names: Sequence[str],
+        renaming: Sequence[str] = (),
+        *,
+        originals: Sequence[str] = (),
+        notes: list[str] | None = None,
     ) -> list[Any]:
         every = [name for row in labels for name in row]
         where = [place for row, place in zip(labels, places, strict=True) for _ in row]
-        matched = iter(match_classes(every, where, tuple(names), tuple(renaming)))
+        matched = iter(match_classes(every, where, names, renaming, originals=originals, notes=notes))
         return [sorted(next(matched) for _ in row) for row in labels]
 
     def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:

@@ -94,7 +94,14 @@ class Regression:
         return float(value)
 
     def match_labels(
-        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+        self,
+        labels: Sequence[Any],
+        places: Sequence[str],
+        names: Sequence[str],
+        renaming: Sequence[str] = (),
+        *,
+        originals: Sequence[str] = (),
+        notes: list[str] | None = None,
     ) -> list[Any]:
         return [float(label) for label in labels]
 

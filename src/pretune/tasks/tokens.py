@@ -103,12 +103,19 @@ class Tokens(NamedLabels):
         return tuple(Span(int(start), int(end), labels[number]) for start, end, number in value)
 
     def match_labels(
-        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+        self,
+        labels: Sequence[Any],
+        places: Sequence[str],
+        names: Sequence[str],
+        renaming: Sequence[str] = (),
+        *,
+        originals: Sequence[str] = (),
+        notes: list[str] | None = None,
     ) -> list[Any]:
         labels = [[Span(*span) for span in row] for row in labels]
         types = [span.type for row in labels for span in row]
         where = [place for row, place in zip(labels, places, strict=True) for _ in row]
-        matched = iter(match_classes(types, where, tuple(names), tuple(renaming)))
+        matched = iter(match_classes(types, where, names, renaming, originals=originals, notes=notes))
         return [[[span.start, span.end, next(matched)] for span in row] for row in labels]
 
     def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:

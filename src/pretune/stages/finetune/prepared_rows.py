@@ -67,6 +67,7 @@ class PreparedRows:
         self.labelling = Labelling(
             names=tuple(labels["names"]),
             task=self.task.name,
+            labels=() if labels.get("labels", labels["names"]) == labels["names"] else tuple(labels["labels"]),
             output_names=tuple(self.task.output_names(labels["names"])),
             decision=self.task.prepare_decision(self.rows["train"]),
             columns={name: labels[name] for name in COLUMN_NAMES if name in labels},

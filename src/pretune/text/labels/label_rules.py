@@ -53,10 +53,21 @@ class LabelRules(Protocol):
         """The label that `to_json` wrote. Raises KeyError, IndexError, TypeError or ValueError for a damaged value."""
 
     def match_labels(
-        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+        self,
+        labels: Sequence[Any],
+        places: Sequence[str],
+        names: Sequence[str],
+        renaming: Sequence[str] = (),
+        *,
+        originals: Sequence[str] = (),
+        notes: list[str] | None = None,
     ) -> list[Any]:
-        """The labels of another file as `to_json` writes them, for a model with these names; `renaming` are items such
-        as `0=negative`. Raises InputDataError, with its place, for a label that the model does not know."""
+        """The labels of another file as `to_json` writes them, for a model with these names.
+
+        `renaming` are items such as `0=negative`, `originals` the labels of the training file where they differ from
+        the names. A sentence about a choice between several meanings is added to `notes`. Raises InputDataError, with
+        its place, for a label that the model does not know.
+        """
 
     def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         """The label of a text as a display shows it, in the form of a prediction in words."""

@@ -16,6 +16,7 @@ WINDOWS = "windows"  # `long_texts` of a model that reads a long text in several
 class Labelling:
     """The task, the names of its labels and of the model's outputs, and what turns outputs into predictions.
 
+    `labels` are those of the training file, if they were renamed: one for each name, by which a new file is understood.
     `decision` has JSON values that the task chose while training, such as thresholds. `columns` are those of the
     training file, the sign between several labels, and an example of how scores are written, by which texts and labels
     are found in new files. With `answers`, the model predicts the word at a [MASK] instead of a head's outputs.
@@ -23,6 +24,7 @@ class Labelling:
 
     names: tuple[str, ...]
     task: str = "classification"
+    labels: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()  # as many as the model has outputs; the names if not given
     decision: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class Labelling:
     def to_dict(self) -> dict[str, Any]:
         """The JSON values of `labels.json`."""
         found: dict[str, Any] = {"task": self.task, "names": list(self.names)}
+        if self.labels:
+            found["labels"] = list(self.labels)
         if self.output_names and self.output_names != self.names:
             found["output_names"] = list(self.output_names)
         if self.decision:
@@ -55,15 +59,19 @@ class Labelling:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Labelling:
         """What `to_dict` wrote. Raises KeyError, TypeError or ValueError for damaged values."""
-        names, outputs = found["names"], found.get("output_names", [])
-        if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in (names, outputs)):
+        names, labels, outputs = found["names"], found.get("labels", []), found.get("output_names", [])
+        lists = (names, labels, outputs)
+        if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
             raise ValueError("names are not lists of strings")
+        if labels and len(labels) != len(names):
+            raise ValueError("not every label has a name")
         answers = ClozeAnswers.from_dict(found) if found.get("method") == "cloze" else None
         if answers is not None and len(answers.words) != len(names):
             raise ValueError("not every label has a word")
         return cls(
             names=tuple(names),
             task=str(found.get("task", "classification")),
+            labels=tuple(labels),
             output_names=tuple(outputs),
             decision=dict(found.get("decision", {})),
             columns={name: found[name] for name in COLUMN_NAMES if isinstance(found.get(name), str)},
