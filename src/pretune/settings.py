@@ -86,7 +86,7 @@ class PreprocessConfig:
     disabled_rules: tuple[str, ...] = _setting((), "names of quality rules to switch off")
     language: str | None = _setting(None, "drop documents in other languages, e.g. en or de; needs pretune[language]")
     personal_data: Literal["keep", "replace"] = _setting(
-        "keep", "replace: mask e-mail and IP addresses, card and phone numbers"
+        "keep", "replace: mask e-mail and IP addresses, card and phone numbers in the corpus, not in labelled rows"
     )
     decontaminate: Literal["drop", "report", "off"] = _setting(
         "drop", "what to do with documents that share text with held-out or protected rows"

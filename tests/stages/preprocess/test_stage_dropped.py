@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import zstandard
@@ -20,6 +20,7 @@ from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess import steps
 from pretune.stages.preprocess.stage import preprocess
+from pretune.stages.split import split
 from pretune.terminal import Page, to_text
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped
@@ -190,6 +191,23 @@ def test_personal_data_that_the_repairs_reveal_is_in_no_file(tmp_path: Path) -> 
     written = read_all(tmp_path / "out")
     assert "[email]" in written
     assert "ada.love" not in written
+
+
+@pytest.mark.parametrize(("setting", "count"), [("replace", 3), ("keep", 0)])
+def test_personal_data_in_labelled_rows_is_counted(
+    tmp_path: Path, setting: Literal["keep", "replace"], count: int
+) -> None:
+    """They are not masked, and nothing said so."""
+    texts = [f"{sentence(number)}{' Write to ada@example.org.' * (number < 3)}" for number in range(400)]
+    rows = [{"text": text, "label": number % 2} for number, text in enumerate(texts)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    split(tmp_path / "rows.jsonl", tmp_path / "split")
+    collect([], tmp_path / "collect", split=tmp_path / "split")
+    config = PreprocessConfig(personal_data=setting)
+    preprocess(tmp_path / "collect", tmp_path / "out", config, split=tmp_path / "split")
+    said = [event for event in read_events(tmp_path / "out") if event.get("rule") == "personal_data_in_labels"]
+    assert [event["count"] for event in said] == [count] * (count > 0)
+    assert all("The labelled rows contain personal data (e-mail addresses: 3)." in event["sentence"] for event in said)
 
 
 def read_all(folder: Path) -> str:

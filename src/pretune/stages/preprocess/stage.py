@@ -7,6 +7,7 @@ on the training split only, token shards.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -29,7 +30,7 @@ from pretune.tasks.registry import task_named
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
-from pretune.text.clean.personal_data import PERSONAL_DATA
+from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
@@ -224,11 +225,35 @@ class _Preprocessing:
             held_out = [text for row in rows.held_out for text in row.texts]
             self._are_labels_in_lower_case = are_in_lower_case([text for row in rows.all for text in row.texts])
             self._check_base(rows)
+            self._warn_of_personal_data(rows)
         findings = Findings()
         protected = protected_texts(self.protected, findings)
         if self.protected:
             self._log_protected(len(protected), findings)
         self.steps.protect(held_out, protected)
+
+    def _warn_of_personal_data(self, rows: LabelledSplit) -> None:
+        """Warn of personal data in labelled rows, which are never masked.
+
+        `predict` reads texts as they are given, and so does every other program that loads the model; a model trained
+        on masked rows would meet in them what it has never learned from.
+        """
+        counts: Counter[str] = Counter()
+        if self.config.personal_data == "replace":
+            for row in rows.all:
+                for text in row.texts:
+                    replace_personal_data(text, counts)
+        if counts:
+            found = ", ".join(f"{PERSONAL_DATA[kind]}: {count:,}" for kind, count in counts.items())
+            self.folder.log.write(
+                "warning",
+                rule="personal_data_in_labels",
+                count=counts.total(),
+                sentence=f"The labelled rows contain personal data ({found}). --personal-data replace masks the text "
+                "for pre-training and leaves labelled rows as they are, so the files and the report of a run contain "
+                "this data, and its model may. If it must not be there, mask it in the label file and in the texts to "
+                "predict.",
+            )
 
     def _log_protected(self, num_texts: int, findings: Findings) -> None:
         """Log how the files in `protect` were read: a text that was not read is not protected."""
