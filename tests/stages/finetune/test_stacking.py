@@ -92,6 +92,19 @@ def test_predictions_are_those_that_finetune_wrote(root: Path) -> None:
         assert [found.probabilities[name] for name in names] == pytest.approx(line["probabilities"], abs=1e-5)
 
 
+def check_example(folder: Path) -> None:
+    """The example in the log has the answer of `predict`."""
+    [event] = [event for event in read_events(folder) if event["event"] == "example"]
+    [found] = predict(folder, [event["text"]])
+    assert event["predicted"] == found.label
+    assert event["probability"] == (found.probability and pytest.approx(found.probability, abs=1e-5))
+
+
+def test_the_example_has_the_answer_of_the_model_as_delivered(root: Path) -> None:
+    """It was the network's, and `predict` on the same text gave another."""
+    check_example(root / "finetune")
+
+
 def test_compare_has_a_row_of_its_own(root: Path) -> None:
     compare(root / "finetune", None, root / "prepare", root / "compare")
     [event] = [event for event in read_events(root / "compare") if event["event"] == "comparison"]
@@ -245,6 +258,7 @@ def test_several_labels_are_combined_with_thresholds_of_their_own(run_folder: Pa
     assert found.stack.label == "food, room"
     assert len(found.stack.thresholds) == 3
     assert "6 With TF-IDF" in render(found)
+    check_example(tmp_path / "finetune")
 
 
 def write_entities(path: Path, num_rows: int, seed: int) -> Path:
@@ -289,6 +303,7 @@ def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -
     given = [(each.start, each.end, each.type) for each in predicted.entities]  # type: ignore[attr-defined]
     assert [(each.start, each.end, each.type) for each in found.entities] == given
     assert "6 With linear tagger" in render(found)
+    check_example(tmp_path / "finetune")
 
 
 def test_rows_that_are_parts_of_others_do_not_decide(

@@ -20,10 +20,12 @@ from pretune.runtime.manifest import Manifest
 from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions
 from pretune.scoring.row_statistics import describe_part
+from pretune.scoring.stacked_model import StackedModel
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.delivered import AVERAGED
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, predict_windows, read_rows, write_predictions
+from pretune.stages.finetune.stacking import linear_texts
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import refuse_class_weights
 from pretune.text.clean.normalize import clean_text
@@ -173,14 +175,22 @@ class PreparedRows:
             figures["slices"] = {name: describe_part([statistics.select(slices == name)]) for name in named}
         return figures
 
-    def predict_example(self, model: TaskModel, decision: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-        """What the model predicts for the text that all stages show, as the fields of an `example` event."""
+    def predict_example(
+        self, model: TaskModel, decision: dict[str, Any], example: dict[str, Any], stacked: StackedModel | None = None
+    ) -> dict[str, Any]:
+        """What the model predicts for the text that all stages show, as the fields of an `example` event.
+
+        With the linear models that are `stacked` on it, this is the combination, which `predict` returns, too.
+        """
         line = {**example, "text": clean_text(example["text"])}
         length = self.max_seq_len
         targets = self.task.places([line], decision, self.tokenizer, length)
         ids = encode_row(self.labelling.answers, self.tokenizer, line, length, self.window_rule)
         logits = predict_windows(model, ids, self.special.pad)
-        outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
+        scores = logits[None] if logits.ndim == 1 else logits[targets.positions]
+        if stacked is not None:
+            scores, decision = stacked.combine(scores, linear_texts([line], targets)), decision | stacked.decision
+        outputs = self.task.decode(scores, targets, decision)
         found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
         return {
             "text": example["text"],

@@ -313,7 +313,8 @@ class _Finetuning:
             if notice is not None:
                 self.folder.log.write("notice", sentence=notice)
         if example := self.source.summary.get("example"):
-            self.folder.log.write("example", **self.data.predict_example(model, dict(labelling.decision), example))
+            predicted = self.data.predict_example(model, dict(labelling.decision), example, stacked)
+            self.folder.log.write("example", **predicted)
         return tests
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
