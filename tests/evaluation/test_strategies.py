@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from pretune.evaluation.strategies import (
     describe_strategy,
     judge_strategies,
 )
+from pretune.scoring.uncertainty import ratio_error
 
 NUM = 80
 RANDOM = np.random.default_rng(0)
@@ -98,3 +101,35 @@ def test_seeds_are_shown_and_widen_the_interval() -> None:
     [one], [three] = describe_strategy(steady, [TEXT]), describe_strategy(apart, [TEXT])
     assert three["seeds"] == pytest.approx([0.9 * one["loss"], one["loss"], 1.1 * one["loss"]])
     assert np.diff(three["loss_interval"]) > 2 * np.diff(one["loss_interval"])
+
+
+def just_ahead(kind: str, scale: float = 1.0) -> Measured:
+    """A strategy whose loss is 2.15 standard errors below that of fine-tuning, 3 nats."""
+    noise = scale * np.random.default_rng(9).normal(0, 0.05, NUM)
+    noise -= noise @ COUNTS / COUNTS.sum()
+    error = ratio_error(noise * COUNTS, COUNTS)
+    assert error is not None
+    return Measured(kind=kind, sums=[((3.0 + DIFFICULTY + noise - 2.15 * error) * COUNTS)[None]])
+
+
+def test_a_difference_that_the_correction_makes_unclear_says_so() -> None:
+    """The interval that is shown is not corrected: it excluded zero, and nothing said why that was not clear."""
+    every = [measured(FINETUNED, 3.0, noise=0.0), just_ahead(SCRATCH), just_ahead(FURTHER)]
+    for verdict in judge_strategies(every, [TEXT]):
+        assert verdict["difference_interval"][0] > 0
+        assert 0.05 < verdict["p_value"] < 0.1
+        expected = f"no clear difference from fine-tuning, corrected for 2 comparisons (p = {verdict['p_value']:.3f}) ("
+        assert expected in verdict["sentence"]
+    found = conclude([measured(FINETUNED, 3.0, noise=0.0), just_ahead(SCRATCH), measured(AS_IS, 4.0)], TEXT)
+    assert "its lead over fine-tuning is not clear, corrected for 2 comparisons (p = 0.0" in found.sentence
+    by_chance = conclude(of(4.0, 3.5, 3.0, 2.99, noise=0.5), TEXT)
+    assert "is not clear: " in by_chance.sentence  # its interval includes zero
+
+
+def test_rounding_does_not_hide_on_which_side_of_zero_a_difference_lies() -> None:
+    every = [measured(FINETUNED, 3.0, noise=0.0), just_ahead(SCRATCH, scale=0.01)]
+    sentence = conclude(every, TEXT).sentence
+    assert sentence.startswith("Best here: training from scratch.")
+    assert re.search(r"by 0\.0001\d? nats per token \(95 % interval 0\.0000\d+ to 0\.0002\d?\)", sentence)
+    [verdict] = judge_strategies([just_ahead(FINETUNED, scale=0.01), measured(AS_IS, 3.0, noise=0.0)], [TEXT])
+    assert not re.search(r"\D0\.000\D", verdict["sentence"])

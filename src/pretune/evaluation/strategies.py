@@ -7,7 +7,7 @@ base pre-trained further on text of the domain and then fine-tuned. The usual ad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pretune.scoring.conversation_losses import IntArray, describe_losses, loss_difference
@@ -78,7 +78,8 @@ def judge_strategies(every: Sequence[Measured], held_out: Sequence[HeldOut]) -> 
         found = [lead_over(by_kind[a], by_kind[b], text, place) for a, b in pairs]
         corrected = holm([difference.p_value for difference in found])
         for pair, difference, p_value in zip(pairs, found, corrected, strict=True):
-            is_clear = difference.is_clear and p_value < 0.05
+            judged = replace(difference, p_value=p_value)
+            reason = _reason(difference, judged, len(pairs))
             verdicts.append(
                 {
                     "between": list(pair),
@@ -87,7 +88,7 @@ def judge_strategies(every: Sequence[Measured], held_out: Sequence[HeldOut]) -> 
                     "difference": difference.difference,
                     "difference_interval": list(difference.interval),
                     "p_value": p_value,
-                    "sentence": _sentence(*pair, difference, is_clear=is_clear, name=text.name if place else None),
+                    "sentence": _sentence(*pair, judged, text.name if place else None, reason),
                 }
             )
     return verdicts
@@ -109,20 +110,20 @@ def conclude(every: Sequence[Measured], text: HeldOut) -> Conclusion:
     best, following = order[0], order[1]
     lead = lead_over(best, following, text, 0)
     figures = f"{_nats(lead.difference)} nats per token (95 % interval {_range(lead)})"
-    is_clear = _is_clear(lead, len(order) - 1)
-    if is_clear:
+    judged = _correct(lead, len(order) - 1)
+    if judged.is_clear:
         first = f"Best here: {NAMES[best.kind]}. Its loss on the held-out replies is lower than that of the next, "
         first += f"{NAMES[following.kind]}, by {figures}."
     else:
         first = f"No clear winner: {NAMES[best.kind]} has the lowest loss on the held-out replies, but its lead over "
-        first += f"{NAMES[following.kind]} is not clear: {figures}."
+        first += f"{NAMES[following.kind]} is not clear{_reason(lead, judged, len(order) - 1)}: {figures}."
     sentence = f"{first} {_on_advice(every, best, text)}".strip()
-    return Conclusion(sentence=sentence, lowest=best.kind, is_clear=is_clear)
+    return Conclusion(sentence=sentence, lowest=best.kind, is_clear=judged.is_clear)
 
 
-def _is_clear(lead: Difference, num_others: int) -> bool:
-    """Whether the lead of the best of several is clear although it was chosen for it (Bonferroni's correction)."""
-    return lead.is_clear and lead.p_value * num_others < 0.05
+def _correct(lead: Difference, num_others: int) -> Difference:
+    """The lead of the best of several, which was chosen for it, with Bonferroni's correction."""
+    return replace(lead, p_value=min(1.0, num_others * lead.p_value))
 
 
 def _on_advice(every: Sequence[Measured], best: Measured, text: HeldOut) -> str:
@@ -131,16 +132,22 @@ def _on_advice(every: Sequence[Measured], best: Measured, text: HeldOut) -> str:
         return ""
     if best.kind == FINETUNED:
         return f"That agrees with {_ADVICE}."
-    if _is_clear(lead_over(best, finetuned, text, 0), len(every) - 1):
+    if _correct(lead_over(best, finetuned, text, 0), len(every) - 1).is_clear:
         return f"That contradicts {_ADVICE}."
     return f"Nothing is clearly better than fine-tuning alone, so {_ADVICE}, holds here."
 
 
-def _sentence(a: str, b: str, lead: Difference, *, is_clear: bool, name: str | None) -> str:
+def _reason(lead: Difference, judged: Difference, num_corrected: int) -> str:
+    """What makes a difference unclear although its interval, which is not corrected, does not include zero."""
+    is_due_to_correction = lead.is_clear and not judged.is_clear
+    return f", corrected for {num_corrected} comparisons (p = {judged.p_value:.3f})" if is_due_to_correction else ""
+
+
+def _sentence(a: str, b: str, lead: Difference, name: str | None, reason: str) -> str:
     first = f"On {name}, {NAMES[a]}" if name else NAMES[a][:1].upper() + NAMES[a][1:]
-    if not is_clear:
+    if not lead.is_clear:
         figures = f"{_nats(lead.difference)} nats per token, 95 % interval {_range(lead)}"
-        return f"{first}: no clear difference from {NAMES[b]} ({figures}; above zero is better)."
+        return f"{first}: no clear difference from {NAMES[b]}{reason} ({figures}; above zero is better)."
     low, high = sorted(map(abs, lead.interval))
     word = "lower" if lead.difference > 0 else "higher"
     figures = f"{_nats(abs(lead.difference))} nats per token (95 % interval {_nats(low)} to {_nats(high)})"
@@ -152,5 +159,9 @@ def _range(lead: Difference) -> str:
 
 
 def _nats(value: float) -> str:
-    """A difference of losses with a true minus sign: −0.012."""
-    return f"{value:.3f}".replace("-", "−")
+    """A difference of losses with a true minus sign: −0.012. Three digits, or up to six where fewer would hide on which
+    side of zero it lies: −0.0003."""
+    for digits in range(3, 7):
+        if rounded := round(value, digits):
+            return f"{rounded:.{digits}f}".replace("-", "−")
+    return "0.000"
