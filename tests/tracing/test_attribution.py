@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_steps_double_until_the_error_is_small(classifier: Classifier, monkeypat
     assert not integrate_gradients(masking, score + 100, masked_score).is_converged
     monkeypatch.setattr(attribution, "TOKEN_STEPS", 128 * len(masking.ids))
     assert integrate_gradients(masking, score + 100, masked_score).steps == 128
+
+
+@pytest.mark.parametrize("scale", [0.001, 1000.0])
+def test_the_unit_of_a_number_does_not_decide_whether_its_gradients_converge(
+    classifier: Classifier, scale: float
+) -> None:
+    """With an absolute tolerance in the units of the file, those of a rate between 0 and 0.05 always did."""
+    masking = make_masking(classifier)
+    for score, masked_score in (scores_of(masking), (0.0, 0.0)):
+        plain = integrate_gradients(masking, score, masked_score)
+        found = integrate_gradients(replace(masking, scale=scale), scale * score, scale * masked_score)
+        assert (found.is_converged, found.steps) == (plain.is_converged, plain.steps)
 
 
 @pytest.mark.slow

@@ -125,11 +125,36 @@ def test_a_number_and_its_reasons_are_in_the_units_of_the_file(trained: Classifi
     assert found.reasons is not None
     assert found.reasons.score == pytest.approx(found.decision.score, abs=1e-4)
     change = found.reasons.score - found.reasons.masked_score
-    tolerance = max(0.02 * abs(change), 0.01)
+    tolerance = max(0.02 * abs(change), 0.01 * 0.25)
     assert sum(found.reasons.integrated_gradients) == pytest.approx(change, abs=tolerance + 1e-3)
     assert failing(card, found) == []
     off = replace(found, decision=replace(found.decision, score=(found.decision.score or 0) + 0.1))
     assert "I06" in failing(card, off)
+
+
+@pytest.mark.parametrize("deviation", [0.005, 98_765.43])
+def test_the_reasons_of_a_number_are_checked_in_units_of_its_deviation(
+    trained: Classifier, card: RunCard, deviation: float
+) -> None:
+    """Their tolerances were those of logits, so that everything passed in a small unit."""
+    classifier = make(trained, "regression")
+    labelling = replace(classifier.labelling, decision={"mean": 4 * deviation, "deviation": deviation})
+    found = trace(replace(classifier, labelling=labelling), TEXT)
+    assert failing(card, found) == []
+    reasons = found.reasons
+    assert reasons is not None
+    [first, *others], [unmasked, *masked] = reasons.integrated_gradients, reasons.deletion
+    missed: dict[str, Any] = {
+        "integrated_gradients": [first + deviation, *others],
+        "completeness_error": reasons.completeness_error + deviation,
+        "is_converged": True,
+    }
+    for id, changed in (
+        ("I09", missed),
+        ("I10", {"score": reasons.score + 0.1 * deviation}),
+        ("I11", {"deletion": [unmasked + 0.1 * deviation, *masked]}),
+    ):
+        assert id in failing(card, replace(found, reasons=replace(reasons, **changed)))
 
 
 def test_a_pair_is_read_as_a_prediction_reads_it_and_its_tokens_know_their_text(

@@ -10,7 +10,8 @@ from pretune.trace_schema import Check, PredictionTrace, Reasons, RunTrace, Toke
 ARITHMETIC = 1e-4  # relative to the size of the logits; the file has six significant digits
 FORWARD = 1e-4  # between two ways of running the model
 COMPLETENESS = 1e-3  # of a sum of attributions, relative to the score
-CONVERGED = 0.02  # of the difference of scores: an integral that is called converged is nearer than this
+# An integral that is called converged is nearer than this: of the difference of scores, or of the unit of the score.
+CONVERGED, CONVERGED_UNITS = 0.02, 0.01
 MASK = "[MASK]"  # as the text of a cloze has it, whatever the tokenizer of its base calls it
 
 
@@ -252,6 +253,11 @@ def _contribution_error(prediction: PredictionTrace) -> float | None:
     return max(abs(a - b) for a, b in zip(sums, logits, strict=True)) / _size(logits)
 
 
+def _unit(prediction: PredictionTrace) -> float:
+    """What one logit is in the explained score: a number is in the units of its file, which may be of any size."""
+    return abs(prediction.decision.deviation or 1.0)
+
+
 def _completeness_error(prediction: PredictionTrace) -> float | None:
     """How far the attributions are from the difference that they share out. If they are flagged as not converged, how
     far the error that is shown with them is from the true one."""
@@ -259,9 +265,11 @@ def _completeness_error(prediction: PredictionTrace) -> float | None:
     if reasons is None:
         return None
     change = reasons.score - reasons.masked_score
-    size = max(1.0, abs(reasons.score), abs(reasons.masked_score))
+    unit = _unit(prediction)
+    size = max(unit, abs(reasons.score), abs(reasons.masked_score))
     error = math.fsum(reasons.integrated_gradients) - change
-    if reasons.is_converged and abs(error) > max(CONVERGED * abs(change), 0.01) + COMPLETENESS * size:
+    is_far = abs(error) > max(CONVERGED * abs(change), CONVERGED_UNITS * unit) + COMPLETENESS * size
+    if reasons.is_converged and is_far:
         return max(abs(error) / size, 2 * COMPLETENESS)
     return abs(error - reasons.completeness_error) / size
 
@@ -284,7 +292,7 @@ def _lone_score_error(prediction: PredictionTrace, reasons: Reasons) -> float:
     decision, logits = prediction.decision, prediction.head.logits
     if prediction.task == "regression":
         score = math.inf if decision.score is None else decision.score
-        return abs(score - reasons.score) / max(1.0, abs(reasons.score))
+        return abs(score - reasons.score) / max(_unit(prediction), abs(reasons.score))
     level = min(max(decision.thresholds[decision.index], 1e-9), 1 - 1e-9)
     lead = logits[decision.index] - math.log(level / (1 - level))
     return abs(lead - reasons.score) / _size(logits)
@@ -294,4 +302,4 @@ def _deletion_error(prediction: PredictionTrace) -> float | None:
     reasons = prediction.reasons
     if reasons is None or not reasons.deletion:
         return None
-    return abs(reasons.deletion[0] - reasons.score) / max(1.0, abs(reasons.score))
+    return abs(reasons.deletion[0] - reasons.score) / max(_unit(prediction), abs(reasons.score))

@@ -119,8 +119,9 @@ class IntegratedGradients:
 def integrate_gradients(masking: WordMasking, score: float, masked_score: float) -> IntegratedGradients:
     """Integrated gradients by the midpoint rule, with twice as many steps until the sum is close enough.
 
-    Close enough is an error of 2 % of the difference, or of 0.01. A text of up to 64 tokens gets up to 512 steps, a
-    longer one fewer, at least 64: their product is TOKEN_STEPS at most, or the time of a text of 512 tokens once.
+    Close enough is an error of 2 % of the difference, or of 0.01 of a logit; of a number, whose unit may have any size,
+    0.01 of its deviation. A text of up to 64 tokens gets up to 512 steps, a longer one fewer, at least 64: their
+    product is TOKEN_STEPS at most, or the time of a text of 512 tokens once.
     """
     table = masking.classifier.model.transformer.embed_tokens
     device = table.weight.device
@@ -128,7 +129,7 @@ def integrate_gradients(masking: WordMasking, score: float, masked_score: float)
         start = table(masking.rows([range(len(masking.words))])[0].to(device))
         end = table(torch.tensor(masking.ids, device=device))
     change = score - masked_score
-    tolerance = max(RELATIVE_TOLERANCE * abs(change), ABSOLUTE_TOLERANCE)
+    tolerance = max(RELATIVE_TOLERANCE * abs(change), ABSOLUTE_TOLERANCE * abs(masking.scale))
     most = max(FIRST_STEPS, min(MOST_STEPS, TOKEN_STEPS // len(masking.ids)))
     steps = FIRST_STEPS
     while True:
