@@ -197,6 +197,14 @@ def test_reasons_that_cannot_be_read_are_marked(
     assert sentence in " ".join(rendered(replace(trace, reasons=replace(REASONS, **changed))).split())  # type: ignore[arg-type]
 
 
+def test_gradients_that_did_not_converge_are_not_said_to_agree(trace: PredictionTrace) -> None:
+    """The next line compared them with masking."""
+    missed = replace(REASONS, is_converged=False, completeness_error=0.9, steps=512)
+    text = " ".join(rendered(replace(trace, reasons=missed)).split())
+    assert "miss the sum by 0.9 after 512 steps: do not read them" in text
+    assert "The two methods" not in text
+
+
 def test_a_flip_names_its_words(trace: PredictionTrace) -> None:
     flip = Flip(words=[3, 4], label="negative", probability=0.75)
     text = rendered(replace(trace, reasons=REASONS, decision=replace(trace.decision, flip=flip)))

@@ -385,10 +385,10 @@ def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
         sentence = f"the gradients sum to {change}, the {lead} minus that of the text "
         sentence += f"with every word masked, up to an error of {error} ({reasons.steps} steps)"
         lines += paragraph(sentence, page, indent=2, first="✓ ", style="dim")
+        lines += paragraph(_agreement(reasons), page, indent=2)
     else:
         sentence = f"the gradients miss the sum by {error} after {reasons.steps} steps: do not read them"
         lines += paragraph(sentence, page, indent=2, first="! ", style="bold red")
-    lines += paragraph(_agreement(reasons), page, indent=2)
     lines += paragraph(_control(trace, reasons), page, indent=2)
     if trace.task == "regression":  # a number has no other label to turn into
         return lines
