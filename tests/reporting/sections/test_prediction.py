@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,26 @@ def test_many_classes_and_a_long_text_stay_on_the_page(trace: PredictionTrace, w
     assert "512 tokens, the first 40 shown" in text
     assert "its middle was cut" in text
     assert "and 74 less probable classes" in text
+
+
+def test_labels_that_are_not_shown_are_not_called_less_probable(trace: PredictionTrace) -> None:
+    """Several labels are in the order of the distance to their thresholds."""
+    odds = [0.3, 0.35, 0.1, 0.4, 0.02]
+    logits = [math.log(p / (1 - p)) for p in odds]
+    several = replace(
+        trace,
+        task="multilabel",
+        label_names=list("abcde"),
+        head=Head(logits=logits, bias=logits, pooled=[0.0], weight=[[0.0]] * 5),
+        decision=replace(
+            trace.decision, probabilities=odds, thresholds=[0.2, 0.3, 0.2, 0.6, 0.2], index=0, label="a, b"
+        ),
+        readouts=[Readout(layer=0, logits=logits, probabilities=odds, label="a, b", probe=None)],
+        contributions=[Contribution(name="embedding", logits=logits)],
+    )
+    text = rendered(several)
+    assert "and 2 more labels" in text  # one of them, d, has the highest probability of all
+    assert "less probable" not in text
 
 
 def test_the_windows_of_a_long_text_are_counted(trace: PredictionTrace) -> None:

@@ -351,8 +351,12 @@ def _arithmetic(trace: PredictionTrace, first: int, page: Page) -> Lines:
 
 def _hidden_classes(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
     hidden = len(trace.decision.probabilities) - len(shown)
-    what = "classes" if trace.task == "classification" else "labels"
-    return paragraph(f"and {hidden} less probable {what}", page, indent=2, style="dim") if hidden > 0 else []
+    if hidden <= 0:
+        return []
+    what = "less probable classes" if trace.task == "classification" else "less probable labels"
+    if trace.task == "multilabel":  # in the order of the distance to their thresholds
+        what = "more labels"
+    return paragraph(f"and {hidden} {what}", page, indent=2, style="dim")
 
 
 def _decision(trace: PredictionTrace, page: Page) -> Lines:
