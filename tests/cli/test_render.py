@@ -55,3 +55,10 @@ def test_a_column_name_of_a_file_cannot_control_the_terminal(
     shown = describe(figures | {"detected": "x.csv: texts from column \x1b]0;owned\x07\x1b[31m'text'."})
     assert shown.startswith("x.csv: texts from column 'text'.")
     assert "\x1b" not in shown and "\x07" not in shown
+
+
+def test_the_loss_of_several_labels_has_its_unit() -> None:
+    """3.21 nats a row in the log of a training was 0.1146 without a unit here: a mean over labels."""
+    shown = describe_evaluation(FIGURES | {"detected": "x.csv", "micro_f1": 0.75, "micro_f1_interval": [0.7, 0.8]})
+    assert "loss      0.5000 nats per row\n" in shown
+    assert "micro f1  0.7500  (95 % interval 0.7000 to 0.8000)\n" in shown

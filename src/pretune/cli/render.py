@@ -158,7 +158,8 @@ def _describe_figures(figures: dict[str, Any]) -> str:
     for name, value in numbers.items():
         interval = figures.get(f"{name}_interval")
         shown = "" if interval is None else f"  (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
-        lines.append(f"{name.replace('_', ' '):<{width}}  {value:.4f}{shown}")
+        unit = " nats per row" if name == "loss" else ""
+        lines.append(f"{name.replace('_', ' '):<{width}}  {value:.4f}{unit}{shown}")
     lines += [clean(figures["seen_sentence"]), ""]
     page = page_for(sys.stdout)
     tables: list[Any] = []

@@ -77,10 +77,10 @@ def choose_thresholds(probabilities: FloatArray, targets: IntArray) -> FloatArra
 
 
 def log_loss(targets: IntArray, probabilities: FloatArray) -> float:
-    """The mean binary cross-entropy of probabilities (N, C), in nats per label."""
+    """The binary cross-entropy of probabilities (N, C), summed over the labels, in nats per row: as training does."""
     epsilon = np.finfo(np.float64).eps
     given = np.clip(np.asarray(probabilities, dtype=np.float64), epsilon, 1 - epsilon)
-    return float(-np.log(np.where(np.asarray(targets) > 0, given, 1 - given)).mean())
+    return float(-np.log(np.where(np.asarray(targets) > 0, given, 1 - given)).sum(axis=1).mean())
 
 
 def average_precision(targets: IntArray, scores: FloatArray) -> float:
