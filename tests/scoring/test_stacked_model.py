@@ -153,6 +153,23 @@ def test_a_third_part_is_used_if_it_knows_something_else() -> None:
     assert stacked.titles == ["network", "NB-SVM"]
     assert len(stacked.stack.weights) == 2
     assert "TF-IDF would add nothing" in stacked.describe()
+    assert stacked.validation["best"] == ["nbsvm"]
+
+
+def test_the_message_names_the_set_of_models_that_its_figures_are_of() -> None:
+    """It named all that were tried, and gave the loss of the best set."""
+    figures = {
+        "rows": 300, "tried": ["nbsvm", "tfidf"], "best": ["tfidf"], "loss_encoder": 0.52, "loss_stack": 0.53,
+        "loss_difference": 0.01, "loss_difference_standard_error": 0.02,
+        "accuracy_encoder": 0.8, "accuracy_stack": 0.79,
+    }  # fmt: skip
+    partner = Partner(kind="tfidf", model=Fixed(np.zeros((1, 2))))
+    model = StackedModel(partners=(partner,), stack=Stack(np.ones(2), np.zeros(2)), validation=figures)
+    goes = "loss over 300 validation rows goes from 0.52 to 0.53 nats"
+    assert model.describe().startswith(f"With TF-IDF (the best choice of NB-SVM and TF-IDF), the {goes}")
+    assert replace(model, validation={**figures, "tried": ["tfidf"]}).describe().startswith(f"With TF-IDF, the {goes}")
+    weighted = {**figures, "macro_f1_encoder": 0.6, "macro_f1_stack": 0.59}
+    assert f"the class-weighted {goes}" in replace(model, validation=weighted).describe()
 
 
 def test_a_network_that_adds_nothing_is_called_so() -> None:

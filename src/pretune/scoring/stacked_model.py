@@ -107,7 +107,7 @@ class StackedModel:
     def describe(self) -> str:
         """Sentences on the figures on validation, and on what follows from them."""
         v = self.validation
-        named = join_names([title_in_sentence(kind) for kind in v["tried"]])
+        loss = "class-weighted loss" if "macro_f1_stack" in v else "loss"
         counted = f"{v['rows']:,} validation {'words' if 'entity_f1_stack' in v else 'rows'}"
         compared = (
             f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g}{' nats' if self.stack.link != 'identity' else ''} "
@@ -119,10 +119,13 @@ class StackedModel:
         if not guards and "accuracy_stack" in v:
             compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
         if not self.is_better:
-            sentence = f"With {named}, the loss over {counted} goes {compared}, cross-fitted"
+            named = join_names([title_in_sentence(kind) for kind in v["best"]])
+            if len(v["best"]) < len(v["tried"]):
+                named += f" (the best choice of {join_names([title_in_sentence(kind) for kind in v['tried']])})"
+            sentence = f"With {named}, the {loss} over {counted} goes {compared}, cross-fitted"
             return f"{sentence}: not better, so predictions use the fine-tuned model alone."
         used = join_names([title_in_sentence(partner.kind) for partner in self.partners])
-        sentence = f"With {used}, the loss over {counted} goes {compared}, cross-fitted"
+        sentence = f"With {used}, the {loss} over {counted} goes {compared}, cross-fitted"
         both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
         found = [f"{sentence}: predictions combine {both}; --no-stack leaves {used} out."]
         idle = [kind for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
@@ -132,8 +135,8 @@ class StackedModel:
             found.append(f"{left_out} would add nothing, so it is not part of the combination.")
         if not self.is_encoder_needed:
             found.append(
-                f"Without the network, {used} alone would have a loss of {v['loss_without_encoder']:.3g}: validation "
-                "cannot tell that the network adds anything."
+                f"Without the network, {used} alone would have a {loss} of "
+                f"{v['loss_without_encoder']:.3g}: validation cannot tell that the network adds anything."
             )
         return " ".join(found)
 
@@ -178,6 +181,7 @@ def train_stacked(
     figures: dict[str, Any] = {
         "rows": len(targets),
         "tried": list(of_partners),
+        "best": list(best),  # the set of partners that all figures below are of
         "loss_encoder": float(losses_alone.mean()),
         "loss_stack": float(losses.mean()),
         "loss_difference": float((losses - losses_alone).mean()),
