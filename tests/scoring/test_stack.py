@@ -123,3 +123,9 @@ def test_a_useless_model_gets_no_weight() -> None:
     stack = fit_stack([a, -b], labels)
     assert stack.weights[1] == 0.0
     assert isinstance(stack, Stack)
+
+
+def test_the_loss_of_a_number_is_the_squared_error_as_in_training() -> None:
+    """It was half of it, so that the message about a stack gave another loss than the training trace."""
+    combined, numbers = np.array([[1.0], [-2.0]]), np.array([0.5, 1.0])
+    assert row_losses(combined, numbers, "identity") == pytest.approx([0.25, 9.0])

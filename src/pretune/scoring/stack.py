@@ -115,8 +115,10 @@ def crossfit(
 
 
 def row_losses(combined: FloatArray, targets: npt.NDArray[np.generic], link: Link = "softmax") -> FloatArray:
-    """The loss (N,) of combined scores (N, C): in nats, summed over the labels of a row, or half the squared error."""
-    return _losses(combined, _as_table(targets, combined.shape[1], link), link)
+    """The loss (N,) of combined scores (N, C): in nats, summed over the labels of a row, or the squared error, as in
+    training."""
+    losses = _losses(combined, _as_table(targets, combined.shape[1], link), link)
+    return 2 * losses if link == "identity" else losses
 
 
 def standard_error(differences: FloatArray, groups: IntArray) -> float:
@@ -162,6 +164,7 @@ def _expect(combined: FloatArray, link: Link) -> FloatArray:
 
 
 def _losses(combined: FloatArray, truth: FloatArray, link: Link) -> FloatArray:
+    """What is minimised: of numbers, half the squared error, whose gradient is the error."""
     if link == "softmax":
         return np.asarray(-((combined - _logsumexp(combined)) * truth).sum(axis=1))
     if link == "sigmoid":
