@@ -535,7 +535,7 @@ class ReplyStyle:
     distinct_2: float
     distinct_3: float
     repeated_fraction: Annotated[float, "4-grams that repeat an earlier one of the same reply"]
-    copied_fraction: Annotated[float, "replies with 13 words or more in a row of a training reply"]
+    copied_fraction: Annotated[float, "replies that share 13 words or more in a row with a training reply, or are one"]
     longest_shared_words: int
 
 

@@ -66,6 +66,14 @@ def test_copies_are_found_in_the_training_conversations(model: Path, talks: Path
     assert figures["replies"]["whole_copied_fraction"] == 0.0
 
 
+def test_whole_replies_are_said_to_count_as_copied(model: Path, talks: Path) -> None:
+    """They have two words here, and the title asked for 13."""
+    figures = evaluate_chat(model, talks, num_replies=3, sampling=SHORT, training=talks)
+    assert figures["references"]["copied_fraction"] == 1.0
+    shown = " ".join(describe_reply_figures(figures).split())
+    assert "copied from training replies (whole, or" in shown
+
+
 def test_the_held_out_split_of_a_prepare_folder_is_read(model: Path, prepared: Path) -> None:
     held_out = read_held_out(prepared, keeps_lines=False)
     assert "test split" in held_out.source

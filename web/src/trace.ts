@@ -496,7 +496,7 @@ export interface ReplyStyle {
   distinct_3: number;
   /** 4-grams that repeat an earlier one of the same reply */
   repeated_fraction: number;
-  /** replies with 13 words or more in a row of a training reply */
+  /** replies that share 13 words or more in a row with a training reply, or are one */
   copied_fraction: number;
   longest_shared_words: number;
 }

@@ -49,7 +49,7 @@ def _style_table(figures: Mapping[str, Any], page: Page) -> Lines:
         ("distinct_2", "distinct-2", lambda value: f"{value:.3f}"),
         ("distinct_3", "distinct-3", lambda value: f"{value:.3f}"),
         ("repeated_fraction", "repeated 4-grams of a reply", percent),
-        ("copied_fraction", "copied from training replies (13 words or more)", percent),
+        ("copied_fraction", "copied from training replies (whole, or 13 words in a row)", percent),
         ("whole_copied_fraction", "copied whole", percent),
         ("mean_shared_words", "longest run of words shared with one, mean", lambda value: f"{value:.1f}"),
         ("longest_shared_words", "and the longest", lambda value: f"{value:,}"),
