@@ -13,12 +13,14 @@ import tokenizers
 
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelError, UsageError
+from pretune.evaluation.strategies import FINETUNED
 from pretune.model import cost
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
 from pretune.stages.prepare_chat import prepare_chat
-from pretune.strategies import _Strategies, run_strategies
+from pretune.strategies import _describe_tuning, _Strategies, run_strategies
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.reading_report import Findings
@@ -219,6 +221,15 @@ def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
 def test_the_budget_is_written_out(config: StrategiesConfig, shown: str) -> None:
     run = _Strategies(Path("base"), Path("prepared"), [], Path("out"), config, False, print)
     assert shown in run.budget()
+
+
+@pytest.mark.parametrize(("epochs", "shown"), [(0.338, "0.34"), (1.0, "1"), (123.4, "123"), (1234.5, "1,234")])
+def test_many_passes_are_counted_in_full(epochs: float, shown: str, tmp_path: Path) -> None:
+    """120 were written as 1.2e+02."""
+    folder = open_stage(tmp_path / "tuned", "finetune", config={}, inputs={})
+    folder.finish(tokens=5000, epochs=epochs, best_step=9, steps=10)
+    sentence = _describe_tuning(FINETUNED, read_manifest(tmp_path / "tuned"), None)
+    assert f"5,000 tokens of the conversations ({shown} passes) in 10 updates" in sentence
 
 
 def test_a_budget_is_needed_and_only_one() -> None:

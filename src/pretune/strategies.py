@@ -8,7 +8,7 @@ finished is skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRA
 from pretune.model.base_folder import read_base_folder
 from pretune.model.cost import SLOW_STEP_TOKENS
 from pretune.model.hub import local_folder
+from pretune.run_trace import formats
 from pretune.runtime.events import read_events
 from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import Manifest, read_manifest
@@ -304,8 +305,8 @@ class _Strategies:
         return {
             FURTHER: f"What may explain it: {fell} while it was pre-trained further.",
             FINETUNED: (
-                f"What may explain it: {fell} while it was pre-trained further, but that left {minutes['epochs']:.2g} "
-                f"passes over the conversations instead of {passes['epochs']:.2g}."
+                f"What may explain it: {fell} while it was pre-trained further, but that left "
+                f"{_passes(minutes)} passes over the conversations instead of {_passes(passes)}."
             ),
             SCRATCH: (
                 "What may explain it: what the base had learned did not help to predict these replies, and a network "
@@ -321,9 +322,14 @@ def _describe_tuning(kind: str, tuned: Manifest, further: Manifest | None) -> st
     first = "" if further is None else f"{further.summary['tokens']:,} tokens of the domain, then "
     kept = f"the weights of update {summary['best_step']:,} were kept"
     return (
-        f"{names[kind]}: {first}{summary['tokens']:,} tokens of the conversations ({summary['epochs']:.2g} passes) in "
+        f"{names[kind]}: {first}{summary['tokens']:,} tokens of the conversations ({_passes(summary)} passes) in "
         f"{summary['steps']:,} updates; {kept}."
     )
+
+
+def _passes(summary: Mapping[str, Any]) -> str:
+    """How often a training read its conversations: 0.34, 1.7, 120."""
+    return formats.change(summary["epochs"])
 
 
 def _minutes_of(folder: Path) -> float:
