@@ -124,6 +124,13 @@ def test_trial_progress_counts_epochs(builder: Any) -> None:
     assert narrator.progress(event) == ("trial 1  epoch 2.5 of 5  loss 0.500", 0.5)
 
 
+def test_replies_of_validation_are_not_called_held_out(builder: Any) -> None:
+    figures = {"base_loss": 4.0, "loss": 3.0, "n": 900, "conversations": 40}
+    for measured_on, whose in (("test", "held-out"), ("validation", "validation")):
+        sentence = Narrator().sentence(builder.add("finetune", "replies", measured_on=measured_on, **figures)) or ""
+        assert f"{whose} replies: loss 3.00 nats per token, before tuning 4.00" in sentence
+
+
 def test_a_resumed_stage_is_observed_only_in_the_final_table(full_run: Any) -> None:
     """Events from before the resume are not seen here, so "so far" could be wrong."""
     rows = [e for e in full_run.events if e["stage"] == "pretrain" and e["event"] == "evaluation"]

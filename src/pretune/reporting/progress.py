@@ -365,7 +365,8 @@ def _test(event: Event) -> str:
 def _replies(event: Event) -> str:
     before, after = formats.nats(event["base_loss"]), formats.nats(event["loss"])
     on = f"{formats.count(event['n'])} reply tokens of {formats.count(event['conversations'])} conversations"
-    return f"held-out replies: loss {after} nats per token, before tuning {before}, on {on}"
+    whose = "validation" if event.get("measured_on") == "validation" else "held-out"
+    return f"{whose} replies: loss {after} nats per token, before tuning {before}, on {on}"
 
 
 def _comparison(event: Event) -> str:

@@ -199,16 +199,18 @@ def _of_replies(phase: Phase, running: Stage | None) -> Headline:
     found, first, row = phase.replies, phase.evaluations[0], best_evaluation(phase)
     if found is None:
         figure = formats.nats(row.loss)
-        sentence = f"At step {formats.count(row.step)}, the loss on held-out replies is {figure} nats per token."
+        sentence = f"At step {formats.count(row.step)}, the loss on validation replies is {figure} nats per token."
         started = f"It was {formats.nats(first.loss)} before training." if row.step else ""
         return Headline(sentence=sentence, figure=figure, detail=f"{started} {_at(running) if running else ''}".strip())
     figure = formats.nats(found.loss)
     on = f"{formats.count(found.n)} reply tokens of {formats.count(found.conversations)} conversations"
+    chose = found.measured_on == "validation"  # there are no test conversations
+    whose = "the validation replies, which also chose the weights," if chose else "held-out replies"
     interval = ""
     if found.loss_low is not None and found.loss_high is not None:
         interval = f"The 95 % interval is {formats.nats(found.loss_low)} to {formats.nats(found.loss_high)} on {on}. "
     return Headline(
-        sentence=f"On held-out replies the loss is {figure} nats per token; before tuning it was "
+        sentence=f"On {whose} the loss is {figure} nats per token; before tuning it was "
         f"{formats.nats(found.base_loss)}.",
         figure=figure,
         detail=f"{interval}A low loss does not make a reply true.",

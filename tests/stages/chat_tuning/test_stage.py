@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,9 @@ def test_the_displays_of_a_folder_show_the_held_out_replies(tuned: Path, tmp_pat
     assert phase.replies.loss == pytest.approx(read_manifest(tuned, "finetune").summary["loss"], abs=1e-4)
     assert [row.is_best for row in phase.evaluations].count(True) == 1
     assert write_headline(trace.stages, trace.phases, None).sentence.startswith("On held-out replies the loss is")
+    on_validation = replace(phase, replies=replace(phase.replies, measured_on="validation"))
+    headline = write_headline(trace.stages, replace(trace.phases, finetune=on_validation), None).sentence
+    assert headline.startswith("On the validation replies, which also chose the weights, the loss is")
     assert write_report(trace, tmp_path / "report.html") > 0
 
 

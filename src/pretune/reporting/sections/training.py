@@ -371,6 +371,8 @@ def _replies(phase: Phase, page: Page) -> Lines:
     ]
     lines += [Text(""), Text("").append(title, style="bold"), *table(columns, rows, page)]
     note = f"on {formats.count(found.n)} reply tokens; intervals are over conversations"
+    if found.measured_on == "validation":
+        note += "; these conversations also chose the weights"
     return lines + paragraph(note, page, indent=1, style="dim")
 
 

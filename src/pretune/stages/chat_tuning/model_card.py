@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_SPLITS = {"test": "test", "validation": "validation, which also chose the weights"}
+
 
 def write_card(
     start: str, figures: dict[str, Any], *, num_conversations: int, files: Sequence[str], notice: str | None
@@ -18,7 +20,7 @@ def write_card(
         f"{start} It was trained on {num_conversations:,} conversations{source}, and only the replies in them counted.",
         "",
         f"On {figures['conversations']:,} held-out conversations ({figures['n']:,} reply tokens; "
-        f"{figures['measured_on']}):",
+        f"{_SPLITS[figures['measured_on']]}):",
         "",
         "| | before | after |",
         "|---|---|---|",
