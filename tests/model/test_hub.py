@@ -17,30 +17,39 @@ FILES = [
     "special_tokens_map.json", "generation_config.json", "chat_template.jinja", "modeling_own.py",
     "onnx/model.onnx", "1_Pooling/config.json", "tf_model.h5",
 ]  # fmt: skip
+SHA = "a" * 40
 
 
 class Hub(ModuleType):
-    """A hub of one repository, which notes what is asked of it."""
+    """A hub of one repository, which notes what is asked of it, with the cache of its client."""
 
     def __init__(self, folder: Path, files: list[str], *, is_reachable: bool = True) -> None:
         super().__init__("huggingface_hub")
         self.folder, self.files, self.is_reachable, self.asked = folder, files, is_reachable, list[str]()
+        self.commits: dict[str, str] = {}  # of the branches and tags that files were asked for by
         self.HfApi = lambda: SimpleNamespace(model_info=self._info)
 
     def _info(self, repository: str, revision: str | None = None) -> Any:
         self.asked.append(f"{repository}@{revision}")
         if not self.is_reachable:
             raise OSError("no route to host")
-        return SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename=name) for name in self.files])
+        return SimpleNamespace(sha=SHA, siblings=[SimpleNamespace(rfilename=name) for name in self.files])
 
-    def hf_hub_download(self, repository: str, name: str, revision: str) -> str:
-        assert (repository, revision) == ("owner/name", "abc")
+    def hf_hub_download(self, repository: str, name: str, revision: str | None) -> str:
+        assert repository == "owner/name"
+        if not self.is_reachable:
+            raise OSError("no route to host")
+        if revision != SHA:
+            self.commits[revision or "main"] = SHA
         (self.folder / name).write_text("")
         return str(self.folder / name)
 
-    def snapshot_download(self, repository: str, *, revision: str | None, local_files_only: bool) -> str:
-        assert (repository, revision, local_files_only) == ("owner/name", None, True)
-        if not any(self.folder.iterdir()):
+    def snapshot_download(
+        self, repository: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool
+    ) -> str:
+        assert (repository, local_files_only) == ("owner/name", True)
+        assert "config.json" in allow_patterns
+        if revision != SHA and (revision or "main") not in self.commits:
             raise OSError("not in the cache")
         return str(self.folder)
 
@@ -68,12 +77,33 @@ def test_a_path_is_never_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not hub.asked
 
 
-def test_an_earlier_copy_serves_without_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Hub(tmp_path, FILES, is_reachable=False))
+@pytest.mark.parametrize("name", ["hf:owner/name", "hf:owner/name@v1", f"hf:owner/name@{SHA}"])
+def test_an_earlier_copy_serves_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """All files were asked for by the hash of the commit, so the cache did not note which one the branch had."""
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    assert local_folder(name) == tmp_path
+    hub.is_reachable = False
+    assert local_folder(name) == tmp_path
     with pytest.raises(ModelNotFoundError, match=r"cannot be downloaded .*no route to host.*check the name"):
-        local_folder("hf:owner/name")
-    (tmp_path / "config.json").write_text("{}")
-    assert local_folder("hf:owner/name") == tmp_path
+        local_folder("hf:owner/name@v2")
+
+
+def test_an_unfinished_download_does_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    fetch = hub.hf_hub_download
+
+    def lose_connection(repository: str, name: str, revision: str | None) -> str:
+        hub.is_reachable = not name.endswith(".safetensors")
+        return fetch(repository, name, revision)
+
+    monkeypatch.setattr(hub, "hf_hub_download", lose_connection)
+    for _ in range(2):
+        with pytest.raises(ModelNotFoundError, match="cannot be downloaded"):
+            local_folder("hf:owner/name")
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:a/b/c", "hf:a b", "hf:owner/name:file"])

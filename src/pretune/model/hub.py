@@ -62,6 +62,9 @@ def local_folder(path: Path | str) -> Path:
     names = choose_files([file.rfilename for file in info.siblings or []], str(path))
     try:
         files = [Path(hub.hf_hub_download(repository, name, revision=info.sha)) for name in names]
+        # The cache notes which commit a branch or tag has only for files that are asked for by that name, and without
+        # the note this copy would not be found offline. Noted last, it never leads to an unfinished copy.
+        hub.hf_hub_download(repository, "config.json", revision=revision)
     except Exception as error:
         raise _cannot_fetch(str(path), error) from error
     return files[0].parent
@@ -83,7 +86,10 @@ def choose_files(names: Sequence[str], requested: str) -> list[str]:
 def _folder_in_cache(hub: Any, repository: str, revision: str | None, name: str, reason: Exception) -> Path:
     """The copy of an earlier download, if the hub cannot be reached now."""
     try:
-        return Path(hub.snapshot_download(repository, revision=revision, local_files_only=True))
+        found = hub.snapshot_download(
+            repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=True
+        )
+        return Path(found)
     except Exception:
         raise _cannot_fetch(name, reason) from reason
 
