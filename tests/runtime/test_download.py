@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime import download as module
-from pretune.runtime.download import download
+from pretune.runtime.download import download, only_download
 
 DATA = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -147,3 +149,12 @@ def test_a_file_of_unknown_size_is_complete_or_absent(
     with pytest.raises(InputDataError, match="more than the expected 1,000 bytes"):
         download(server + "/file", tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_system_without_locks_is_downloaded_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with only_download(tmp_path / "new", lambda: pytest.fail("waited")):
+        assert (tmp_path / "new").is_dir()

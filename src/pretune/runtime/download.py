@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import http.client
 import os
@@ -9,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ TIMEOUT_SECONDS = 30.0
 _BLOCK_BYTES = 1 << 16
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_BYTES = 4_000_000_000  # for a file of unknown size
+_LOCK_NAME = ".lock"
 
 
 def download(
@@ -53,6 +56,26 @@ def download(
         )
     part.replace(target)
     return found
+
+
+@contextlib.contextmanager
+def only_download(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Within this block, no other process downloads to `folder`: two would write to the same part of a file.
+
+    `on_wait` is called if another one is at it; what it downloads is there once the block is entered. On a file system
+    without locks, nobody waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK_NAME).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
 
 
 def _fetch(

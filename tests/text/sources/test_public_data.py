@@ -5,6 +5,7 @@ import json
 import re
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,10 +16,12 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
+from pretune.runtime.download import only_download
 from pretune.runtime.events import read_events
 from pretune.stages.collect.stage import collect
 from pretune.text.document_store import iter_corpus
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import TextFile
 from pretune.text.sources.public_data import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain
 
 
@@ -79,11 +82,32 @@ def test_it_is_downloaded_once_and_told_about(public: DataSet, tmp_path: Path) -
     collect(["d"], tmp_path / "out", data_root=root, agree=agree, registry={"d": public})
     assert texts(tmp_path / "out") == ["A training text."]
     assert re.search(r"0 MB will be downloaded from http://127\..*, verified by its sha256. Licence: free.", plans[0])
-    assert {path.name for path in (root / "d").iterdir()} == {"d.tar.gz", LOCK_NAME}
+    assert {path.name for path in (root / "d").iterdir()} == {"d.tar.gz", LOCK_NAME, ".lock"}
     (notice, *_) = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
     assert "as in the registry. Licence: free. Please cite: Somebody 2026." in notice
     collect(["public:d"], tmp_path / "again", data_root=root, registry={"d": public})  # nobody is asked again
     assert len(plans) == 1
+
+
+def test_of_two_commands_one_downloads_and_the_other_waits(public: DataSet, tmp_path: Path) -> None:
+    """Both wrote to the same part of the file, and one reported a changed file or failed to put it in place."""
+    folder, said = tmp_path / "root" / "d", list[str]()
+    found: list[list[TextFile]] = []
+
+    def second() -> None:
+        found.append(obtain(public, tmp_path / "root", Findings(), agree=lambda _: True, say=said.append)[0])
+
+    waiting = threading.Thread(target=second)
+    with only_download(folder, lambda: None):
+        waiting.start()
+        for _ in range(500):
+            if said:
+                break
+            time.sleep(0.01)
+        (folder / "d.tar.gz").write_bytes(make_archive())
+    waiting.join(10)
+    assert said == ["d: another process is downloading it; waiting for it."]
+    assert [file.path for (file,) in found] == [str(folder / "d.tar.gz")]
 
 
 def test_nothing_is_downloaded_without_consent(public: DataSet, tmp_path: Path) -> None:

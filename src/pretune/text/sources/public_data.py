@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_json
-from pretune.runtime.download import download
+from pretune.runtime.download import download, only_download
 from pretune.runtime.manifest import hash_file
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.files import TextFile, find_files
@@ -175,7 +175,10 @@ def obtain(
         others = [entry for entry in folder.iterdir() if _is_content(entry)] if folder.is_dir() else []
         if others:
             return _files_of_copy(data_set, folder, findings)
-        _download(data_set, file, agree, say)
+        _ask(data_set, file, agree)
+        with only_download(folder, lambda: say(f"{data_set.name}: another process is downloading it; waiting for it.")):
+            if not file.is_file():
+                _download(data_set, file, say)
     origin = f"{file.name}, {_verify(data_set, file)}"
     original = TextFile(path=str(file), name=f"{PREFIX}{data_set.name}", members=data_set.members)
     return [_as_original(original, data_set)], _about(data_set, origin)
@@ -216,11 +219,10 @@ def _licence(data_set: DataSet) -> str:
     return f"Licence: {data_set.licence}. Please cite: {data_set.citation}."
 
 
-def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> None:
+def _ask(data_set: DataSet, file: Path, agree: Agree | None) -> None:
+    """Ask for consent to a download. Raises UsageError without it."""
     check = "verified by its sha256" if data_set.sha256 else "with its sha256 recorded for later checks"
-    size, whole = data_set.size_bytes, ""
-    if size is not None:
-        whole = f"{size / MEGABYTE:.0f} MB"
+    whole = _size_in_words(data_set)
     plan = (
         f"{data_set.name} is {data_set.title}; {data_set.selection} will be read. It is not in {file.parent}: "
         f"{whole or 'a file of unknown size'} will be downloaded from {data_set.url}, {check}. "
@@ -230,7 +232,14 @@ def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> N
         raise UsageError(f"{plan} Give --yes to agree, or --data-root DIR with a copy in DIR/{data_set.name}.")
     if not agree(plan):
         raise UsageError("Nothing was downloaded; if you have a copy, give its folder with --data-root DIR.")
-    reported = 0
+
+
+def _size_in_words(data_set: DataSet) -> str:
+    return "" if data_set.size_bytes is None else f"{data_set.size_bytes / MEGABYTE:.0f} MB"
+
+
+def _download(data_set: DataSet, file: Path, say: Say) -> None:
+    size, whole, reported = data_set.size_bytes, _size_in_words(data_set), 0
 
     def report(done: int) -> None:
         nonlocal reported
