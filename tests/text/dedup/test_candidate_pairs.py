@@ -1,3 +1,5 @@
+import resource
+import threading
 from itertools import combinations
 from pathlib import Path
 
@@ -73,3 +75,28 @@ def test_only_pairs_with_the_wanted_documents_and_without_marked_ones(tmp_path: 
     marks[4] = 1
     without = np.concatenate([find_pairs(corpus, marks, keys_of, 0.8) for keys_of in key_ranges(corpus.num_entries)])
     assert all(4 not in pair for pair in as_set(without))
+
+
+@pytest.mark.parametrize(
+    ("limit", "threads", "most"),
+    [(1024, 1, 400), (1024, 16, 51), (256, 1, 204), (100, 200, 1), (resource.RLIM_INFINITY, 16, 400)],
+)
+def test_threads_share_the_files_that_a_process_may_open(
+    monkeypatch: pytest.MonkeyPatch, limit: int, threads: int, most: int
+) -> None:
+    """With as many files for each thread as for a process, `--engine threads` failed with "Too many open files"."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr(threading, "active_count", lambda: threads)
+    assert candidate_pairs.most_open() == most
+
+
+def test_a_task_keeps_no_more_files_open_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = signed(tmp_path, [[text] for text in TEXTS])
+    monkeypatch.setattr(candidate_pairs, "most_open", lambda: 5)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(len(TEXTS)):
+        assert len(corpus[number].text)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 5
+    monkeypatch.setattr(candidate_pairs, "most_open", lambda: 2)  # more threads have begun
+    assert len(corpus[5].text)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 2

@@ -8,6 +8,8 @@ on its entries alone, so buckets can be processed anywhere, in any order.
 from __future__ import annotations
 
 import itertools
+import resource
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # leaders before a bucket with more entr
 ENTRIES_AT_ONCE = 1 << 20  # at most, in a range of one band, unless there are many shards
 _SHINGLES_AT_ONCE = 1 << 20  # in a comparison, about 30 MB
 _MOST_SHINGLES_HELD = 1 << 24  # per range, 64 MB; with more, each turn gathers its own from all shards
-_MOST_OPEN = 400  # files at once
+_MOST_OPEN = 400  # files of a task at once
 
 PAIRS_NAME = "pairs.npy"
 # Document `number` is like the earlier document `of`, by this Jaccard index.
@@ -58,10 +60,20 @@ class Signed:
 
     def __getitem__(self, number: int) -> Signatures:
         if number not in self._opened:
-            if len(self._opened) >= _MOST_OPEN:  # shards are visited in order: the last one is needed again last
+            most = most_open()
+            while len(self._opened) >= most:  # shards are visited in order: the last one is needed again last
                 self._opened.popitem()
             self._opened[number] = read_signatures(self.shards[number])
         return self._opened[number]
+
+
+def most_open() -> int:
+    """How many files a task may keep open: the limit of the process, often 1,024, is shared by the tasks of all its
+    threads, and a fifth of it is left for other files."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return _MOST_OPEN
+    return max(1, min(_MOST_OPEN, limit * 4 // 5 // threading.active_count()))
 
 
 Range = tuple[int, int, int]  # a band, bits and a number: the keys of the band whose first bits are that number
