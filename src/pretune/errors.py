@@ -72,7 +72,7 @@ class OutOfResourcesError(PretuneError):
 
 
 class StoppedError(PretuneError):
-    """Stopped by SIGTERM after saving; the same command resumes."""
+    """Stopped by SIGTERM after saving, or because the connection to a cluster was lost; the same command resumes."""
 
     exit_code = EXIT_STOPPED
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pretune import errors
-from pretune.errors import OutOfResourcesError, PretuneError, UsageError
+from pretune.errors import OutOfResourcesError, PretuneError, StoppedError, UsageError
 from pretune.runtime.memory import peak_memory_bytes
 
 if TYPE_CHECKING:  # imported only when needed at run time, because settings are checked by this module
@@ -88,8 +88,8 @@ class Engine(ABC):
     def map(self, function: Function, tasks: Sequence[tuple[Any, ...]], on_done: OnDone | None = None) -> list[Any]:
         """Call `function(*task)` for every task; returns the results in the order of the tasks.
 
-        `on_done(number, result)` is called as each task finishes. Raises the PretuneError that the function raised, and
-        OutOfResourcesError if workers keep dying.
+        `on_done(number, result)` is called as each task finishes. Raises the PretuneError that the function raised,
+        OutOfResourcesError if workers keep dying, and StoppedError if the connection to a cluster is lost.
         """
         from concurrent.futures import BrokenExecutor
 
@@ -109,6 +109,11 @@ class Engine(ABC):
                 continue
             except self._deaths() as error:
                 raise self._died("again and again") from error
+            except self._losses() as error:
+                raise StoppedError(
+                    f"The connection to {describe_engine(self)} was lost; check that the cluster is running, and "
+                    "run the same command again to resume."
+                ) from error
             return [results[number] for number in range(len(tasks))]
         raise self._died(f"{MAX_ATTEMPTS} times in a row")
 
@@ -148,6 +153,10 @@ class Engine(ABC):
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         """What a future raises for a task whose workers kept dying, if the library itself runs such a task again."""
+        return ()
+
+    def _losses(self) -> tuple[type[Exception], ...]:
+        """What is raised for a task if the connection to the cluster is lost."""
         return ()
 
     @abstractmethod
@@ -247,6 +256,14 @@ class _Dask(_WithExecutor):
         from distributed import KilledWorker
 
         return (KilledWorker,)  # after four deaths, which is the default of Dask's setting allowed-failures
+
+    def _losses(self) -> tuple[type[Exception], ...]:
+        from concurrent.futures import CancelledError
+
+        from distributed import client
+
+        # For tasks under way, and for one that is submitted later.
+        return (CancelledError, getattr(client, "ClosedClientError", CancelledError))
 
     def _stop(self) -> None:
         if self._executor is not None:
