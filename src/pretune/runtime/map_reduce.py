@@ -72,7 +72,7 @@ def run_steps(engine: Engine, steps: Sequence[Step]) -> list[list[dict[str, Any]
         if step.on_part is not None:
             step.on_part(number, result)
 
-    tasks = [(step.work, str(step.folder), number, step.tasks[number]) for step, number in places]
+    tasks = [(step.work, str(engine.place_of(step.folder)), number, step.tasks[number]) for step, number in places]
     results = iter(engine.map(_do_part, tasks, on_done))
     return [list(islice(results, len(step.tasks))) for step in steps]
 

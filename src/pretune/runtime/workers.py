@@ -16,6 +16,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune import errors
@@ -140,6 +141,10 @@ class Engine(ABC):
         if kind == "done":
             return value
         raise getattr(errors, kind, PretuneError)(value)
+
+    def place_of(self, path: Path) -> Path:
+        """A path for the tasks: workers of a cluster have other working folders than this process."""
+        return path if self.address is None else path.absolute()
 
     @property
     def peak_memory_bytes(self) -> int:

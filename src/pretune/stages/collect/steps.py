@@ -51,6 +51,8 @@ class WorkUnitReader:
     def _run(self, units: Sequence[WorkUnit]) -> list[Read]:
         tasks = [task_of(unit, self.reading) for unit in units]
         step = self.work / hash_json(tasks)[:16]  # not the results of an attempt with other input
+        for file in (file for task in tasks for file in task["files"]):
+            file["path"] = str(self.engine.place_of(Path(file["path"])))
 
         def on_part(_number: int, result: dict[str, Any]) -> None:
             self._num_read += result["documents"]

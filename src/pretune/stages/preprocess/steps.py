@@ -58,8 +58,8 @@ class Steps:
     def __init__(
         self, engine: Engine, work: Path, collected: Path, config: PreprocessConfig, on_progress: OnProgress
     ) -> None:
-        self.engine, self.work, self.config, self._on_progress = engine, work, config, on_progress
-        self.documents = corpus_files(collected)
+        self.engine, self.work, self.config, self._on_progress = engine, engine.place_of(work), config, on_progress
+        self.documents = corpus_files(engine.place_of(collected))
         self.threshold = (
             1.0 - config.validation_fraction
         )  # texts whose hash, as a number from 0 to 1, is at least this are for validation
@@ -263,7 +263,7 @@ class Steps:
 
     def encode(self, out: Path, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, TokenShard], Results]:
         """Map: token ids. Then join the shards; returns them with the result of encoding each one."""
-        tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
+        tokenizer = {"tokenizer": str(self.engine.place_of(out)), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
         results = self._run("encode", encode_shard, tasks, "documents encoded")
         folders = [Path(output) for output in self._outputs("encode")]
