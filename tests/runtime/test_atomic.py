@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,6 +113,62 @@ def test_file_is_whole_or_absent(tmp_path: Path) -> None:
         commit_file(tmp_path / "deep" / "file", fail)
     assert (tmp_path / "deep" / "file").read_bytes() == b"all"
     assert names_in(tmp_path / "deep") == ["file"]
+
+
+def test_two_writers_of_a_file_take_turns(tmp_path: Path) -> None:
+    """Both wrote to one temporary file: the first put a mixture in place, and the second failed to rename it."""
+    target, has_begun, may_go_on, order = tmp_path / "file", threading.Event(), threading.Event(), list[str]()
+
+    def write_slowly(file: BinaryIO) -> None:
+        file.write(b"first")
+        has_begun.set()
+        assert may_go_on.wait(10)
+        order.append("first")
+
+    def write_at_once(file: BinaryIO) -> None:
+        order.append("second")
+        file.write(b"2nd")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(commit_file, target, write_slowly)
+        assert has_begun.wait(10)
+        second = pool.submit(commit_file, target, write_at_once)
+        time.sleep(0.1)
+        may_go_on.set()
+        first.result(10)
+        second.result(10)
+    assert order == ["first", "second"]
+    assert target.read_bytes() == b"2nd"
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_many_writers_of_a_json_file(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_json(tmp_path / "x.json", [number] * 1000), range(100)))
+    assert len(set(json.loads((tmp_path / "x.json").read_text(encoding="utf-8")))) == 1
+    assert names_in(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_what_a_killed_writer_left_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_locks: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if not has_locks:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".x.json.tmp").write_text("longer than the new one", encoding="utf-8")
+    write_text(tmp_path / "x.json", "new")
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == "new"
+    assert names_in(tmp_path) == ["x.json"]
+
+
+def test_files_whose_numbers_differ_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system that numbers an open file in another way."""
+    monkeypatch.setattr(os.path, "samestat", lambda _a, _b: False)
+    write_text(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "new"
 
 
 def damage_altered(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,7 @@ from pretune.version import VERSION
 FORMAT_VERSION = 1
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MOST_ATTEMPTS = 100  # at opening a file that others write, too
 
 
 def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> None:
@@ -54,20 +57,16 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
 def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create the file `target` with the bytes that `write` puts into a file next to it; readers see all or nothing.
 
-    Raises OutOfResourcesError if the disk is full.
+    Of several writers of one target, each waits for the one before. Raises OutOfResourcesError if the disk is full.
     """
     target = Path(target)
     partial = _next_to(target, _PARTIAL)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with _put_when_complete(partial, target) as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
         sync(target.parent)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
         if is_disk_full(error):
             raise OutOfResourcesError(_describe_full_disk(target)) from error
         raise
@@ -205,16 +204,45 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically; the bytes are on disk before the name points to them."""
-    temporary = temporary_of(path)
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
-            file.write(text)
+    with _put_when_complete(temporary_of(path), path) as file:
+        file.write(text.encode("utf-8", errors="backslashreplace"))  # as in the event log
+
+
+@contextlib.contextmanager
+def _put_when_complete(temporary: Path, target: Path) -> Iterator[BinaryIO]:
+    """An empty file that is renamed to `target` once its bytes are on disk, or removed after an error."""
+    with _open_alone(temporary) as file:
+        try:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """An empty file, once no other process writes to the one of this name: two that make the same report would mix
+    their bytes. Without locks of the file system, nobody waits."""
+    attempts = 0
+    while True:
+        attempts += 1
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # It may have been renamed meanwhile; some network file systems number an open file in another way.
+        if _is_at(path, file) or attempts == _MOST_ATTEMPTS:
+            file.truncate(0)  # what a killed writer left
+            return file
+        file.close()
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def temporary_of(path: Path) -> Path:
