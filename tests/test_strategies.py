@@ -196,13 +196,16 @@ def test_all_held_out_messages_are_kept_out_of_the_text_of_the_domain(
         "1 of 3 conversations of clinic.jsonl left out because their question, or a reply of 13 words or more, is in "
         "the training or validation conversations."
     ]
-    protected: list[Path] = []
+    protected, trained_alone = list[Path](), list[bool]()
     monkeypatch.setattr("pretune.stages.collect.stage.collect", lambda *_args, **_more: None)
-    monkeypatch.setattr("pretune.stages.pretrain.stage.pretrain", lambda *_args, **_more: None)
+    monkeypatch.setattr(
+        "pretune.stages.pretrain.stage.pretrain", lambda *_args, alone, **_more: trained_alone.append(alone)
+    )
     monkeypatch.setattr(
         "pretune.stages.preprocess.stage.preprocess", lambda *_args, protect, **_more: protected.extend(protect)
     )
     run._pretrain_further(0)
+    assert trained_alone == [True]  # under torchrun, it waited for processes that had ended
     texts = set(protected_texts(protected, Findings()))
     held_out = [m.content for m in read_chat_lines(prepared, "test").conversations[0].messages]
     assert {"Where is it?", "Here.", "Who is it?", "Me.", *held_out} <= texts

@@ -260,7 +260,10 @@ class _Strategies:
         elif config.minutes is not None:
             settings = replace(settings, minutes=config.minutes * part)
         self.say(f"{folder.name}: pre-training further on the text of the domain")
-        _repeat(lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again), redo=self.redo)
+        _repeat(
+            lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again, alone=True),
+            redo=self.redo,
+        )
         return folder
 
     def _protected(self) -> list[Path]:

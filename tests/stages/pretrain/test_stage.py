@@ -310,6 +310,13 @@ CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
 }
 
 
+def test_one_process_of_several_pretrains_alone(
+    out: Path, preprocessed_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.stages.pretrain.stage.join_ranks", lambda: pytest.fail("it waits for the others"))
+    assert pretrain(preprocessed_folder, out, PretrainConfig(**SETTINGS), alone=True) == read_manifest(out)
+
+
 def test_a_changed_input_stops_a_resume_and_is_named(
     out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

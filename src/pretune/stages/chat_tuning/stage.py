@@ -57,9 +57,10 @@ def tune_chat(
     The result is a causal model with its tokenizer and chat template. With `config.adapter`, the corrections are also
     saved alone, in `out/adapter`. The weights with the lowest loss on the validation replies are kept, and the test
     conversations are read before the first update and after the last one. The same call resumes after an interruption,
-    with the same result as without one. Raises the errors of `open_start`, InputDataError for the conversations,
-    UsageError for labelled examples, OutOfResourcesError if a single row does not fit into memory,
-    InterruptedByUserError or StoppedError after a signal and a commit.
+    with the same result as without one. The processes of a launch train together, unless only this one makes the call,
+    with `alone`. Raises the errors of `open_start`, InputDataError for the conversations, UsageError for labelled
+    examples, OutOfResourcesError if a single row does not fit into memory, InterruptedByUserError or StoppedError after
+    a signal and a commit.
     """
     use_threads(config.threads)
     prepared, out = Path(prepared), Path(out)

@@ -14,7 +14,7 @@ from torch import nn
 
 from pretune.builtin_world.world import SUNRISE
 from pretune.compute.device import device_at_hand, refuse_without_compiler, use_threads
-from pretune.compute.ranks import Ranks, join_ranks, open_together
+from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
@@ -81,19 +81,21 @@ def pretrain(
     *,
     base: Path | None = None,
     redo: bool = False,
+    alone: bool = False,
 ) -> Manifest:
     """Train a transformer to predict masked or next tokens of the shards in `preprocessed`, into `out/checkpoint`.
 
     With `base`, a run, stage folder or model folder, training starts from the weights of that language model, whose
     tokenizer must have encoded the shards. The same call resumes after an interruption, with the same result as without
-    one. Raises InputDataError if the text is too small for the budget, InterruptedByUserError or StoppedError after a
-    signal and a commit, and the errors of `open_base` for a base.
+    one. The processes of a launch train together, unless only this one makes the call, with `alone`. Raises
+    InputDataError if the text is too small for the budget, InterruptedByUserError or StoppedError after a signal and a
+    commit, and the errors of `open_base` for a base.
     """
     use_threads(config.threads)
     refuse_without_compiler(config.compile)
     source, out = read_manifest(Path(preprocessed), "preprocess"), Path(out)
     base_model = None if base is None else open_base(base, config, source)
-    ranks, inputs = join_ranks(), {"preprocessed": source.fingerprint}
+    ranks, inputs = ALONE if alone else join_ranks(), {"preprocessed": source.fingerprint}
     if base_model is not None:
         inputs["base"] = base_model.fingerprint
     folder = open_together(
