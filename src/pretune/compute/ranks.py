@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from pretune import errors
+from pretune.compute.handshake import name_attempt
 from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
 from pretune.errors import PretuneError, RankLostError, UsageError
 from pretune.runtime.launch import Launch, read_launch
@@ -217,7 +217,7 @@ def open_together(ranks: Ranks, path: Path, open: Callable[[], StageFolder]) -> 
 def join_ranks() -> Ranks:
     """The processes of this launch, connected through the address that torchrun sets; without a launcher, this one.
 
-    Raises UsageError if the launcher's variables are incomplete.
+    Raises UsageError if the launcher's variables are incomplete, and RankLostError if another process does not come.
     """
     launch = read_launch()
     if launch.size == 1:
@@ -230,7 +230,8 @@ def join_ranks() -> Ranks:
             "start the command with torchrun."
         ) from error
     # torchrun keeps one store while it restarts the processes; the prefix hides the answers of earlier attempts.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    with Ranks(launch).naming_losses():
+        attempt = name_attempt(store, launch.rank, launch.size, _GROUP_TIMEOUT.total_seconds())
     return Ranks(launch, PrefixStore(f"attempt/{attempt}", store))
 
 
