@@ -17,6 +17,7 @@ class PretuneError(Exception):
 
     exit_code = EXIT_BUG
     stage: str | None = None  # of a run, in which it was raised
+    is_shared: bool | None = None  # whether another process of a launch reports it; None: from before they connected
 
 
 class UsageError(PretuneError):

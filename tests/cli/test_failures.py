@@ -104,6 +104,35 @@ def test_a_traceback_is_shown_on_request(capsys: pytest.CaptureFixture[str], mon
     assert printed[0].startswith("pretune.errors.UsageError")
 
 
+@pytest.mark.parametrize(
+    ("error", "local_rank", "is_shared", "is_said"),
+    [
+        (errors.InputDataError("Gone."), 1, False, True),  # which only this process has met
+        (errors.InputDataError("Gone."), 1, True, False),
+        (errors.InputDataError("Gone."), 1, None, False),  # the first process of the machine says so
+        (errors.InputDataError("Gone."), 0, None, True),
+        (errors.StoppedError("Stopped."), 0, None, False),
+        (errors.RankLostError("Lost."), 1, True, True),
+        (KeyboardInterrupt(), 0, None, False),
+        (MemoryError(), 1, None, True),
+    ],
+)
+def test_one_of_several_processes_says_what_no_other_does(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    local_rank: int,
+    is_shared: bool | None,
+    is_said: bool,
+) -> None:
+    for name, value in {"RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": local_rank}.items():
+        monkeypatch.setenv(name, str(value))
+    if isinstance(error, errors.PretuneError):
+        error.is_shared = is_shared
+    report(error)
+    assert bool(capsys.readouterr().err) == is_said
+
+
 @pytest.mark.parametrize("is_debugged", ["", "1"])
 def test_what_a_sentence_quotes_cannot_control_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_debugged: str

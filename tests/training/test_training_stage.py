@@ -128,3 +128,11 @@ def test_the_split_of_an_earlier_attempt_is_remembered(tmp_path: Path) -> None:
     folder.note(pieces=4)
     assert noted_split(folder) == 4
     folder.close()
+
+
+def test_an_error_of_another_process_is_noted_as_its_own(tmp_path: Path) -> None:
+    manifest = Manifest(stage="finetune", status="running", version="", config={}, inputs={})
+    folder = FollowedFolder(tmp_path, manifest, is_resumed=False)
+    with pytest.raises(OutOfResourcesError) as caught, at_training(folder, Recorded(1), nothing):
+        raise OutOfResourcesError("no")
+    assert caught.value.is_shared is False

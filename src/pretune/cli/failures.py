@@ -15,8 +15,10 @@ from pretune.errors import (
     EXIT_INTERRUPTED,
     EXIT_RESOURCES,
     EXIT_USAGE,
+    InterruptedByUserError,
     PretuneError,
     RankLostError,
+    StoppedError,
 )
 from pretune.runtime.atomic import is_disk_full
 from pretune.runtime.launch import read_launch
@@ -65,7 +67,7 @@ def report(error: BaseException, out: str | None = None, *, resumes: bool = True
 
         to_stderr("".join(traceback.format_exception(error)).rstrip())
     sentence, code = explain(error, out, resumes=resumes)
-    if not _is_reported_by_first(error):
+    if not _is_reported_by_another(error):
         from pretune.terminal import clean  # here, since help is to be instant
 
         to_stderr(clean(sentence))
@@ -81,13 +83,21 @@ def _silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_reported_by_first(error: BaseException) -> bool:
-    """Whether this is one of several processes that end for the same reason, which the first of them reports."""
+def _is_reported_by_another(error: BaseException) -> bool:
+    """Whether this is one of several processes that end for the same reason, which another of them reports."""
     try:
-        is_first = read_launch().is_first
+        launch = read_launch()
     except PretuneError:
         return False
-    return not is_first and isinstance(error, PretuneError | KeyboardInterrupt) and not isinstance(error, RankLostError)
+    if launch.is_first or isinstance(error, RankLostError):
+        return False
+    if isinstance(error, KeyboardInterrupt | InterruptedByUserError | StoppedError):
+        return True
+    if not isinstance(error, PretuneError):
+        return False
+    if error.is_shared is None:  # the processes of one machine fail alike, but another machine may lack a file
+        return launch.local_rank > 0
+    return error.is_shared
 
 
 def _is_full(error: BaseException) -> bool:

@@ -20,15 +20,16 @@ from torch.distributed.rendezvous import rendezvous
 from pretune import errors
 from pretune.compute.handshake import name_attempt
 from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
-from pretune.errors import PretuneError, RankLostError, UsageError
+from pretune.errors import InterruptedByUserError, PretuneError, RankLostError, StoppedError, UsageError
 from pretune.runtime.launch import Launch, read_launch
-from pretune.runtime.manifest import Manifest
+from pretune.runtime.manifest import Manifest, hash_json
 from pretune.runtime.stage_folder import FollowedFolder, StageFolder
 
 _GROUP_TIMEOUT = timedelta(minutes=30)  # a last resort; the hang watch is much faster
 _LAST_ANSWER_SECONDS = 5.0  # for the others to read the last answers before the first process ends
 _NOTE_SECONDS = 30.0  # for the first process to write down a note of another one
 _POLL_SECONDS = (0.001, 0.2)  # between two checks for an answer: at first and at most
+_SAME_ERROR_SECONDS = 2.0  # for the first process to meet an error that another one has met
 _CONNECTION_LOSS_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 T = TypeVar("T")
@@ -161,6 +162,35 @@ class Ranks:
             self._store.set(key, json.dumps(outcome))
         return value
 
+    @contextmanager
+    def sorting_errors(self) -> Iterator[None]:
+        """Within this block, note on a PretuneError whether another process reports it, so that it is said once."""
+        try:
+            yield
+        except PretuneError as error:
+            if error.is_shared is None:
+                error.is_shared = self._is_shared(error)
+            raise
+
+    def _is_shared(self, error: PretuneError) -> bool:
+        """Whether the first process has met the same error, or one of the others that noticed it earlier than this."""
+        if self._store is None or isinstance(error, RankLostError):
+            return False
+        if isinstance(error, StoppedError | InterruptedByUserError):
+            return True  # the processes stop together
+        key = f"error/{hash_json(str(error))}"
+        with suppress(RuntimeError):  # the store ended with the first process
+            if self.is_first:
+                self._store.set(key, "")
+                return False
+            end = time.monotonic() + _SAME_ERROR_SECONDS
+            while time.monotonic() < end:
+                if self._store.check([key]):
+                    return True
+                time.sleep(_POLL_SECONDS[1])
+            return self._store.add(f"{key}/others", 1) > 1
+        return False
+
     def _wait_for_last_answer(self) -> None:
         """Keep the first process, which may have the store, from ending before the others have read its answers."""
         if self._store is None:
@@ -238,7 +268,9 @@ def join_ranks() -> Ranks:
 def _unpack(text: str) -> object:
     outcome = json.loads(text)
     if "error" in outcome:
-        raise cast(type[PretuneError], getattr(errors, outcome["error"]))(outcome["message"])
+        error = cast(type[PretuneError], getattr(errors, outcome["error"]))(outcome["message"])
+        error.is_shared = True
+        raise error
     if "lost" in outcome:
         raise RankLostError(f"{outcome['lost']} The reason is above, or in its own log.")
     return outcome["value"]

@@ -28,7 +28,7 @@ def at_training(folder: StageFolder, ranks: Ranks, check_inputs: Callable[[], ob
     """
     try:
         ranks.answer(check_inputs, "comparing the files of the input")
-        with stop_on_signals() as stop, ranks.naming_losses():
+        with ranks.sorting_errors(), stop_on_signals() as stop, ranks.naming_losses():
             yield stop
     except (InputDataError, ModelError, OutOfResourcesError, UsageError):
         if ranks.is_first and not (folder.path / CHECKPOINTS).is_dir():
