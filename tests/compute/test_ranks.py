@@ -1,4 +1,4 @@
-"""Several processes meet errors: which of them reports an error."""
+"""Several processes meet errors: which of them reports one, and what they say of too few GPUs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from torch.distributed import HashStore
 
 from pretune.compute import ranks as module
 from pretune.compute.ranks import Ranks
-from pretune.errors import InputDataError, OutOfResourcesError, PretuneError, RankLostError, StoppedError
+from pretune.errors import InputDataError, OutOfResourcesError, PretuneError, RankLostError, StoppedError, UsageError
 from pretune.runtime.launch import Launch
 
 
@@ -64,3 +65,8 @@ def test_a_stop_is_of_all_processes_and_a_loss_of_each(error: type[PretuneError]
     assert who_shares(lambda ranks: error("later") if ranks.rank == 1 else None, size=2) == [None, shared]
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    ranks = Ranks(Launch(rank=2, size=3, local_rank=2), HashStore())
+    with pytest.raises(UsageError, match=r"than there are GPUs for them \(2\); .* torchrun --nproc-per-node 2\."):
+        ranks.open_group("cuda", hang_seconds=60)

@@ -57,12 +57,13 @@ class Ranks:
     ) -> None:
         """Connect the processes (gloo between CPUs, nccl between GPUs), and start to watch for one that hangs.
 
-        `keep_note` is called in the first process with the note of `leave_note`.
+        `keep_note` is called in the first process with the note of `leave_note`. Raises UsageError if there is no GPU
+        for this process.
         """
         if self._store is None:
             return
         if device == "cuda":
-            torch.cuda.set_device(self.local_rank)
+            _use_gpu(self.local_rank)
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
             self._num_groups += 1
@@ -278,3 +279,13 @@ def _unpack(text: str) -> object:
 
 def _is_connection_loss(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error) for word in _CONNECTION_LOSS_WORDS)
+
+
+def _use_gpu(local_rank: int) -> None:
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise UsageError(
+            f"More processes were started on this machine than there are GPUs for them ({count}); expected at most one "
+            f"for each GPU, as with torchrun --nproc-per-node {count}."
+        )
+    torch.cuda.set_device(local_rank)
