@@ -120,6 +120,20 @@ def test_a_causal_share_needs_rows_of_both_kinds() -> None:
         PretrainConfig(objective="hybrid", causal_share=1.0)
 
 
+@pytest.mark.parametrize("objective", ["causal", "hybrid"])
+def test_words_around_rows_need_masked_rows_of_the_base_too(run_folder: Path, tmp_path: Path, objective: Any) -> None:
+    """It was trained without a word that nothing came of the weight."""
+    loaded = load_model_folder(run_folder / "pretrain" / "checkpoint")
+    assert isinstance(loaded.model, LanguageModel)
+    loaded.model.config = replace(loaded.config, objective=objective)
+    save_model_folder(tmp_path / "base", loaded.model, loaded.tokenizer_path)
+    config = PretrainConfig(neighbour_weight=0.3)
+    with pytest.raises(UsageError, match=f"--neighbour-weight is given, but the objective is {objective}, which has"):
+        open_base(tmp_path / "base", config)
+    masked = PretrainConfig(neighbour_weight=0.3, objective="masked")
+    assert fit_to_base(masked, open_base(tmp_path / "base", masked)).neighbour_weight == 0.3
+
+
 def test_text_of_another_tokenizer_is_refused_with_the_command(run_folder: Path, preprocessed_folder: Path) -> None:
     source = read_manifest(preprocessed_folder)
     fields = sealed({**vars(source), "outputs": {**source.outputs, "tokenizer.json": {"sha256": "0" * 64}}})

@@ -84,6 +84,7 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
         )
     _refuse_settings(config, model.config)
     objective = resolve_objective(config, model.config)
+    _refuse_without_rows(config, objective)
     if objective != "causal" and model.config.mask_token_id < 0:
         raise ModelError(
             f"{base} has no mask token, so it cannot learn to predict missing words; give --objective causal, or a "
@@ -104,14 +105,10 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
 
 def fit_to_base(config: PretrainConfig, base: BaseModel | None) -> PretrainConfig:
     """The settings as they are in effect: the objective is known; with a base, no vectors are computed, and no row is
-    longer than it reads. Raises UsageError for a causal share without causal and masked rows.
+    longer than it reads. Raises UsageError for settings of rows that the objective does not have.
     """
     objective = resolve_objective(config, None if base is None else base.config)
-    if config.causal_share is not None and objective != "hybrid":
-        raise UsageError(
-            f"--causal-share is given, but the objective is {objective}, which has rows of one kind only; leave it "
-            "out, or give --objective hybrid."
-        )
+    _refuse_without_rows(config, objective)
     share = config.causal_share or DEFAULT_CAUSAL_SHARE
     config = replace(config, objective=objective, causal_share=share if objective == "hybrid" else None)
     if base is None:
@@ -126,6 +123,20 @@ def resolve_objective(config: PretrainConfig, base: ModelConfig | None) -> Objec
     if config.objective != "auto":
         return config.objective
     return "masked" if base is None else base.objective
+
+
+def _refuse_without_rows(config: PretrainConfig, objective: ObjectiveName) -> None:
+    """Refuse settings of rows that the objective does not have; with `auto`, it is only known here."""
+    if config.causal_share is not None and objective != "hybrid":
+        raise UsageError(
+            f"--causal-share is given, but the objective is {objective}, which has rows of one kind only; leave it "
+            "out, or give --objective hybrid."
+        )
+    if config.neighbour_weight and objective != "masked":
+        raise UsageError(
+            f"--neighbour-weight is given, but the objective is {objective}, which has rows that are read word by "
+            "word; leave it out, or give --objective masked."
+        )
 
 
 def _refuse_settings(config: PretrainConfig, model: ModelConfig) -> None:
