@@ -116,6 +116,20 @@ def test_threads_are_set_or_left_alone() -> None:
         torch.set_num_threads(before)
 
 
+def test_threads_are_no_more_than_a_container_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = list[int]()
+    monkeypatch.setattr(device, "num_cores", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for threads in (1, 2, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        use_threads(None)
+    assert chosen == [2]
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    use_threads(None)
+    assert chosen == [2]
+
+
 def test_compiled_code_is_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)

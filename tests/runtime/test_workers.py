@@ -13,7 +13,7 @@ import pytest
 
 from pretune.errors import InputDataError, OutOfResourcesError, StoppedError, UsageError
 from pretune.runtime import workers
-from pretune.runtime.workers import MAX_ATTEMPTS, Engine, describe_engine, open_engine, parse_engine
+from pretune.runtime.workers import MAX_ATTEMPTS, Engine, describe_engine, num_cores, open_engine, parse_engine
 
 PROCESS_ENGINES = [
     "processes",
@@ -78,6 +78,22 @@ def test_engines_with_an_address() -> None:
 def test_other_engines_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected auto, threads, processes, dask or ray"):
         parse_engine(text)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1), ("1600000 100000", 8), ("", 8)],
+)
+def test_a_container_has_as_many_cores_as_its_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: int
+) -> None:
+    """There were workers and threads for all cores of the machine, which had to share the time of two."""
+    (tmp_path / "cpu.max").write_text(f"{limit}\n", encoding="ascii")
+    monkeypatch.setattr(workers, "_CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
+    assert num_cores() == cores
+    monkeypatch.setattr(workers, "_CPU_LIMIT", tmp_path / "none")
+    assert num_cores() == 8
 
 
 @pytest.mark.parametrize(("engine", "workers"), [("threads", 1), ("threads", 3)])

@@ -22,6 +22,7 @@ from pretune.runtime.workers import num_cores
 
 _OLDEST_COMPILED_CHIP = (7, 0)  # compute capability that Triton's code needs
 _TEST_PRECISION = "PRETUNE_TEST_PRECISION"
+_GIVEN_THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,12 @@ class Compute:
 
 
 def use_threads(threads: int | None) -> None:
-    """Set the number of compute threads; None leaves it unchanged. Raises UsageError for more threads than cores: they
-    would wait for each other, and training would be many times slower."""
+    """Set the number of compute threads. None leaves it as it is, within a container's limit unless OMP_NUM_THREADS is
+    set. Raises UsageError for more threads than cores: they would wait for each other, and training would be many times
+    slower."""
     if threads is None:
+        if torch.get_num_threads() > num_cores() and not os.environ.get(_GIVEN_THREADS):
+            torch.set_num_threads(num_cores())
         return
     if not 1 <= threads <= num_cores():
         raise UsageError(

@@ -30,6 +30,7 @@ ENGINES = ("auto", "threads", "processes", "dask", "ray")
 MAX_ATTEMPTS = 4  # at a task whose worker died
 MIN_CHARACTERS_FOR_PROCESSES = 20_000_000  # for less, processes take longer to start than they save
 _SAFE_PATH = "PYTHONSAFEPATH"
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 Function = Callable[..., Any]
 OnDone = Callable[[int, Any], None]
@@ -47,8 +48,19 @@ def parse_engine(engine: str) -> tuple[str, str | None]:
 
 
 def num_cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of CPU cores that this process may use, or whose time a container's limit amounts to if that is
+    less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _core_limit() or cores)
+
+
+def _core_limit() -> int | None:
+    """The limit of a cgroup (version 2) for CPU time, in whole cores; the file contains `max` if there is none."""
+    try:
+        quota, period = map(int, _CPU_LIMIT.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return None
+    return max(1, -(-quota // period)) if period else None
 
 
 @contextmanager
