@@ -116,6 +116,17 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert "tokens/s" not in (narrator.progress(event) or ("", None))[0]
 
 
+def test_a_clock_that_is_set_back_does_not_silence_the_progress(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for done in range(1, 31):
+        event = builder.add("collect", "progress", done=done, total=40, unit="documents", elapsed_seconds=float(done))
+        event["time"] = 1e9 + done - (3600 if done > 10 else 0)
+    assert len(replay(builder.events, Stream(), monkeypatch).splitlines()) == 6
+    narrator = Narrator()
+    for event in (trained(10, 5000.0, 1000), trained(20, 100.0, 2000), trained(30, 102.0, 4000)):
+        narrator.follow(event)
+    assert "  1,000 tokens/s" in (narrator.progress(event) or ("", None))[0]
+
+
 def test_trial_progress_counts_epochs(builder: Any) -> None:
     narrator = Narrator()
     narrator.follow(builder.add("finetune", "trial_started", trial=1, learning_rate=1e-3, seed=0, epochs=5))

@@ -114,6 +114,8 @@ class Narrator:
         if event["event"] == "trial_started":
             self.recent.clear()
         if event["event"] == "train" and "tokens" in event:
+            if self.recent and event["time"] < self.recent[-1][0]:  # the clock was set back
+                self.recent.clear()
             self.recent.append((event["time"], event["tokens"]))
             while event["time"] - self.recent[0][0] > RATE_SECONDS and len(self.recent) > 2:
                 self.recent.popleft()
@@ -201,7 +203,7 @@ class PlainLines:
         progress = self.narrator.progress(event)
         if sentence is not None:
             self._write(event, sentence)
-        elif progress is not None and event["time"] - self.last_line >= PLAIN_LINE_SECONDS:
+        elif progress is not None and _is_due(event, self.last_line, PLAIN_LINE_SECONDS):
             text, fraction = progress
             self._write(event, text if fraction is None else f"{100 * fraction:.0f} %  {text}")
 
@@ -241,7 +243,7 @@ class LiveLine:
         progress = self.narrator.progress(event)
         if sentence is not None:
             self.show(event, sentence)
-        if progress is not None and event["time"] - self.drawn >= REDRAW_SECONDS:
+        if progress is not None and _is_due(event, self.drawn, REDRAW_SECONDS):
             self.live.update(self._bar(event, *progress), refresh=True)
             self.drawn = event["time"]
         elif event["event"] in ("stage_started", "stage_finished"):
@@ -268,6 +270,11 @@ _STYLES = {
     "stage_finished": "green",
     "stage_started": "bold",
 }
+
+
+def _is_due(event: Event, last: float, seconds: float) -> bool:
+    """Whether enough time has passed since the last line, or the clock was set back by as much."""
+    return abs(event["time"] - last) >= seconds
 
 
 def _lines(event: Event, sentence: str, page: Page) -> Lines:
