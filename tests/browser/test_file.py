@@ -123,6 +123,27 @@ def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
 
 
 @pytest.mark.slow
+def test_the_charts_of_a_hybrid_stay_in_the_column_of_their_phase(
+    trace: RunTrace, tmp_path: Path, open_page: Any
+) -> None:
+    """It has three charts, the phase beside it two; the third one went to the top of the other column."""
+    assert trace.phases.pretrain is not None
+    hybrid = replace(trace.phases.pretrain, objective="hybrid")
+    write_report(replace(trace, phases=replace(trace.phases, pretrain=hybrid)), tmp_path / "hybrid.html")
+    page = open_page(tmp_path / "hybrid.html", viewport={"width": 1400, "height": 900}).page
+    page.wait_for_selector(".phase-pair")
+    places = page.evaluate(
+        """() => [...document.querySelectorAll(".phase-pair .phase")].map((phase) => [...phase.children].map(
+            (child) => child.getBoundingClientRect()).map(({ left, top }) => [Math.round(left), Math.round(top)]))"""
+    )
+    assert [len(phase) for phase in places] == [4, 3]  # a heading each
+    first, second = ([left for left, _ in phase] for phase in places)
+    assert len(set(first)) == len(set(second)) == 1
+    assert first[0] < second[0]
+    assert [top for _, top in places[0]][:3] == [top for _, top in places[1]]
+
+
+@pytest.mark.slow
 def test_the_policy_stops_what_a_text_would_do(report: Path, tmp_path: Path, open_page: Any) -> None:
     """If our own script had a hole, the policy would still be in the way: markup in the file itself is not run."""
     html = report.read_text(encoding="utf-8")
