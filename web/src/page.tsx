@@ -14,15 +14,17 @@ import { Rail } from "./rail.tsx";
 import { RunSection } from "./run/index.tsx";
 import { Section } from "./section.tsx";
 import { type Connection, subscribe } from "./source.ts";
-import { StatusLine } from "./status_line.tsx";
+import { StatusLine, withoutAdvice } from "./status_line.tsx";
 import type { RunTrace } from "./trace.ts";
 import { Training } from "./training/index.tsx";
 
 /** The whole page. In a live page the document grows; folds, focus and scroll are those of the elements and stay. */
 export function Page({ first, server }: { first: RunTrace; server: Oracle | null }) {
-  const [trace, setTrace] = useState(first);
+  const [known, setTrace] = useState(first);
   const [connection, setConnection] = useState<Connection | null>(null);
   useEffect(() => subscribe((change) => setTrace((known) => ({ ...known, ...change })), setConnection), []);
+  const hasGrown = connection !== null && connection.grewAt !== null;
+  const trace = useMemo(() => (hasGrown ? withoutAdvice(known) : known), [known, hasGrown]);
   const carried = useCarriedModel();
   const oracle = server ?? (carried === "unreadable" ? null : carried);
   const isWhole = useAfterPaint(followAddress);

@@ -40,6 +40,17 @@ export function stateOf({ stages, run }: Pick<RunTrace, "stages" | "run">, { isO
   return { state: `${capital(begun.name)} is ${isRunning ? "running" : "not finished"}`, reached, isRunning };
 }
 
+/** Of a run that was seen to run: without the advice to run the command again. */
+export function withoutAdvice(trace: RunTrace): RunTrace {
+  if (trace.run.status === "finished") return trace;
+  return {
+    ...trace,
+    stages: trace.stages.map((stage) => ({ ...stage, reached: stage.reached && stage.reached.replace(/; run the same command .*$/, ".") })),
+    missing: trace.missing.map((part) => ({ ...part, command: null })),
+    next_step: null,
+  };
+}
+
 function lastStep(phase: Phase | null): string | null {
   if (phase === null) return null;
   const { step, loss } = phase.steps;

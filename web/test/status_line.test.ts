@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { stateOf } from "../src/status_line.tsx";
+import { stateOf, withoutAdvice } from "../src/status_line.tsx";
 import type { RunTrace } from "../src/trace.ts";
 
 const REACHED = "collect is not finished (300 of 900 documents); run the same command to start it over.";
@@ -19,4 +19,13 @@ test("a stage is said to be running only while its log grows", () => {
   assert.deepEqual(stateOf(trace("running"), grown, 200_000), silent);
   assert.deepEqual(stateOf(trace("running"), { ...grown, isOpen: false }, 2000), silent);
   assert.equal(stateOf(trace("finished"), grown, 2000).state, "The run is finished");
+});
+
+test("a run that was seen to run is not advised to be run again", () => {
+  const missing = [{ section: "help", sentence: "The run has not come so far.", command: "pretune run" }];
+  const next_step = { sentence: "The run is not finished; this continues it.", command: "pretune run" };
+  const shown = withoutAdvice({ ...trace("running"), missing, next_step } as RunTrace);
+  assert.equal(shown.stages[0]?.reached, "collect is not finished (300 of 900 documents).");
+  assert.deepEqual([shown.missing[0]?.command, shown.next_step], [null, null]);
+  assert.equal(withoutAdvice({ ...trace("finished"), missing, next_step } as RunTrace).next_step, next_step);
 });
