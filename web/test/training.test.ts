@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
-import { epochDecimals, epochs, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
+import { epochDecimals, epochs, eventsAt, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
@@ -67,4 +67,12 @@ test("the loss of the mean of numbers is the one that is drawn", () => {
   const said = (loss_references: object[]) => lossSentence({ metric: "pearson", loss_references, evaluations: [] } as unknown as Phase);
   assert.equal(said([{ id: "prior", value: 0.62 }]), "Always predicting the mean of the training rows has a loss of 0.620 on the validation rows.");
   assert.match(said([]), /has a loss of about 1\.$/);
+});
+
+test("the decay of the rate is marked only once it has been reached", () => {
+  const phase = (evaluations: object[], step: number[], epoch: number[]) => ({ evaluations, steps: { step, epoch } }) as unknown as Phase;
+  const drawn = phase([{ step: 0, epoch: 0 }, { step: 100, epoch: 1 }], [50, 120], [0.5, 1.2]);
+  assert.deepEqual(eventsAt(drawn, 80, "falls"), [{ x: 0.8, name: "falls" }]);
+  assert.deepEqual(eventsAt(drawn, 900, "falls"), []);
+  assert.deepEqual(eventsAt(phase([{ step: 0, epoch: 0 }], [], []), 0, "falls"), []);
 });

@@ -68,7 +68,7 @@ function LossChart({ phase }: { phase: Phase }) {
       sentence={lossSentence(phase)}
       lines={lines(phase, "loss")}
       levels={referencesApart(phase)}
-      events={isPretraining && decay != null ? [{ x: epochAt(phase, decay), name: "rate falls" }] : []}
+      events={isPretraining && decay != null ? eventsAt(phase, decay, "rate falls") : []}
       kept={isPretraining ? null : keptEpoch(phase)}
       write={nats}
       writeTick={tick}
@@ -234,10 +234,13 @@ function stepPoints(steps: StepSeries, values: (number | null)[]): Point[] {
   });
 }
 
-function epochAt(phase: Phase, step: number): number {
-  const last = phase.evaluations.at(-1);
-  const [epoch, at] = last && last.step > 0 ? [last.epoch, last.step] : [phase.steps.epoch.at(-1) ?? 0, phase.steps.step.at(-1) ?? 1];
-  return (step * epoch) / at;
+/** An event at a step; none where the phase has not come so far, since the axis ends where the phase is. */
+export function eventsAt(phase: Phase, step: number, name: string): { x: number; name: string }[] {
+  const { evaluations, steps } = phase;
+  const last = evaluations.at(-1);
+  const reached = Math.max(last?.step ?? 0, stepsShown(phase, "loss") ? (steps.step.at(-1) ?? 0) : 0);
+  const [epoch, at] = last && last.step > 0 ? [last.epoch, last.step] : [steps.epoch.at(-1) ?? 0, steps.step.at(-1) ?? 0];
+  return at > 0 && step <= reached ? [{ x: (step * epoch) / at, name }] : [];
 }
 
 function keptEpoch(phase: Phase): number | null {
