@@ -86,6 +86,17 @@ export function Quoted({ text, limit }: { text: string; limit?: number }) {
   );
 }
 
+const QUOTED = /“([^”]*)”/;
+
+/** A sentence of ours, whose direction a quoted text does not change. */
+export function Sentence({ text }: { text: string }) {
+  return (
+    <bdi dir="ltr" class="user">
+      {text.split(QUOTED).map((part, index) => (index % 2 === 1 ? <Quoted text={part} limit={3000} /> : <Plain text={part} />))}
+    </bdi>
+  );
+}
+
 const AROUND_MASK = 160;
 
 /** A text with one [MASK], which `slot` replaces; of a long text what stands around it. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Marked } from "../src/errors/marked.tsx";
-import { codePoint, isolated, pieces, shorten, UserText } from "../src/text.tsx";
+import { WithFigures } from "../src/insight/index.tsx";
+import { codePoint, isolated, pieces, Quoted, Sentence, shorten, UserText } from "../src/text.tsx";
 
 const hidden = (text: string) => pieces(text).filter((piece) => piece.isHidden).map((piece) => codePoint(piece.text));
 
@@ -32,7 +33,7 @@ test("a text within a string is isolated", () => assert.equal(isolated("a\u202eb
 function runs(node: unknown): number {
   if (Array.isArray(node)) return node.reduce((sum: number, each) => sum + runs(each), 0);
   const { type, props } = (node ?? {}) as { type?: unknown; props?: { children?: unknown } };
-  return (type === "bdi" || type === UserText ? 1 : 0) + runs(props?.children ?? []);
+  return (type === "bdi" || type === UserText || type === Quoted ? 1 : 0) + runs(props?.children ?? []);
 }
 
 test("a text with marked entities is one run, apart from the names of their types", () => {
@@ -40,4 +41,16 @@ test("a text with marked entities is one run, apart from the names of their type
   const marked = Marked({ text: "שלום עולם", entities, limit: 100 });
   assert.equal(marked.type, "bdi");
   assert.equal(runs(marked), 2);
+});
+
+test("a label that is quoted is a run of its own, and the sentence around it is written from left to right", () => {
+  const sentence = Sentence({ text: "“שלום” 12 as “עולם”, 3 as “”" });
+  assert.equal(sentence.props.dir, "ltr");
+  assert.equal(runs(sentence), 4);
+});
+
+test("the figure that stands out is none of a quoted name", () => {
+  const shown = (sentence: string) => [WithFigures({ sentence }).props.children].flat().map((part) => part?.props?.text ?? part?.props?.children);
+  assert.deepEqual(shown("On “50\u202f% off” +3.0 points (1.0 points)."), ["On “50\u202f% off” ", "+3.0 points", " (1.0 points)."]);
+  assert.deepEqual(shown("Nothing."), ["Nothing.", undefined, ""]);
 });

@@ -2,7 +2,7 @@ import { Command } from "../command.tsx";
 import { Fold } from "../fold.tsx";
 import { typeset } from "../format.ts";
 import { NothingYet, Part } from "../section.tsx";
-import { Plain } from "../text.tsx";
+import { Sentence } from "../text.tsx";
 import { Evidence } from "../training/table.tsx";
 import type { RunTrace } from "../trace.ts";
 
@@ -40,16 +40,17 @@ export function InsightSection({ trace }: { trace: RunTrace }) {
   );
 }
 
-const FIGURE = /([+\u2212]?\d[\d,]*(?:\.\d+)?(?:\u202f%| points))/;
+const FIGURE = /“[^”]*”|([+\u2212]?\d[\d,]*(?:\.\d+)?(?:\u202f%| points))/g; // none in a name that is quoted
 
 /** The first figure of a sentence stands out; the others argue for it. */
-function WithFigures({ sentence }: { sentence: string }) {
-  const [before = "", figure, ...after] = sentence.split(FIGURE);
+export function WithFigures({ sentence }: { sentence: string }) {
+  const found = [...sentence.matchAll(FIGURE)].find((match) => match[1]);
+  const [at, figure] = found ? [found.index, found[0]] : [sentence.length, ""];
   return (
     <>
-      <Plain text={before} />
+      <Sentence text={sentence.slice(0, at)} />
       {figure && <em>{figure}</em>}
-      <Plain text={after.join("")} />
+      <Sentence text={sentence.slice(at + figure.length)} />
     </>
   );
 }

@@ -1,10 +1,11 @@
 import { typeset } from "../format.ts";
-import { UserText } from "../text.tsx";
+import { LEFT_OUT, Sentence, UserText } from "../text.tsx";
 
 /** A text of the quiz, which may quote the user: what stands between backticks is code. */
 export function QuizText({ text }: { text: string }) {
+  if (text === LEFT_OUT) return <UserText text={text} />;
   const parts = text.split("`");
-  if (parts.length % 2 === 0) return <UserText text={typeset(text)} limit={3000} />;
+  if (parts.length % 2 === 0) return <Sentence text={typeset(text)} />;
   return (
     <>
       {parts.map((part, index) =>
@@ -13,7 +14,7 @@ export function QuizText({ text }: { text: string }) {
             <UserText text={part} />
           </code>
         ) : (
-          part !== "" && <UserText key={index} text={typeset(part)} limit={3000} />
+          part !== "" && <Sentence key={index} text={typeset(part)} />
         ),
       )}
     </>

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Glyph } from "../charts/small.tsx";
 import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } from "../format.ts";
 import { metricNoise, metricTitle, writeMetric } from "../metric.ts";
-import { Plain } from "../text.tsx";
+import { Sentence } from "../text.tsx";
 import type { Evaluation, Observation, Phase } from "../trace.ts";
 import { epochDecimals, largestEpoch, phaseTitle, predictedTokens } from "./charts.tsx";
 
@@ -163,7 +163,7 @@ export function Evidence({ observation }: { observation: Pick<Observation, "rule
     <dl class="evidence-list">
       <dt>sentence</dt>
       <dd>
-        <Plain text={typeset(observation.sentence)} />
+        <Sentence text={typeset(observation.sentence)} />
       </dd>
       <dt>rule</dt>
       <dd>{observation.rule.replaceAll("_", " ")}</dd>
