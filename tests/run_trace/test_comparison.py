@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pretune.run_trace.build import build_run_trace
-from pretune.run_trace.comparison import find_verdict
-from pretune.trace_schema import RunTrace
+from pretune.run_trace.comparison import find_verdict, name_test
+from pretune.trace_schema import RunTrace, Verdict
 
 
 def test_disagreements_count_every_row_once(traced: RunTrace) -> None:
@@ -46,6 +46,19 @@ def test_a_difference_is_clear_if_interval_and_p_value_say_so(
     verdict = find_verdict(full_run.trace.comparison, "scratch")
     assert verdict is not None
     assert verdict.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("slice_name", "sentence"),
+    [
+        (None, "An exact test gives p = 0.090."),
+        ("seen", "Corrected for the number of comparisons of slices, p = 0.090."),
+    ],
+)
+def test_the_p_value_of_a_slice_is_said_to_be_corrected(slice_name: str | None, sentence: str) -> None:
+    fields = {"between": ["pretrained", "scratch"], "metric": "accuracy", "slice": slice_name, "sentence": ""}
+    figures = {"outcome": "no clear difference", "difference": 0.1, "low": 0.01, "high": 0.2, "p_value": 0.09}
+    assert name_test(Verdict(**fields, **figures)) == sentence  # type: ignore[arg-type]
 
 
 def test_a_verdict_is_found_by_model_and_slice(full_run: Any) -> None:

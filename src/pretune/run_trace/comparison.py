@@ -51,6 +51,8 @@ def name_test(verdict: Verdict) -> str:
     is_unclear = verdict.outcome == "no clear difference"
     if verdict.p_value is None or not is_unclear or verdict.low <= 0.0 <= verdict.high:
         return ""
+    if verdict.slice is not None:
+        return f"Corrected for the number of comparisons of slices, p = {verdict.p_value:.3f}."
     return f"An exact test gives p = {verdict.p_value:.3f}."
 
 
