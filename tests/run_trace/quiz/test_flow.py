@@ -62,6 +62,25 @@ def test_tokens_are_asked_for_only_if_a_text_stands_between_two_special_ones(
     assert next(each for each in TEMPLATES if each.id == "Q-TOKENS").requires(changed) == is_asked
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("The film was good.", {"Q-TOKENS", "Q-SUBWORDS", "Q-PER-WORD"}),
+        ("Too short", {"Q-SUBWORDS", "Q-PER-WORD"}),
+        ("电影 很 好看", set()),
+        ("หนัง สนุก มาก", set()),
+    ],
+)
+def test_words_are_counted_only_where_blanks_are_between_them(
+    make_trace: Callable[..., RunTrace], text: str, asked: set[str]
+) -> None:
+    trace = make_trace()
+    assert trace.example is not None
+    changed = dataclasses.replace(trace, example=dataclasses.replace(trace.example, clean_text=text))
+    found = {each.id for each in TEMPLATES if each.requires(changed)}
+    assert found & {"Q-TOKENS", "Q-SUBWORDS", "Q-PER-WORD"} == asked
+
+
 def test_few_steps_are_named_one_by_one(make_trace: Callable[..., RunTrace]) -> None:
     draft = FUNNEL.make(make_trace(), Random(0))
     assert draft.solution == ["60,000 - 10 - 38 - 33 = 59,919 documents."]

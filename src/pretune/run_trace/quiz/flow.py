@@ -17,6 +17,9 @@ _MARK = re.compile(r"\[[^\]]+\]|<[^>]+>")  # how special tokens are written: [BO
 MOST_STEPS = 5  # that a reader subtracts; the smallest of more are given as one sum
 EXACT = 1_000_000  # below which a count is exact in the six digits that the document keeps
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
+FEWEST_WORDS = 3  # of a text whose tokens are asked for
+# Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese have no blanks between words, which are counted by blanks.
+_WITHOUT_BLANKS = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 # ---- tokens
@@ -25,6 +28,8 @@ LEAD = 1.2  # how many times the second largest count the largest must be, so th
 def _has_short_example(trace: RunTrace) -> bool:
     example = trace.example
     if trace.is_redacted or example is None or example.clean_text is None or not example.ids or not example.tokens:
+        return False
+    if len(example.clean_text.split()) < FEWEST_WORDS or _WITHOUT_BLANKS.search(example.clean_text):
         return False
     ends = example.tokens[0], example.tokens[-1]
     counts = {len(example.ids), len(example.clean_text.split()), len(example.ids) - SPECIAL}
@@ -74,7 +79,9 @@ def _tokens_in_words(count: int) -> str:
 
 
 def _has_more_tokens_than_words(trace: RunTrace) -> bool:
-    tokenizer = trace.tokenizer
+    tokenizer, text = trace.tokenizer, None if trace.example is None else trace.example.clean_text
+    if text is not None and _WITHOUT_BLANKS.search(text):
+        return False
     return tokenizer is not None and tokenizer.tokens_per_word is not None and tokenizer.tokens_per_word >= 1.05
 
 
