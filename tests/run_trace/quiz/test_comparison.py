@@ -103,3 +103,22 @@ def test_rows_on_which_two_models_are_wrong_in_different_ways_are_not_counted_as
     question = ask("Q-COIN", make_trace())
     assert question is not None
     assert "exactly one is right on 200 test rows" in question.prompt and "disagree" not in question.prompt
+
+
+@pytest.mark.parametrize(
+    ("difference", "outcome", "helped", "harmed"),
+    [
+        (0.005, "no clear difference", "counts a higher figure", "reads the sign"),
+        (-0.005, "no clear difference", "reads the sign", "counts a lower figure"),
+        (0.12, "better", None, "reads the sign"),
+        (-0.05, "worse", "reads the sign", None),
+    ],
+)
+def test_a_mistake_is_the_one_that_leads_to_the_option(
+    make_trace: MakeTrace, difference: float, outcome: str, helped: str | None, harmed: str | None
+) -> None:
+    question = ask("Q-HELPED", make_trace(difference=difference, outcome=outcome))
+    assert question is not None
+    for beginning, expected in (("Pre-training helped", helped), ("Pre-training did harm", harmed)):
+        found = next(option.misconception for option in question.options if option.text.startswith(beginning))
+        assert found is None if expected is None else str(found).startswith(expected)

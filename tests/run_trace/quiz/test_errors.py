@@ -43,3 +43,22 @@ def test_a_calibration_error_that_looks_like_the_error_rate_is_not_offered_as_on
     trace = with_bin(make_trace(), error, n=100, right=75)
     draft = next(each for each in TEMPLATES if each.id == "Q-ECE").make(trace, Random(0))
     assert any(claim.text.startswith("The model is wrong on") for claim in draft.wrong) == is_offered
+
+
+@pytest.mark.parametrize(
+    ("right", "over", "under"),
+    [
+        (68, "takes any fraction below", "mixes up"),  # all three: of 100, with a probability of 0.7 on average
+        (72, "mixes up", "takes any fraction above"),
+        (30, "", "mixes up"),
+        (95, "mixes up", ""),
+    ],
+)
+def test_a_mistake_about_confidence_is_the_one_that_leads_to_the_option(
+    make_trace: Callable[..., RunTrace], right: int, over: str, under: str
+) -> None:
+    trace = with_bin(make_trace(), 0.08, n=100, right=right, mean_probability=0.7, chance_low=0.61, chance_high=0.79)
+    draft = next(each for each in TEMPLATES if each.id == "Q-CALIBRATION").make(trace, Random(0))
+    for beginning, expected in (("Overconfident", over), ("Underconfident", under)):
+        claims = [claim for claim in draft.wrong if claim.text.startswith(beginning)]
+        assert [str(claim.misconception).startswith(expected) for claim in claims] == ([True] if expected else [])

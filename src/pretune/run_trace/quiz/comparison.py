@@ -69,7 +69,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
             text="Pre-training helped on this test: the whole interval lies above zero.",
             why=why,
             holds=["gt", low, 0],
-            misconception="counts a higher figure as a gain without looking at the interval",
+            misconception=_mistake(result, 1.0, "counts a higher figure as a gain without looking at the interval"),
         ),
         "no clear difference": Claim(
             text="Nothing can be said about a difference: zero is inside the interval.",
@@ -81,7 +81,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
             text="Pre-training did harm on this test: the whole interval lies below zero.",
             why=why,
             holds=["lt", high, 0],
-            misconception="reads the sign of the difference the wrong way round",
+            misconception=_mistake(result, -1.0, "counts a lower figure as harm without looking at the interval"),
         ),
     }
     rows = [at("comparison", "models", place, "n") for place in (pretrained[0], scratch[0])]
@@ -113,6 +113,12 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
             }[result.outcome],
         ],
     )
+
+
+def _mistake(result: Verdict, sign: float, without_interval: str) -> str:
+    """What a reader did wrong who takes a difference for one of this sign."""
+    is_unclear = result.outcome == "no clear difference" and sign * result.difference > 0
+    return without_interval if is_unclear else "reads the sign of the difference the wrong way round"
 
 
 # ---- slices

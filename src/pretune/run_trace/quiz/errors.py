@@ -203,6 +203,7 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
     low, high = at(*place, "chance_low"), at(*place, "chance_high")
     shown, mean = formats.percent(each.right / each.n), formats.percent(each.mean_probability)
     band = f"{formats.percent(each.chance_low)} to {formats.percent(each.chance_high)}"
+    offset = each.right / each.n - each.mean_probability
     claims = {
         "below": Claim(
             text="Overconfident: it is right less often than it says, more than chance explains.",
@@ -210,7 +211,9 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
             if outcome == "below"
             else f"{shown} does not lie below {band}.",
             holds=["lt", fraction, low],
-            misconception="takes any fraction below the probability for overconfidence",
+            misconception="takes any fraction below the probability for overconfidence"
+            if outcome == "inside" and offset < 0
+            else "mixes up over- and underconfident",
         ),
         "above": Claim(
             text="Underconfident: it is right more often than it says, more than chance explains.",
@@ -218,7 +221,9 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
             if outcome == "above"
             else f"{shown} does not lie above {band}.",
             holds=["gt", fraction, high],
-            misconception="mixes up over- and underconfident",
+            misconception="takes any fraction above the probability for underconfidence"
+            if outcome == "inside" and offset > 0
+            else "mixes up over- and underconfident",
         ),
         "inside": Claim(
             text="Neither can be said: chance alone gives such a fraction.",
