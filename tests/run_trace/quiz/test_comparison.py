@@ -105,6 +105,14 @@ def test_rows_on_which_two_models_are_wrong_in_different_ways_are_not_counted_as
     assert "exactly one is right on 200 test rows" in question.prompt and "disagree" not in question.prompt
 
 
+def test_a_gain_on_a_slice_that_the_correction_leaves_unclear_is_not_asked_for(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    assert trace.comparison is not None
+    verdicts = [dataclasses.replace(each, outcome="no clear difference") for each in trace.comparison.verdicts]
+    changed = dataclasses.replace(trace, comparison=dataclasses.replace(trace.comparison, verdicts=verdicts))
+    assert ask("Q-SLICE", changed) is None
+
+
 @pytest.mark.parametrize(
     ("difference", "outcome", "helped", "harmed"),
     [

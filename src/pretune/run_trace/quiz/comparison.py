@@ -130,7 +130,8 @@ def _slices(trace: RunTrace) -> tuple[tuple[int, Verdict], tuple[int, Verdict]] 
     if len(parts) < 2:
         return None
     least, most = parts[0], parts[-1]
-    return (least, most) if most[1].low - least[1].high >= 0.02 and most[1].low > 0 else None
+    is_apart = most[1].low - least[1].high >= 0.02 and most[1].low > 0
+    return (least, most) if is_apart and most[1].outcome == "better" else None  # corrected, a gain may be unclear
 
 
 def _has_slices(trace: RunTrace) -> bool:
