@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { rate, rateRange } from "../src/errors/rates.ts";
 import { signed } from "../src/format.ts";
 import { addedWriter, difference, plainText, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { WaterfallFigure } from "../src/prediction/layers.tsx";
 import { barDomain, whyNone } from "../src/prediction/reasons.tsx";
 import { problemOf } from "../src/prediction/typed.tsx";
 import type { PredictionTrace, Token } from "../src/trace.ts";
@@ -67,4 +68,14 @@ test("a prediction without reasons says which of the causes it is", () => {
   assert.match(none(["a"], true, false), /single class/);
   assert.match(none(["a", "b"], true, true), /no word/);
   assert.match(none(["a", "b"], true, false, true), /too long/);
+});
+
+test("the table of the parts of a number has the numbers of the chart", () => {
+  const decision = { index: 0, mean: 7, deviation: 2 };
+  const contributions = [{ name: "embedding", logits: [0.25] }, { name: "bias", logits: [0.5] }];
+  const prediction = { task: "regression", contributions, decision, head: { logits: [0.75] }, label_names: ["score"] } as unknown as PredictionTrace;
+  const found = [WaterfallFigure({ prediction }).props.children].flat()[1].props.children;
+  const { rows, columns } = [found].flat()[0].props;
+  assert.deepEqual(rows.map((row: object) => columns[1].value(row)), ["+0.5", "+1", "+1.5"]);
+  assert.deepEqual([columns[0].value(rows[2]), columns[1].name], ["from the mean", "Number"]);
 });

@@ -41,7 +41,7 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
             draw={(width) => <Skyline products={products} width={width} />}
           />
           <Fold name="Table of the largest products">
-            <ProductTable products={products} />
+            <ProductTable products={products} weight={rival === null ? "Weight" : "Difference of weights"} />
           </Fold>
         </Figure>
       )}
@@ -94,7 +94,7 @@ function Skyline({ products, width }: { products: Product[]; width: number }) {
   );
 }
 
-function ProductTable({ products }: { products: Product[] }) {
+function ProductTable({ products, weight: name }: { products: Product[]; weight: string }) {
   const half = TABLE_ROWS / 2;
   const rows = products.length <= TABLE_ROWS ? products : [...products.slice(0, half), ...products.slice(-half)];
   return (
@@ -103,8 +103,8 @@ function ProductTable({ products }: { products: Product[] }) {
       rows={rows}
       columns={[
         { name: "Component", value: ({ component }) => component, isNumber: true },
-        { name: "Mean vector", value: ({ pooled }) => signed(pooled, 3), isNumber: true },
-        { name: "Difference of weights", value: ({ weight }) => signed(weight, 3), isNumber: true },
+        { name: "Vector", value: ({ pooled }) => signed(pooled, 3), isNumber: true },
+        { name, value: ({ weight }) => signed(weight, 3), isNumber: true },
         { name: "Product", value: ({ product }) => signed(product, 3), isNumber: true },
       ]}
     />

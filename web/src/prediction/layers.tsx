@@ -164,7 +164,7 @@ function readoutSentence(readouts: readonly Readout[]): string {
 const ROW = 23;
 const VALUE_WIDTH = 52;
 
-function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
+export function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
   const { contributions, decision, head, label_names: names } = prediction;
   const rival = rivalOf(prediction);
   const isNumber = prediction.task === "regression";
@@ -198,13 +198,13 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
       />
       <Fold name={prediction.task === "classification" ? "Table, per class" : "Table of the parts"}>
         <Table
-          caption="Contribution of each part to the logits"
-          rows={[...contributions, { name: "logit", logits: head.logits }]}
+          caption={`Contribution of each part to the ${isNumber ? "number" : "logits"}`}
+          rows={[...scaled, { name: isNumber ? total : "logit", logits: head.logits.map((logit) => unit * logit) }]}
           columns={[
             { name: "Part", value: (part) => componentName(part.name) },
             ...shown.map((label) => ({
-              name: plainText(names[label] ?? String(label), 24),
-              value: (part: { logits: number[] }) => signed(part.logits[label] ?? 0, 3),
+              name: isNumber ? "Number" : plainText(names[label] ?? String(label), 24),
+              value: (part: { logits: number[] }) => write(part.logits[label] ?? 0, 3),
               isNumber: true,
             })),
             ...(rival === null
