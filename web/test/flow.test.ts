@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isUnchanged } from "../src/flow/example.tsx";
 import { summary } from "../src/flow/index.tsx";
 import { handedOn } from "../src/flow/ribbon.tsx";
+import { LEFT_OUT } from "../src/text.tsx";
 import type { RunTrace, Stage } from "../src/trace.ts";
 
 const TRACE = { phases: { pretrain: null }, tokenizer: null } as unknown as RunTrace;
@@ -31,4 +33,10 @@ test("what was dropped before it was a document is not counted among the documen
   const preprocess = { ...stage("preprocess", { train_tokens: 800, validation_tokens: 40 }), dropped: drop(5) };
   const trace = { stages: [collect, preprocess], phases: { pretrain: null }, example: null } as unknown as RunTrace;
   assert.equal(summary(trace), "90 documents became 840 tokens; 5 documents were dropped on the way.");
+});
+
+
+test("a text that was left out is not said to be unchanged", () => {
+  assert.equal(isUnchanged({ text: "A", clean_text: "A" }), true);
+  assert.equal(isUnchanged({ text: LEFT_OUT, clean_text: LEFT_OUT }), false);
 });

@@ -47,9 +47,9 @@ const SHOWN_TOKENS = 16;
 
 function Tokens({ example }: { example: Example }) {
   const [isOpen, setOpen] = useState(false);
-  const { text, clean_text, tokens, ids } = example;
+  const { clean_text, tokens, ids } = example;
   if (clean_text === null && tokens.length === 0) return null;
-  const isSame = text === clean_text;
+  const isSame = isUnchanged(example);
   const cut = tokens.length > 0 ? `; cut into ${count(tokens.length)} tokens, each with its id` : "";
   const shown = isOpen ? tokens : tokens.slice(0, SHOWN_TOKENS);
   const rest = tokens.length - shown.length;
@@ -72,6 +72,11 @@ function Tokens({ example }: { example: Example }) {
       )}
     </>
   );
+}
+
+/** Where the texts were left out, that both are the same sign says nothing. */
+export function isUnchanged({ text, clean_text }: Pick<Example, "text" | "clean_text">): boolean {
+  return text !== LEFT_OUT && text === clean_text;
 }
 
 /** Tokens with their ids. A token that begins with a space begins a word; the gap shows it. */
