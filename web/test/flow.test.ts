@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isUnchanged } from "../src/flow/example.tsx";
+import { cutInto, isUnchanged, Predicted, TokenRow } from "../src/flow/example.tsx";
 import { summary } from "../src/flow/index.tsx";
 import { handedOn } from "../src/flow/ribbon.tsx";
 import { LEFT_OUT } from "../src/text.tsx";
-import type { RunTrace, Stage } from "../src/trace.ts";
+import type { Example, RunTrace, Stage } from "../src/trace.ts";
 
 const TRACE = { phases: { pretrain: null }, tokenizer: null } as unknown as RunTrace;
 
@@ -39,4 +39,22 @@ test("what was dropped before it was a document is not counted among the documen
 test("a text that was left out is not said to be unchanged", () => {
   assert.equal(isUnchanged({ text: "A", clean_text: "A" }), true);
   assert.equal(isUnchanged({ text: LEFT_OUT, clean_text: LEFT_OUT }), false);
+});
+
+test("the words of a text are apart where the tokenizer writes no spaces", () => {
+  const joined = (...tokens: string[]) => TokenRow({ tokens, ids: [] }).props.children.map((item: { props: { class: string } }) => item.props.class.includes("is-continued"));
+  assert.deepEqual(joined("[BOS]", " a", "b", " c"), [false, true, false, false]);
+  assert.deepEqual(joined("[CLS]", "un", "##like", "it", "##"), [false, true, false, false, false]);
+});
+
+test("of a long text, the tokens that the document has are not all tokens", () => {
+  assert.equal(cutInto(["a", "b"]), "; cut into 2 tokens, each with its id");
+  assert.equal(cutInto(Array(512).fill("a")), "; its first 512 tokens, each with its id");
+});
+
+test("a prediction without a probability is shown, too", () => {
+  const example = { predicted: "3.4", probability: null, label: "3.5", split: "test" } as unknown as Example;
+  const [, note] = [Predicted({ example, labels: [] })?.props.children].flat();
+  assert.equal(note.type, "p");
+  assert.equal(Predicted({ example: { ...example, predicted: null }, labels: [] }), null);
 });

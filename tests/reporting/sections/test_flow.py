@@ -47,6 +47,12 @@ def test_pieces_of_wordpiece_are_joined_by_a_point(builder: Any) -> None:
     assert "[BOS] | The | sun·rise | ## | . | [EOS]" in text
 
 
+def test_the_tokens_of_a_long_text_that_a_trace_has_are_not_said_to_be_all(builder: Any) -> None:
+    builder.add("preprocess", "example", text="x", tokens=[" a"] * 700, ids=[])
+    text = to_text(render_example(builder.trace, Page()), Page())
+    assert "its first 512 tokens: a | a" in text
+
+
 def test_a_wrong_prediction_of_the_example_is_shown_as_such(builder: Any) -> None:
     builder.add("finetune", "example", text="x", label="positive", predicted="negative", probability=0.6)
     assert 'predicted "negative" with probability 60.0 %; the label is "positive"' in rendered(builder)

@@ -50,14 +50,13 @@ function Tokens({ example }: { example: Example }) {
   const { clean_text, tokens, ids } = example;
   if (clean_text === null && tokens.length === 0) return null;
   const isSame = isUnchanged(example);
-  const cut = tokens.length > 0 ? `; cut into ${count(tokens.length)} tokens, each with its id` : "";
   const shown = isOpen ? tokens : tokens.slice(0, SHOWN_TOKENS);
   const rest = tokens.length - shown.length;
   return (
     <>
       <p class="small-label">
         {isSame ? "Text unchanged by cleaning" : "Text after cleaning"}
-        {cut}
+        {cutInto(tokens)}
       </p>
       {!isSame && clean_text !== null && (
         <blockquote>
@@ -79,12 +78,20 @@ export function isUnchanged({ text, clean_text }: Pick<Example, "text" | "clean_
   return text !== LEFT_OUT && text === clean_text;
 }
 
-/** Tokens with their ids. A token that begins with a space begins a word; the gap shows it. */
+const MOST_TOKENS = 512; // that the document has of a long text
+
+export function cutInto({ length }: string[]): string {
+  if (length === 0) return "";
+  return length < MOST_TOKENS ? `; cut into ${count(length)} tokens, each with its id` : `; its first ${length} tokens, each with its id`;
+}
+
+/** Tokens with their ids. The gap shows where a word begins: at a token with a space before it, or else without ##. */
 export function TokenRow({ tokens, ids }: { tokens: string[]; ids: number[] }) {
+  const begins = tokens.some((token) => BLANK.test(token)) ? BLANK : /^(?!##.)/;
   return (
     <ol class="tokens">
       {tokens.map((token, index) => {
-        const isContinued = !isSpecial(token) && !beginsWord(tokens[index + 1]);
+        const isContinued = !isSpecial(token) && !beginsWord(tokens[index + 1], begins);
         const kind = ["token", isSpecial(token) ? "is-special" : "", isContinued ? "is-continued" : ""].join(" ").trim();
         return (
           <li class={kind}>
@@ -103,8 +110,10 @@ function isSpecial(token: string): boolean {
   return /^\[[A-Z0-9]+\]$/.test(token);
 }
 
-function beginsWord(token: string | undefined): boolean {
-  return token === undefined || token === LEFT_OUT || isSpecial(token) || /^[\s▁Ġ]/.test(token);
+const BLANK = /^[\s▁Ġ]/;
+
+function beginsWord(token: string | undefined, begins: RegExp): boolean {
+  return token === undefined || token === LEFT_OUT || isSpecial(token) || begins.test(token);
 }
 
 function Masked({ masked, trace }: { masked: MaskedExample; trace: RunTrace }) {
@@ -163,11 +172,12 @@ function Row({ example }: { example: Example }) {
   );
 }
 
-function Predicted({ example, labels }: { example: Example; labels: string[] }) {
+export function Predicted({ example, labels }: { example: Example; labels: string[] }) {
   const { predicted, probability: likely, label, split } = example;
-  if (predicted === null || likely === null) return null;
+  if (predicted === null) return null;
   const other = labels.length === 2 ? labels.find((name) => name !== predicted) : undefined;
-  const bars = [
+  // One of two or more classes has a probability; a number, a set of labels and the entities of a text have none.
+  const bars = likely === null ? [] : [
     { name: <UserText text={predicted} limit={40} />, value: likely, written: probability(likely), isAccent: true },
     {
       name: other === undefined ? "all other classes" : <UserText text={other} limit={40} />,
@@ -175,13 +185,20 @@ function Predicted({ example, labels }: { example: Example; labels: string[] }) 
       written: probability(1 - likely),
     },
   ];
-  const isRight = label === null ? null : label === predicted;
+  const isRight = label === null || likely === null ? null : label === predicted;
   const verdict = isRight === null ? "" : isRight ? "Right" : "Wrong";
   const isKnown = split === "train" || split === "validation";
   return (
     <>
       <p class="small-label">The prediction for the example</p>
-      <Bars bars={bars} label="Probabilities of the classes" />
+      {likely === null ? (
+        <p class="example-note">
+          <b><UserText text={predicted} limit={200} /></b>
+          {label !== null && <>; the label is <b><UserText text={label} limit={200} /></b></>}.
+        </p>
+      ) : (
+        <Bars bars={bars} label="Probabilities of the classes" />
+      )}
       <p class="example-note">
         {verdict}
         {isKnown ? `${verdict ? ", but the" : "The"} text is in the ${SPLITS[split]} split, so this is an illustration and no evidence.` : verdict && ". One text is an illustration; the test split is the evidence."}

@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from pretune.run_trace import formats
+from pretune.run_trace.carried_example import TOKENS as MOST_TOKENS
 from pretune.run_trace.stages import SYNTHETIC_NOTE
 from pretune.terminal import (
     ROOMY,
@@ -213,7 +214,8 @@ def _preprocessed(example: Example, _is_finished: bool) -> list[str]:
     if tokens:
         shown = _join_tokens(tokens[:TOKENS_SHOWN])
         more = f" | … {len(tokens) - TOKENS_SHOWN} more" if len(tokens) > TOKENS_SHOWN else ""
-        sentences.append(f"{len(tokens)} tokens: {shown}{more}")
+        first = "its first " if len(tokens) == MOST_TOKENS else ""  # of a long text, a trace has no more
+        sentences.append(f"{first}{len(tokens)} tokens: {shown}{more}")
     if ids:
         sentences.append(f"token ids: {' '.join(map(str, ids[:TOKENS_SHOWN]))}" + " …" * (len(ids) > TOKENS_SHOWN))
     return sentences
