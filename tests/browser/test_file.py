@@ -144,6 +144,22 @@ def test_the_charts_of_a_hybrid_stay_in_the_column_of_their_phase(
 
 
 @pytest.mark.slow
+def test_a_label_that_is_wider_than_its_part_of_the_bar_stands_below_it(
+    trace: RunTrace, tmp_path: Path, open_page: Any
+) -> None:
+    first = trace.predictions[0]
+    decision = replace(first.decision, index=0, probability=0.51, probabilities=[0.51, 0.49])
+    named = replace(first, label_names=["an eighteen-sign one", "another"], decision=decision)
+    write_report(replace(trace, predictions=[named]), tmp_path / "narrow.html")
+    page = open_page(tmp_path / "narrow.html", viewport={"width": 360, "height": 800}).page
+    texts = page.locator(".decision svg text", has_text="an eighteen-sign one")
+    texts.first.wait_for()
+    assert texts.first.get_attribute("class") == "ink"
+    bar = page.locator(".decision svg .remainder").first.bounding_box()
+    assert texts.first.bounding_box()["y"] >= bar["y"] + bar["height"]
+
+
+@pytest.mark.slow
 def test_the_policy_stops_what_a_text_would_do(report: Path, tmp_path: Path, open_page: Any) -> None:
     """If our own script had a hole, the policy would still be in the way: markup in the file itself is not run."""
     html = report.read_text(encoding="utf-8")

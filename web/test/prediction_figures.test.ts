@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rate, rateRange } from "../src/errors/rates.ts";
+import { fitted, textWidth } from "../src/charts/figure.tsx";
 import { signed } from "../src/format.ts";
-import { addedWriter, difference, plainText, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { addedWriter, difference, plainText, plainWidth, roomFor, surfaceOf, wordName, wordWithin } from "../src/prediction/figures.ts";
 import { WaterfallFigure } from "../src/prediction/layers.tsx";
 import { barDomain, whyNone } from "../src/prediction/reasons.tsx";
 import { problemOf } from "../src/prediction/typed.tsx";
@@ -78,4 +79,12 @@ test("the table of the parts of a number has the numbers of the chart", () => {
   const { rows, columns } = [found].flat()[0].props;
   assert.deepEqual(rows.map((row: object) => columns[1].value(row)), ["+0.5", "+1", "+1.5"]);
   assert.deepEqual([columns[0].value(rows[2]), columns[1].name], ["from the mean", "Number"]);
+});
+
+test("Chinese, Japanese and Korean characters are twice as wide as letters", () => {
+  assert.deepEqual(["ab", "电影", "カナ", "영화", "👍"].map(textWidth), [13, 26, 26, 26, 13]);
+  assert.equal(plainWidth(plainText("电影")), 26);
+  assert.deepEqual([fitted("电影电影电影", 60), fitted("abcdef", 39), fitted("abcdefg", 39)], ["电影电影…", "abcdef", "abcde…"]);
+  assert.deepEqual([roomFor("电影电影", 30), roomFor("abcd", 30), roomFor("", 30)], [2, 4, 0]);
+  assert.equal(wordWithin("电影电影电影电影电影", 0, 100), "\u2068电影电影电影电\u2026\u2069");
 });

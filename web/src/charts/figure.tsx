@@ -136,14 +136,20 @@ export function Plot(props: {
   );
 }
 
-/** About how wide a text of 12 px is. */
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]/g; // Chinese, Japanese, Korean
+
+/** About how wide a text of 12 px is; characters beyond U+FFFF, which are wide, too, count twice as it is. */
 export function textWidth(text: string): number {
-  return 6.5 * text.length;
+  return 6.5 * (text.length + (text.match(WIDE)?.length ?? 0));
 }
 
 /** A text cut to a width, with an ellipsis. */
 export function fitted(text: string, width: number): string {
-  const characters = [...text];
-  const room = Math.max(1, Math.floor(width / 6.5));
-  return characters.length <= room ? text : `${characters.slice(0, room - 1).join("")}…`;
+  if (textWidth(text) <= width) return text;
+  let shown = "";
+  for (const character of text) {
+    if (textWidth(`${shown}${character}…`) > width) break;
+    shown += character;
+  }
+  return `${shown}…`;
 }

@@ -5,7 +5,7 @@ import { tickWriter } from "../charts/ticks.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count } from "../format.ts";
-import { plainText, plainWidth } from "../prediction/figures.ts";
+import { plainText, plainWidth, roomFor } from "../prediction/figures.ts";
 import { UserText } from "../text.tsx";
 import type { SliceError, TestErrors, TestResult } from "../trace.ts";
 import { rightIn, totalOf, wilson } from "./counts.ts";
@@ -98,7 +98,7 @@ function Intervals({ rows, width }: { rows: SliceError[]; width: number }) {
         return (
           <g class={index === 0 ? "interval" : "interval is-accent"}>
             <text class="name" x={0} y={y + 4}>
-              {plainText(row.slice, Math.max(6, Math.floor(left / 6.5)))}
+              {plainText(row.slice, Math.max(6, roomFor(row.slice, left)))}
             </text>
             <line class="whisker" x1={x(row.low)} x2={x(Math.min(row.high, top))} y1={y} y2={y} />
             {[row.low, row.high].map((end) => (

@@ -154,20 +154,22 @@ function TwoClassBar({ prediction }: { prediction: PredictionTrace }) {
   ) as [string, string];
   return (
     <Plot
-      height={BAR.top + BAR.height + 22}
+      height={(width) => BAR.top + BAR.height + (plainWidth(ours) + 16 > width * decision.probability ? 38 : 22)}
       label={`${ours}, ${theirs}; the threshold is 50 %.`}
       draw={(width) => {
         const edge = width * decision.probability;
         const hasRoom = width - edge > plainWidth(theirs) + 16;
+        const isOursIn = edge > plainWidth(ours) + 16;
         const middle = BAR.top + BAR.height / 2 + 4;
+        const below = BAR.top + BAR.height + 16;
         return (
           <>
             <rect class="remainder" x={0} y={BAR.top} width={width} height={BAR.height} />
             <rect class="for" x={0} y={BAR.top} width={edge} height={BAR.height} />
-            <text class="on-accent" x={10} y={middle}>
+            <text class={isOursIn ? "on-accent" : "ink"} x={isOursIn ? 10 : 0} y={isOursIn ? middle : below}>
               {ours}
             </text>
-            <text class="ink" x={width - (hasRoom ? 10 : 0)} y={hasRoom ? middle : BAR.top + BAR.height + 16} text-anchor="end">
+            <text class="ink" x={width - (hasRoom ? 10 : 0)} y={hasRoom ? middle : below + (isOursIn ? 0 : 16)} text-anchor="end">
               {theirs}
             </text>
             <line class="threshold" x1={width / 2} x2={width / 2} y1={BAR.top - 6} y2={BAR.top + BAR.height + 6} />

@@ -38,6 +38,16 @@ export function wordName(word: string, index: number, limit = 16): string {
   return word === LEFT_OUT ? `word ${index + 1}` : plainText(word, limit);
 }
 
+/** How many characters of a text fit into a width. */
+export function roomFor(text: string, width: number): number {
+  return Math.floor((width * [...text].length) / textWidth(text || " "));
+}
+
+/** The same word, cut to a width. */
+export function wordWithin(word: string, index: number, width: number): string {
+  return wordName(word, index, Math.max(5, Math.min(16, roomFor(word, width))));
+}
+
 /** About how wide such a text is in a chart; the isolating characters have no width. */
 export function plainWidth(text: string): number {
   return textWidth(text.replace(/[\u2068\u2069]/g, ""));

@@ -7,7 +7,7 @@ import { scaleLinear } from "../charts/scale.ts";
 import { count, fixed, probability, signed } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";
-import { layerName, plainText, plainWidth, wordName } from "./figures.ts";
+import { layerName, plainText, plainWidth, wordName, wordWithin } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import { Chips } from "./tokens.tsx";
 
@@ -185,7 +185,7 @@ interface FallRow {
 }
 
 function FallBars({ rows, width }: { rows: FallRow[]; width: number }) {
-  const left = Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index)))) + 8;
+  const left = Math.min(width * 0.4, Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index))))) + 8;
   const values = rows.map(({ value }) => value);
   const low = Math.min(0, ...values);
   const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
@@ -194,7 +194,7 @@ function FallBars({ rows, width }: { rows: FallRow[]; width: number }) {
       {rows.map(({ word, value, index }, place) => (
         <g>
           <text class="ink" x={0} y={place * ROW + 15}>
-            {wordName(word, index)}
+            {wordWithin(word, index, left)}
           </text>
           <rect
             class={value >= 0 ? "for" : "against"}

@@ -7,7 +7,7 @@ import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
 import { count, counted, fixed, significant } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Reasons } from "../trace.ts";
-import { addedWriter, plainWidth, wordName } from "./figures.ts";
+import { addedWriter, plainWidth, wordName, wordWithin } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
@@ -191,7 +191,7 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
     <>
       {rows.map(({ word, index }, place) => (
         <text class="ink" x={0} y={24 + place * ROW + 15}>
-          {wordName(word, index, Math.max(5, Math.min(16, Math.floor((left + 4) / 6.5))))}
+          {wordWithin(word, index, left + 4)}
         </text>
       ))}
       {others > 0 && (
