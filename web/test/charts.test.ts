@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { drawnGuess } from "../src/charts/intervals.tsx";
 import { areaPath, linePath } from "../src/charts/path.ts";
 import { scaleLinear, scaleLog } from "../src/charts/scale.ts";
 import { forestScale } from "../src/charts/small.tsx";
@@ -60,3 +61,10 @@ for (const [ticks, options, expected] of [
 ] as [number[], object, string[]][]) {
   test(`the labels of the ticks ${ticks.join(", ")}`, () => assert.deepEqual(ticks.map(tickWriter(ticks, options)), expected));
 }
+
+test("the line of guessing is drawn only where the scale has it", () => {
+  const from = (low: number) => ({ rows: [], panels: [{ title: "", values: [{ value: 0.9, low, high: 0.95, seeds: [] }] }], guess: 0.5 });
+  assert.equal(drawnGuess(from(0.85)), null);
+  assert.equal(drawnGuess(from(0.52)), 0.5);
+  assert.equal(drawnGuess({ ...from(0.52), guess: null }), null);
+});

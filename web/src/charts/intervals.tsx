@@ -67,15 +67,22 @@ export function intervalPlotHeight(props: IntervalPlotProps): (width: number) =>
   };
 }
 
+function endsOf({ panels, metric, scale }: IntervalPlotProps): [number, number] {
+  const lowest = min(panels.flatMap((panel) => panel.values.flatMap((value) => (value ? [value.low] : [])))) ?? 0;
+  return scale ?? [Math.max(metric === "pearson" ? -1 : 0, Math.floor(lowest * 10 - 0.1) / 10), 1];
+}
+
+/** The rate of guessing, unless it lies below the scale. */
+export function drawnGuess(props: IntervalPlotProps): number | null {
+  return props.guess != null && props.guess >= endsOf(props)[0] ? props.guess : null;
+}
+
 /** Scores of models as dots on one scale, panel beside panel. */
 export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
   const { names, nameWidth, columns, block, hasTitles } = layout(props, width);
   const panelWidth = (width - nameWidth - (columns - 1) * GAP) / columns;
-  const lowest = min(props.panels.flatMap((panel) => panel.values.flatMap((value) => (value ? [value.low] : [])))) ?? 0;
-  const floor = props.metric === "pearson" ? -1 : 0;
-  const start = Math.max(floor, Math.floor(lowest * 10 - 0.1) / 10);
   const metric = props.metric ?? "accuracy";
-  const ends = props.scale ?? [start, 1];
+  const [ends, guess] = [endsOf(props), drawnGuess(props)];
   return props.panels.map((panel, index) => {
     const [column, line] = [index % columns, Math.floor(index / columns)];
     const left = nameWidth + column * (panelWidth + GAP);
@@ -88,7 +95,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
             {fitted(panel.title, panelWidth)}
           </text>
         )}
-        <Axis scale={scale} top={top} rows={props.rows.length} guess={props.guess} isPercent={metric === "accuracy"} />
+        <Axis scale={scale} top={top} rows={props.rows.length} guess={guess} isPercent={metric === "accuracy"} />
         {column === 0 &&
           props.rows.map((row, place) => (
             <text class={row.isAccent ? "accent" : "name"} x={0} y={top + place * ROW + ROW / 2 + 4}>
@@ -107,7 +114,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
 }
 
 
-function Axis(props: { scale: Scale; top: number; rows: number; isPercent: boolean; guess: number | null | undefined }) {
+function Axis(props: { scale: Scale; top: number; rows: number; isPercent: boolean; guess: number | null }) {
   const { scale, top } = props;
   const bottom = top + props.rows * ROW;
   const [start = 0, end = 0] = scale.range();
@@ -124,7 +131,7 @@ function Axis(props: { scale: Scale; top: number; rows: number; isPercent: boole
           </text>
         </g>
       ))}
-      {props.guess != null && props.guess >= (scale.domain()[0] ?? 0) && (
+      {props.guess !== null && (
         <line class="level" x1={scale(props.guess)} x2={scale(props.guess)} y1={top} y2={bottom} />
       )}
     </>

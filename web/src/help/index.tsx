@@ -1,5 +1,5 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
+import { drawIntervalPlot, drawnGuess, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
 import { capital, count, counted, fixed, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
 import { isDelivered, isOurs, modelValue, numClasses, shortName } from "../models.ts";
@@ -80,7 +80,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
   const sentence = [
     seeds > 1 ? `Of a trained network, each dot is one of ${counted(seeds, "seed")}, the short line their mean` : "Each dot is the one seed of this run",
     "the bar is the 95 % interval",
-    k === null || k < 2 ? null : `the dotted line is guessing among ${count(k)} classes`,
+    drawnGuess(plot) === null ? null : `the dotted line is guessing among ${count(k as number)} classes`,
   ].filter((part) => part !== null);
   return (
     <Figure

@@ -242,7 +242,10 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   const { flip } = decision;
   if (!reasons) return null;
   const isSet = prediction.task === "multilabel";
-  if (!flip) return <p class="note">No masking of words that was tried changes {isSet ? "whether the first label is predicted" : "the label"}.</p>;
+  if (!flip) {
+    const named = isSet && <>whether “<UserText text={prediction.label_names[decision.index] ?? ""} limit={40} />” is predicted</>;
+    return <p class="note">No masking of words that was tried changes {named || "the label"}.</p>;
+  }
   const masked = new Set(flip.words);
   const gaps = gapsBefore([prediction.text, prediction.text_pair ?? ""], reasons.words);
   return (
