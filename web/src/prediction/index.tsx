@@ -29,7 +29,11 @@ export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle 
   }
   return (
     <div class="prediction">
-      <Lead>From text to decision in five layers, with the sums carried out again in this browser.</Lead>
+      <Lead>
+        {trace.predictions.length === 0 && trace.fills.length > 0
+          ? "From a text with a hidden word to the likeliest words for it."
+          : "From text to decision in five layers, with the sums carried out again in this browser."}
+      </Lead>
       <TabList tabs={tabs} chosen={tab.id} onChoose={setChosen} />
       <div role="tabpanel" id="prediction-panel" aria-labelledby={`prediction-tab-${tab.id}`} key={tab.id}>
         {tab.panel()}
