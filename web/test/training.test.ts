@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cameOut } from "../src/run/index.tsx";
 import { epochDecimals, epochs, eventsAt, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
-import { summary } from "../src/training/index.tsx";
+import { shownPhases, summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
 
@@ -75,4 +75,18 @@ test("the decay of the rate is marked only once it has been reached", () => {
   assert.deepEqual(eventsAt(drawn, 80, "falls"), [{ x: 0.8, name: "falls" }]);
   assert.deepEqual(eventsAt(drawn, 900, "falls"), []);
   assert.deepEqual(eventsAt(phase([{ step: 0, epoch: 0 }], [], []), 0, "falls"), []);
+});
+
+test("the folder of the control alone shows the control", () => {
+  const scratch = { stage: "scratch", metric: "accuracy", objective: null, evaluations: [{ epoch: 2, step: 8, score: 0.5, is_best: true }] } as unknown as Phase;
+  const finetune = { ...scratch, stage: "finetune" } as Phase;
+  assert.deepEqual(shownPhases({ phases: { pretrain: null, finetune: null, scratch } }), [scratch]);
+  assert.deepEqual(shownPhases({ phases: { pretrain: null, finetune, scratch } }), [finetune]);
+  assert.match(summary({ phases: { pretrain: null, finetune: null, scratch } }), /^After two epochs on labels it is right on 50.0/);
+});
+
+test("the axis of another phase is mentioned only where there is one", () => {
+  const phase = (loss_references: object[]) => ({ metric: "accuracy", loss_references, evaluations: [] }) as unknown as Phase;
+  assert.deepEqual([lossSentence(phase([UNIFORM]), true), lossSentence(phase([]), true)], ["A guess costs 8.50 nats.", ""]);
+  assert.equal(lossSentence(phase([UNIFORM])), "A guess costs 8.50 nats; the axis is not that of the other phase.");
 });

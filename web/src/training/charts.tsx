@@ -52,20 +52,20 @@ export function PhaseCharts({ phase, trace }: { phase: Phase; trace: RunTrace })
         {phaseTitle(phase)}
         <small>{subtitle(phase, trace)}</small>
       </h3>
-      <LossChart phase={phase} />
+      <LossChart phase={phase} isAlone={!trace.phases.pretrain || !trace.phases.finetune} />
       <ScoreChart phase={phase} />
       {phase.objective === "hybrid" && <NextTokenChart phase={phase} />}
     </div>
   );
 }
 
-function LossChart({ phase }: { phase: Phase }) {
+function LossChart({ phase, isAlone }: { phase: Phase; isAlone: boolean }) {
   const isPretraining = phase.stage === "pretrain";
   const decay = phase.plan?.decay_start_step;
   return (
     <LineChart
       title={`Loss, ${labelUnit(phase)}`}
-      sentence={lossSentence(phase)}
+      sentence={lossSentence(phase, isAlone)}
       lines={lines(phase, "loss")}
       levels={referencesApart(phase)}
       events={isPretraining && decay != null ? eventsAt(phase, decay, "rate falls") : []}
@@ -156,7 +156,7 @@ function ScoreChart({ phase }: { phase: Phase }) {
   );
 }
 
-export function lossSentence(phase: Phase): string {
+export function lossSentence(phase: Phase, isAlone = false): string {
   const unigram = phase.loss_references.find((reference) => reference.id === "unigram");
   if (unigram) {
     const below = phase.evaluations.find((row) => row.loss < unigram.value);
@@ -170,9 +170,9 @@ export function lossSentence(phase: Phase): string {
     const prior = phase.loss_references.find((reference) => reference.id === "prior");
     return `Always predicting the mean of the training rows has a loss of ${prior ? `${nats(prior.value)} on the validation rows` : "about 1"}.`;
   }
-  return uniform
-    ? `A guess costs ${nats(uniform.value)} nats; the axis is not that of the other phase.`
-    : "The axis is not that of the other phase.";
+  const guess = uniform ? `A guess costs ${nats(uniform.value)} nats` : "";
+  if (isAlone) return guess && `${guess}.`;
+  return guess ? `${guess}; the axis is not that of the other phase.` : "The axis is not that of the other phase.";
 }
 
 export function scoreSentence(phase: Phase): string {

@@ -11,8 +11,8 @@ import { Watch } from "./watch.tsx";
 
 /** Loss and score of both phases, every evaluation with what a rule found in it, and what the model fills in. */
 export function Training({ trace }: { trace: RunTrace }) {
-  const { pretrain, finetune, scratch } = trace.phases;
-  const phases = [pretrain, finetune].filter((phase) => phase !== null);
+  const phases = shownPhases(trace);
+  const scratch = phases.some((phase) => phase.stage === "scratch") ? null : trace.phases.scratch;
   if (phases.length === 0) return <NothingYet section="training" trace={trace} sentence="Nothing has been trained yet." />;
   return (
     <>
@@ -47,8 +47,16 @@ export function Training({ trace }: { trace: RunTrace }) {
   );
 }
 
+/** The phases that stand in the open; in the folder of the control alone, that is the control. */
+export function shownPhases({ phases: { pretrain, finetune, scratch } }: Pick<RunTrace, "phases">): Phase[] {
+  const found = [pretrain, finetune].filter((phase) => phase !== null);
+  return found.length === 0 && scratch ? [scratch] : found;
+}
+
 /** The training in two sentences. */
-export function summary({ phases: { pretrain, finetune } }: Pick<RunTrace, "phases">): string {
+export function summary(trace: Pick<RunTrace, "phases">): string {
+  const pretrain = trace.phases.pretrain;
+  const finetune = shownPhases(trace).find((phase) => phase !== pretrain);
   const sentences: string[] = [];
   const [first, last] = [pretrain?.evaluations[0], pretrain?.evaluations.at(-1)];
   const uniform = pretrain?.loss_references.find((reference) => reference.id === "uniform");
