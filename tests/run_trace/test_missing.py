@@ -57,6 +57,18 @@ def test_a_run_that_was_tuned_on_conversations_is_not_asked_for_test_rows(traced
     }
 
 
+def test_the_folder_of_a_tuning_on_conversations_is_no_part_of_a_run(traced: RunTrace) -> None:
+    """A base was tuned in this folder, so there is no whole run that has more."""
+    tuned = replace(traced.phases.finetune, objective="replies", test=[])  # type: ignore[type-var]
+    [stage] = [stage for stage in traced.stages if stage.name == "finetune"]
+    bare = replace(traced, run=replace(traced.run, command=""), stages=[stage], quiz=None, predictions=[], errors=None)
+    bare = replace(bare, comparison=None, phases=replace(traced.phases, pretrain=None, finetune=tuned, scratch=None))
+    assert sections(bare)["help"].startswith("The run was tuned on conversations")
+    assert not any("folder of the whole run" in sentence for sentence in sections(bare).values())
+    alone = replace(bare, phases=replace(bare.phases, finetune=traced.phases.finetune))
+    assert "folder of the whole run has more" in sections(alone)["help"]
+
+
 def test_stages_that_were_tested_but_not_compared_have_test_rows(traced: RunTrace) -> None:
     stages = [stage for stage in traced.stages if stage.name != "compare"]
     bare = replace(traced, stages=stages, comparison=None, errors=None)

@@ -64,7 +64,9 @@ def _describe(section: str, trace: RunTrace) -> Missing:
     """Why a section is empty: a stage folder alone, no labels, conversations, no test rows, not compared, not finished,
     or not yet written."""
     known = {stage.name: stage.status for stage in trace.stages}
-    if not trace.run.command and len(known) == 1:
+    finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
+    is_chat = finetune is not None and finetune.objective == "replies"  # tuned on a base, with no run around it
+    if not trace.run.command and len(known) == 1 and not is_chat:
         stage = next(iter(known))
         sentence = f"This is the folder of the stage {stage} alone; the folder of the whole run has more."
         return Missing(section=section, sentence=sentence, command=None)
@@ -72,8 +74,7 @@ def _describe(section: str, trace: RunTrace) -> Missing:
         sentence = "The run has no labels, so there is no classifier to look at."
         command = run_command(trace.run.name, "--labels", "LABELLED.csv", "--out", f"{trace.run.name}-labels")
         return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
-    finetune, is_compared = trace.phases.finetune, known.get("compare") == "finished"
-    if section in ("help", "prediction", "errors") and finetune is not None and finetune.objective == "replies":
+    if section in ("help", "prediction", "errors") and is_chat:
         sentence = "The run was tuned on conversations, so there is no classifier to look at."
         return Missing(section=section, sentence=sentence, command=None)
     if trace.run.status != "finished":
