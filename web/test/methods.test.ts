@@ -37,6 +37,12 @@ test("each task has its own loss, intervals and baselines", () => {
   assert.doesNotMatch(made("interval", pairs), /as one group/);
 });
 
+test("a loss of pre-training is explained only where there was one", () => {
+  const without = (task: keyof typeof METRICS) => run(task, { phases: { pretrain: null, finetune: { objective: null, metric: METRICS[task] }, scratch: null } });
+  assert.match(made("loss", without("classification")), /^Negative log-probability in nats\. In fine-tuning it is the mean per text/);
+  assert.match(made("loss", without("regression")), /^In fine-tuning it is the squared error/);
+});
+
 test("macro-F1 of imbalanced classes is compared by a bootstrap", () => {
   const trace = run("classification", { comparison: { metric: "accuracy", verdicts: [{ metric: "macro_f1" }] } });
   assert.match(made("interval", trace), /Wilson.*For macro-F1, from a bootstrap/);

@@ -44,13 +44,16 @@ const OF_REPLIES: MethodEntry[] = [
 ];
 
 function loss(trace: RunTrace): MethodEntry {
-  const { pretrain, finetune } = trace.phases;
-  const task = finetune && LOSSES[finetune.objective ?? finetune.metric];
+  const { pretrain, finetune, scratch } = trace.phases;
+  const trained = finetune ?? scratch;
+  const task = trained && LOSSES[trained.objective ?? trained.metric];
+  const nats = trained?.metric === "pearson" ? "" : "Negative log-probability in nats.";
+  const pretraining = `Mean negative log-probability in nats, ${perToken(pretrain)}; ln V is a guess that takes all tokens for equally likely, and the unigram entropy is what word frequencies alone reach.`;
   return {
     id: "loss",
     figure: "Loss",
-    made: `Mean negative log-probability in nats, ${perToken(pretrain)}; ln V is a guess that takes all tokens for equally likely, and the unigram entropy is what word frequencies alone reach.${task ? ` ${task}` : ""}`,
-    care: "Losses of two tokenizers, or of the two phases, cannot be compared.",
+    made: [pretrain ? pretraining : nats, task].filter(Boolean).join(" "),
+    care: `Losses of two tokenizers${pretrain ? ", or of the two phases," : ""} cannot be compared.`,
   };
 }
 
