@@ -147,10 +147,10 @@ class PretrainConfig:
         "frequency",
         "frequency: hide frequent tokens less often, by the inverse root of their frequency; uniform: all alike",
     )
-    neighbour_weight: float = _setting(
-        0.0,
+    neighbour_weight: float | None = _setting(
+        None,
         "weight of a second loss, for better classifiers: predict the words around a row in its document from the mean "
-        "of its vectors (0.3 is what was tried; 0: off)",
+        "of its vectors (default: 0.1 if a masked model is trained from random weights, else 0: off)",
     )
     row_tokens: int = _setting(64, "length of a training row in tokens")
     tokens_per_step: int = _setting(4096, "tokens per optimizer update")

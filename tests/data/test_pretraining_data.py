@@ -56,6 +56,15 @@ def test_rows_become_long_after_the_given_step(make_corpus: MakeCorpus) -> None:
     assert ids_of(make_corpus().batches(7, 5)) == ids_of(corpus.batches(7, 5))
 
 
+@pytest.mark.parametrize(("longest", "has_any"), [(60, True), (16, False)])
+def test_only_a_document_longer_than_a_row_has_words_around_it(
+    make_corpus: MakeCorpus, longest: int, has_any: bool
+) -> None:
+    corpus = make_corpus(longest=longest, has_neighbours=True)
+    assert (corpus.neighbours is not None) == has_any
+    assert all((batch.neighbours is not None) == has_any for batch in corpus.batches(1, 5))
+
+
 def test_training_and_validation_hide_tokens_by_the_same_weights(make_corpus: MakeCorpus) -> None:
     uniform, weighted = make_corpus(), make_corpus(mask_weights="frequency")
     assert uniform.log_weights is None

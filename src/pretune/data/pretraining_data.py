@@ -70,8 +70,9 @@ class Corpus:
         # As many as there are ids in rows: of padding, too, which may come after all others.
         self.counts = _count_tokens(train.tokens, 1 + max(int(validation.tokens.max(initial=0)), special.pad))
         self.log_weights = frequency_weights(self.counts) if settings.mask_weights == "frequency" else None
+        longest = int(train.lengths.max(initial=0))
         self.neighbours = None
-        if settings.has_neighbours:
+        if settings.has_neighbours and longest > settings.row_tokens:  # else nothing is around any row
             self.neighbours = Neighbours(train.tokens, train.offsets, special, self.counts)
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
@@ -84,7 +85,6 @@ class Corpus:
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
         self.short = self._rows(table, special, rows_per_step)
         self.fill = table.fill
-        longest = int(train.lengths.max())
         self.long: TrainingRows | None = None
         if settings.long_row_tokens > settings.row_tokens and np.mean(train.lengths > settings.row_tokens) > 0.1:
             length = min(settings.long_row_tokens, -(-longest // settings.row_tokens) * settings.row_tokens)

@@ -87,7 +87,7 @@ def test_rows_are_no_longer_than_the_base_reads(run_folder: Path, tmp_path: Path
     short = change_config(run_folder / "pretrain" / "checkpoint", tmp_path / "short", max_position_embeddings=128)
     fitted = fit_to_base(CONFIG, open_base(short, CONFIG))
     assert (fitted.long_row_tokens, fitted.row_tokens, fitted.initial_embedding) == (128, 64, "random")
-    assert fit_to_base(CONFIG, None) == replace(CONFIG, objective="masked")
+    assert fit_to_base(CONFIG, None) == replace(CONFIG, objective="masked", neighbour_weight=0.1)
 
 
 @pytest.mark.parametrize("before", ["masked", "causal", "hybrid"])
@@ -132,6 +132,13 @@ def test_words_around_rows_need_masked_rows_of_the_base_too(run_folder: Path, tm
         open_base(tmp_path / "base", config)
     masked = PretrainConfig(neighbour_weight=0.3, objective="masked")
     assert fit_to_base(masked, open_base(tmp_path / "base", masked)).neighbour_weight == 0.3
+
+
+def test_words_around_rows_are_predicted_by_masked_models_from_random_weights(run_folder: Path) -> None:
+    assert fit_to_base(PretrainConfig(neighbour_weight=0.0), None).neighbour_weight == 0
+    for objective in ("causal", "hybrid"):
+        assert fit_to_base(PretrainConfig(objective=objective), None).neighbour_weight == 0
+    assert fit_to_base(CONFIG, open_base(run_folder, CONFIG)).neighbour_weight == 0
 
 
 def test_text_of_another_tokenizer_is_refused_with_the_command(run_folder: Path, preprocessed_folder: Path) -> None:

@@ -367,3 +367,5 @@ def test_words_around_rows_are_a_second_loss(
     )
     assert of_first[0] == of_other[0]
     assert of_first[-1] == pytest.approx(of_other[-1], rel=0.1)
+    notices = [str(of_kind(read_events(tmp_path / name), "notice")) for name in "abc"]
+    assert ["second loss (weight 0.3)" in notice for notice in notices] == [True, True, False]

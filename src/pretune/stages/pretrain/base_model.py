@@ -31,6 +31,7 @@ LEARNT: dict[ObjectiveName, str] = {
 # GPT-BERT judges sentences in causal order as well at 1:3 as at 1:1 (BLiMP 79.2), but not at 1:15 (77.1); with both
 # sides in view it is best near 1:7 (84.8, and 84.3 if only masked). arXiv:2410.24159.
 DEFAULT_CAUSAL_SHARE = 0.25
+DEFAULT_NEIGHBOUR_WEIGHT = 0.1
 _HAS_NO_EFFECT = ("size", "initial_embedding")  # settings of what the base has already
 
 
@@ -104,13 +105,17 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
 
 
 def fit_to_base(config: PretrainConfig, base: BaseModel | None) -> PretrainConfig:
-    """The settings as they are in effect: the objective is known; with a base, no vectors are computed, and no row is
-    longer than it reads. Raises UsageError for settings of rows that the objective does not have.
+    """The settings as they are in effect: the objective and the weight of the words around a row are known; with a
+    base, no vectors are computed, and no row is longer than it reads. Raises UsageError for settings of rows that the
+    objective does not have.
     """
     objective = resolve_objective(config, None if base is None else base.config)
     _refuse_without_rows(config, objective)
     share = config.causal_share or DEFAULT_CAUSAL_SHARE
     config = replace(config, objective=objective, causal_share=share if objective == "hybrid" else None)
+    if config.neighbour_weight is None:  # not measured for a model that is trained further
+        is_usual = objective == "masked" and base is None
+        config = replace(config, neighbour_weight=DEFAULT_NEIGHBOUR_WEIGHT if is_usual else 0.0)
     if base is None:
         return config
     return replace(

@@ -58,7 +58,7 @@ def row_settings(
         tokens_per_step=config.tokens_per_step,
         mask_prob=config.mask_prob,
         mask_weights=config.mask_weights,
-        has_neighbours=config.neighbour_weight > 0,
+        has_neighbours=bool(config.neighbour_weight),
         validation_tokens=begun.get("validation_tokens") or _validation_tokens(budget, device, base),
         seed=config.seed,
         micro_batch_tokens=begun.get("micro_batch_tokens") or _MICRO_BATCH_TOKENS[device],

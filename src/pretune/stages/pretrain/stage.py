@@ -156,7 +156,7 @@ class _Pretraining:
             self.model,
             self.compute.dtype,
             compiled=self.compute.is_compiled,
-            neighbour_weight=self.config.neighbour_weight,
+            neighbour_weight=self.config.neighbour_weight or 0.0,
         )
         self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
         self.training = self._make_training(start)
@@ -293,6 +293,10 @@ class _Pretraining:
             log.write("notice", sentence=sentence)
         if self.base is not None:
             self._log_base(self.base)
+        if self.corpus.neighbours is not None:
+            weight = f"{self.config.neighbour_weight:g}"
+            sentence = f"A second loss (weight {weight}) predicts the words around a row from the mean of its vectors."
+            log.write("notice", sentence=sentence)
         if any(word.is_in_training for word in self.samples.hidden_words):
             sentence = "All probe sentences from the validation text also occur in the training text."
             log.write("notice", sentence=sentence)
