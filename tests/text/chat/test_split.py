@@ -51,6 +51,35 @@ def test_a_test_file_may_have_other_columns(tmp_path: Path) -> None:
     assert len(split(write(tmp_path / "pairs.jsonl", PAIRS), test).by_split["test"]) == 1  # the second repeats it
 
 
+def write_alpaca(path: Path, first: int) -> Path:
+    rows = [
+        {"instruction": "Answer as a doctor.", "input": f"It hurts {n}.", "output": f"Rest {n} days."}
+        for n in range(first, first + 40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_input_of_a_test_file_is_read_as_that_of_the_training_file(tmp_path: Path) -> None:
+    """It was left out, so that all test questions were the same instruction."""
+    test = write_alpaca(tmp_path / "test.jsonl", 38)
+    found = split(write_alpaca(tmp_path / "train.jsonl", 0), test)
+    questions = {record.conversation.question for record in found.by_split["test"]}
+    assert len(questions) == 40
+    assert "Answer as a doctor. It hurts 38." in questions
+    assert len([*found.by_split["train"], *found.by_split["validation"]]) == 38  # two are in the test file
+    reasons = [file.columns.reason for file in found.files]
+    assert reasons == ["Columns of questions and replies, by their names."] * 2
+
+
+def test_a_test_file_without_the_input_has_questions_without_it(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Why {n}?", "output": "So."} for n in range(10)]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = split(write_alpaca(tmp_path / "train.jsonl", 0), tmp_path / "test.jsonl")
+    assert found.files[1].columns.used == ("instruction", "output")
+    assert len(found.by_split["test"]) == 10
+
+
 def write_talks(path: Path, column: str, begin: str) -> Path:
     raw = [{"role": "user", "content": "Raw?"}, {"role": "assistant", "content": "No."}]
     turns = [[{"role": "user", "content": f"{begin} {n}?"}, {"role": "assistant", "content": "So."}] for n in range(40)]

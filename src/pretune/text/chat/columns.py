@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pretune.errors import InputDataError
@@ -67,6 +67,20 @@ def detect_columns(
             "these with --text-column and --response-column."
         )
     return found
+
+
+def columns_like(known: ChatColumns, path: str, records: Sequence[Record]) -> ChatColumns:
+    """The columns of a file that are named as those of another one.
+
+    A file may lack the column of inputs. Raises InputDataError if it lacks a column that cannot be empty.
+    """
+    if known.messages is not None:
+        return detect_columns(path, records, known.messages)
+    assert known.question is not None
+    assert known.reply is not None
+    found = detect_columns(path, records, known.question, known.reply)
+    has_input = known.input is not None and has_column(records, known.input)
+    return replace(found, input=known.input if has_input else None, reason=known.reason, are_named=known.are_named)
 
 
 def messages_of(record: Record, column: str) -> list[Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.chat.columns import ChatColumns, detect_columns, keys_of, messages_of
+from pretune.text.chat.columns import ChatColumns, columns_like, detect_columns, keys_of, messages_of
 from pretune.text.chat.conversations import ROLES, Message, content_text, role_named
 from pretune.text.labels.reader import blank_missing_words, describe_how, read_records
 from pretune.text.readers.records import Record
@@ -36,18 +36,29 @@ class ChatFile:
     findings: Findings = field(default_factory=Findings)
 
 
-def read_chat_file(path: Path, question_column: str | None = None, reply_column: str | None = None) -> ChatFile:
+def read_chat_file(
+    path: Path,
+    question_column: str | None = None,
+    reply_column: str | None = None,
+    *,
+    like: ChatColumns | None = None,
+) -> ChatFile:
     """Read a csv, tsv, jsonl, json or parquet file (also gz, zst) of conversations.
 
-    The columns are the given ones, or those that the file shows. Raises InputDataError if the file cannot be read, has
-    no rows or no conversations, or if a message has an unknown role; the message has the line or the columns.
+    The columns are the given ones, or those that the file shows, or those of another file, `like`. Raises
+    InputDataError if the file cannot be read, has no rows or no conversations, or if a message has an unknown role; the
+    message has the line or the columns.
     """
     findings = Findings()
-    records, how = read_records(path, findings, [name for name in (question_column, reply_column) if name])
+    expected = [name for name in (question_column, reply_column) if name] if like is None else like.used
+    records, how = read_records(path, findings, expected)
     if not records:
         raise InputDataError(f"{path} has no rows; expected one conversation per row.")
     _refuse_single(str(path), records)
-    columns = detect_columns(str(path), records, question_column, reply_column)
+    if like is None:
+        columns = detect_columns(str(path), records, question_column, reply_column)
+    else:
+        columns = columns_like(like, str(path), records)
     if columns.messages is not None:
         rows = _rows_of_messages(str(path), records, columns)
     else:

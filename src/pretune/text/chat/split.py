@@ -90,9 +90,8 @@ def split_conversations(
 
 def _read_test(path: Path, train: ChatFile, question_column: str | None, reply_column: str | None) -> ChatFile:
     """The test file, by the columns of the training file, if it has them, or else by those that the user names."""
-    columns = train.columns
     try:
-        return read_chat_file(path, columns.messages or columns.question, columns.reply)
+        return read_chat_file(path, like=train.columns)
     except InputDataError:
         return read_chat_file(path, question_column, reply_column)
 
