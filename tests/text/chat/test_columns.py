@@ -36,6 +36,15 @@ def record(**values: Any) -> Record:
         ({"system": "Be kind.", "prompt": "Why?", "response": "So."}, ("system", "prompt", "response")),
         ({"Question": "Why?", "Answer": "So."}, ("Question", "Answer")),
         ({"input": "Why?", "output": "So."}, ("input", "output")),
+        ({"question_id": "Q0017", "question_text": "Why?", "answer_text": "So."}, ("question_text", "answer_text")),
+        ({"user_id": 17, "doctor_id": 4, "user_text": "Why?", "doctor_text": "So."}, ("user_text", "doctor_text")),
+        (
+            {"question_type": "cause", "question_body": "Why does it hurt so much?", "answer": "So."},
+            ("question_body", "answer"),
+        ),
+        ({"chosen_answer": "So.", "rejected_answer": "It is so.", "prompt": "Why?"}, ("prompt", "chosen_answer")),
+        ({"hindi_question": "क्यों?", "answer": "ऐसे ही।"}, ("hindi_question", "answer")),
+        ({"question": 17, "answer": 42}, ("question", "answer")),
     ],
 )
 def test_columns_by_name_and_content(row: dict[str, Any], used: tuple[str, ...]) -> None:
@@ -67,6 +76,12 @@ def test_the_reason_names_the_format() -> None:
         ({"text": "Why?", "response": "So."}, "texts", None, "no column 'texts', which --text-column names"),
         ({"text": "Why?", "response": "So."}, None, "reply", "no column 'reply', which --response-column names"),
         ({"text": "Why?", "response": "So."}, "text", "text", "cannot both be in the column 'text'"),
+        (
+            {"patient_id": 17, "complaint": "It hurts.", "doctor_reply": "Rest."},
+            None,
+            None,
+            r"no conversations .* patient_id, complaint, doctor_reply.*--text-column",
+        ),
         ({"messages": ["Why?", "So."]}, None, None, "no conversations"),
         ({"messages": []}, None, None, "no conversations"),
     ],

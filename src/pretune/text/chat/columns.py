@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.readers.records import SAMPLE_ROWS, Record
 from pretune.text.reading_report import join_names
-from pretune.text.sources.detect import cell_of, column_by_name, has_column
+from pretune.text.sources.detect import FAR_SHORTER, MIN_FILLED, cell_of, column_by_name, has_column, text_of
 
 MESSAGES_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "chat")
 # Of one message: the key with its role, and the key with its text.
@@ -57,8 +58,9 @@ def detect_columns(
             )
     if question is not None and question == reply:
         raise InputDataError(f"Question and reply cannot both be in the column {question!r}; name two columns.")
-    found = None if reply is not None else _find_messages(records[:SAMPLE_ROWS], columns, question)
-    found = found or _find_pairs(columns, question, reply)
+    sample = records[:SAMPLE_ROWS]
+    found = None if reply is not None else _find_messages(sample, columns, question)
+    found = found or _find_pairs(sample, columns, question, reply)
     if found is None:
         _refuse_empty_lists(path, records, columns)
         raise InputDataError(
@@ -136,11 +138,13 @@ def _column_named(columns: Sequence[str], names: Sequence[str]) -> str | None:
     return next((column for column in columns if column.strip().casefold() in names), None)
 
 
-def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None) -> ChatColumns | None:
+def _find_pairs(
+    sample: Sequence[Record], columns: Sequence[str], question: str | None, reply: str | None
+) -> ChatColumns | None:
     are_named = question is not None and reply is not None
-    reply = reply or column_by_name([c for c in columns if c != question], REPLY_NAMES)
+    reply = reply or _column_of_texts(sample, [c for c in columns if c != question], REPLY_NAMES)
     others = [c for c in columns if c != reply]
-    given, question = question, question or column_by_name(others, QUESTION_NAMES)
+    given, question = question, question or _column_of_texts(sample, others, QUESTION_NAMES)
     if reply is None or question is None:
         return None
     more = None
@@ -154,3 +158,35 @@ def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None)
         reason=f"Columns of questions and replies, {'as named by you' if are_named else 'by their names'}.",
         are_named=are_named,
     )
+
+
+def _column_of_texts(sample: Sequence[Record], columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The column with the earliest of the names; failing that, one of texts with such a name as a word.
+
+    Given `question_id`, `question_type` and `question_text`, the last one has the texts: the first has no words, and
+    the cells of the second are far shorter.
+    """
+    found = column_by_name(columns, names)
+    if found is None or found.strip().casefold() in names:
+        return found
+    lengths = {column: _length_of_texts(sample, column) for column in columns}
+    texts = [column for column in columns if lengths[column]]
+    for name in names:
+        matching = [column for column in texts if column_by_name([column], [name])]
+        longest = max((lengths[column] for column in matching), default=0)
+        if matching:
+            return next(column for column in matching if lengths[column] >= FAR_SHORTER * longest)
+    return None
+
+
+def _length_of_texts(sample: Sequence[Record], column: str) -> float:
+    """The mean characters of the cells that are not blank; 0 if most of them are not words, as in a column of ids."""
+    cells = [text for record in sample if (text := text_of(record, column).strip())]
+    num_words = sum(_is_of_words(cell) for cell in cells)
+    return sum(map(len, cells)) / len(cells) if cells and num_words >= MIN_FILLED * len(cells) else 0.0
+
+
+def _is_of_words(cell: str) -> bool:
+    """Whether a cell has more letters than other characters; a mark on a letter, as in Hindi, counts as one."""
+    characters = "".join(cell[:200].split())
+    return 2 * sum(unicodedata.category(c)[0] in "LM" for c in characters) > len(characters)
