@@ -18,6 +18,7 @@ from pretune.runtime.manifest import Manifest, check_hashes
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.chat.notice import read_notice, write_notice
 from pretune.text.chat.tokens import has_chat_tokens, read_template
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.reading_report import Findings
@@ -171,6 +172,18 @@ def test_a_template_of_the_base_is_replaced_and_that_is_said(
         run(pairs_file, out, foreign_base)
         assert word in sentences(out, "notice")
         assert "<|im_end|>" in (read_template(out) or "")
+
+
+def test_the_notice_of_the_base_is_handed_on_unless_it_is_switched_off(
+    pairs_file: Path, foreign_base: Path, tmp_path: Path
+) -> None:
+    """It was handed on all the same, and in the other case it was missing in the manifest."""
+    (foreign_base / "tokenizer_config.json").write_text("{}")
+    write_notice(foreign_base, "This is no legal advice.")
+    for number, (given, expected) in enumerate(((None, "This is no legal advice."), ("", None))):
+        out = tmp_path / f"out-{number}"
+        summary = prepare_chat(pairs_file, out, PrepareConfig(notice=given), base=foreign_base).summary
+        assert (read_notice(out), summary["notice"]) == (expected, expected)
 
 
 def test_texts_that_the_base_has_seen_are_warned_of(pairs_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:

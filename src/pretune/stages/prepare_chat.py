@@ -17,7 +17,7 @@ from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.text.chat.chat_lines import HELD_OUT_NAME, chat_line, write_held_out
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.length_report import LengthReport
-from pretune.text.chat.notice import choose_notice, write_notice
+from pretune.text.chat.notice import choose_notice, read_notice, write_notice
 from pretune.text.chat.split import ChatSplit, split_conversations
 from pretune.text.chat.template import USUAL_LENGTH, ChatRow, encode_all, template_of
 from pretune.text.chat.tokens import describe_other_template, save_chat_tokenizer
@@ -117,7 +117,7 @@ class _ChatPreparation:
     def _keep_notice(self, found: ChatSplit) -> None:
         """Keep the sentence that is shown with the model's replies, if there is one."""
         training = [record.conversation for record in found.by_split["train"]]
-        self.notice = choose_notice(training, self.notice)
+        self.notice = choose_notice(training, self.notice, of_base=read_notice(self.base.path))
         write_notice(self.folder.path, self.notice)
         if self.notice is not None:
             sentence = f"With every chat this sentence is shown (--notice changes it): {self.notice}"

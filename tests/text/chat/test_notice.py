@@ -35,6 +35,13 @@ def test_a_given_sentence_wins_and_a_blank_one_switches_it_off() -> None:
     assert choose_notice([MEDICAL], "") is None
 
 
+def test_the_sentence_of_the_base_is_handed_on_unless_another_one_is_chosen() -> None:
+    assert choose_notice([OTHER], None, of_base="No legal advice.") == "No legal advice."
+    assert choose_notice([MEDICAL], None, of_base="No legal advice.") == MEDICAL_NOTICE
+    assert choose_notice([OTHER], "None at all.", of_base="No legal advice.") == "None at all."
+    assert choose_notice([OTHER], " ", of_base="No legal advice.") is None
+
+
 def test_the_sentence_is_kept_beside_the_template(chat_folder: Callable[[str], Path]) -> None:
     folder = chat_folder("bpe")
     before = load_tokenizer(folder).backend.to_str()
@@ -45,6 +52,8 @@ def test_the_sentence_is_kept_beside_the_template(chat_folder: Callable[[str], P
     assert read_notice(folder) == MEDICAL_NOTICE
     assert load_tokenizer(folder).backend.to_str() == before
     assert read_notice(folder / "nowhere") is None
+    write_notice(folder, None)
+    assert read_notice(folder) is None
 
 
 @pytest.mark.realdata

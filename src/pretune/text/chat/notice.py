@@ -34,12 +34,14 @@ _KEY = "pretune_notice"
 _WORD = re.compile(r"\w+")
 
 
-def choose_notice(conversations: Iterable[Conversation], given: str | None) -> str | None:
+def choose_notice(
+    conversations: Iterable[Conversation], given: str | None, *, of_base: str | None = None
+) -> str | None:
     """The sentence to show with a model of these conversations: the given one (none for a blank one), that of medical
-    conversations if they are, or None."""
+    conversations if they are, or else that of the base, if it has one."""
     if given is not None:
         return " ".join(given.split()) or None
-    return MEDICAL_NOTICE if are_medical(conversations) else None
+    return MEDICAL_NOTICE if are_medical(conversations) else of_base
 
 
 def are_medical(conversations: Iterable[Conversation]) -> bool:
@@ -54,10 +56,12 @@ def _is_medical(conversation: Conversation) -> bool:
 
 
 def write_notice(folder: Path, sentence: str | None) -> None:
-    """Keep the sentence in a folder with a chat tokenizer; nothing is written without one."""
-    if sentence is not None:
-        path = folder / TOKENIZER_CONFIG_NAME
-        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {_KEY: sentence})
+    """Keep the sentence in a folder with a chat tokenizer; without one, none is left there, not even the base's."""
+    path = folder / TOKENIZER_CONFIG_NAME
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    before = settings.pop(_KEY, None)
+    if sentence != before:
+        write_json(path, settings | ({} if sentence is None else {_KEY: sentence}))
 
 
 def read_notice(folder: Path) -> str | None:
