@@ -254,8 +254,8 @@ class PrepareConfig:
     )
     notice: str | None = _setting(
         None,
-        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations, that "
-        "they are no medical advice)",
+        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations in "
+        "English, that they are no medical advice; for others, that of the base)",
     )
 
 
