@@ -14,6 +14,7 @@ import torch
 
 from pretune.cli.main import run_command_line
 from pretune.errors import EXIT_USAGE, InputDataError, ModelError, UsageError
+from pretune.model import cost
 from pretune.model.adapter_folder import load_adapter_folder
 from pretune.model.folder import load_model_folder, read_stop_ids, save_model_folder
 from pretune.model.transformer import LanguageModel
@@ -22,11 +23,11 @@ from pretune.reporting.report import run_lines
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.headline import write_headline
 from pretune.runtime.atomic import verify_folder
-from pretune.runtime.events import Event, read_events
+from pretune.runtime.events import LOG_NAME, Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
-from pretune.stages.chat_tuning.stage import tune_chat
+from pretune.stages.chat_tuning.stage import _ChatTuning, tune_chat
 from pretune.terminal import Page, to_text
 
 FAST: dict[str, Any] = {"updates": 30, "batch_size": 16, "evaluations": 3, "precision": "fp32"}
@@ -205,6 +206,22 @@ def test_without_test_conversations_those_of_validation_are_measured(
 
 def test_a_finished_folder_is_not_trained_again(tuned: Path, base_folder: Path, prepared_folder: Path) -> None:
     assert tune(base_folder, prepared_folder, tuned) == read_manifest(tuned, "finetune")
+
+
+def test_a_run_goes_on_with_its_optimizer_where_another_one_would_be_chosen(
+    base_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not read its checkpoints, took them for damaged, and began again."""
+    out, settings = tmp_path / "out", {"from_scratch": True, "updates": 20, "evaluations": 1, "checkpoint_minutes": 0.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "is_slow", lambda _model, _device: True)  # as of a large model without a GPU
+        patch.setattr(_ChatTuning, "_finish", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tune(base_folder, prepared_folder, out, **settings)
+    manifest = tune(base_folder, prepared_folder, out, **settings)
+    assert manifest.summary["optimizer"] == {"kind": "adamw", "matrix_rate": 1e-3, "other_rate": 1e-3}
+    log = [json.loads(line) for line in (out / LOG_NAME).read_text().splitlines()]
+    assert [event["from_step"] for event in log if event["event"] == "resumed"] == [20]
 
 
 def test_the_displays_of_a_folder_show_the_held_out_replies(tuned: Path, tmp_path: Path) -> None:

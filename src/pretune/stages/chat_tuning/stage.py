@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pretune.text.chat.prepared_folder import refuse_labelled_rows
 from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.objective import TokenObjective
+from pretune.training.optimizer import OptimizerConfig
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
@@ -131,12 +132,20 @@ class _ChatTuning:
         rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
         return ChatCorpus(self.chat, ChatShape(**chosen), self.config.seed, rank_slice)
 
+    def _choose_optimizer(self) -> OptimizerConfig:
+        own = choices.optimizer_config(self.config, self.start.config, self.compute)
+        chosen = self.folder.manifest.summary.get("optimizer")  # as the run began, even on a machine without a GPU
+        if chosen is None:
+            chosen = {name: getattr(own, name) for name in ("kind", "matrix_rate", "other_rate")}
+            self.folder.note(optimizer=chosen)
+        return replace(own, **chosen)
+
     def _make_training(self, begun: float) -> PretrainingRun:
         config, model = self.config, self.start.config
         training = PretrainingRun(
             self.model,
             self.objective,
-            choices.optimizer_config(config, model, self.compute),
+            self._choose_optimizer(),
             self.corpus,
             RunSettings(
                 evaluations=config.evaluations,
