@@ -126,6 +126,20 @@ def prepared(base: Path, talks: Path, tmp_path: Path) -> Path:
     return tmp_path / "prepared"
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "redo", "is_slow"), [("adamw", False, True), ("muon", False, False), ("adamw", True, False)]
+)
+def test_the_settings_are_those_that_an_earlier_call_chose_perhaps_on_another_machine(
+    base: Path, prepared: Path, domain: Path, tmp_path: Path, optimizer: str, redo: bool, is_slow: bool
+) -> None:
+    """After a call without a GPU, one with a GPU differed in settings that nobody had given."""
+    out, config = tmp_path / "out", StrategiesConfig(tokens=20_000)
+    open_stage(out / "work" / "pretrain", "pretrain", config={"optimizer": optimizer}, inputs={}).close()
+    run = _Strategies(base, prepared, [str(domain)], out, config, redo, lambda _sentence: None)
+    run.check()
+    assert run._is_slow is is_slow
+
+
 def write_pairs(file: Path, pairs: Sequence[tuple[str, str]]) -> Path:
     rows = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in pairs]
     file.write_text("".join(rows), encoding="utf-8")

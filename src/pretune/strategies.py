@@ -21,7 +21,7 @@ from pretune.model.hub import local_folder
 from pretune.run_trace import formats
 from pretune.runtime.events import read_events
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import Manifest, read_manifest
+from pretune.runtime.manifest import Manifest, read_manifest, read_manifest_if_any
 from pretune.settings import (
     ChatTuningConfig,
     CollectConfig,
@@ -131,11 +131,18 @@ class _Strategies:
         # These refuse a base that only fills in masked words, and conversations for another tokenizer.
         load_chat_session(read_base_folder(local_folder(self.base)).path)
         model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config
-        self._is_slow, self._max_seq_len = cost.is_slow(model, device_at_hand()), model.max_seq_len
+        self._is_slow = self._began_slow(otherwise=cost.is_slow(model, device_at_hand()))
+        self._max_seq_len = model.max_seq_len
         self._texts = read_held_out_texts(self.prepared, self.other)
         for concern in (concern for text in self._texts for concern in text.concerns):
             self.say(concern.sentence)
         self._refuse_few_updates(model.max_seq_len)
+
+    def _began_slow(self, *, otherwise: bool) -> bool:
+        """Whether an earlier call, perhaps on another machine, took the settings for a slow base; if there was none, or
+        what differs is done again, `otherwise`."""
+        begun = None if self.redo else read_manifest_if_any(self._folder("pretrain", self.config.seed))
+        return otherwise if begun is None else begun.config.get("optimizer") == _SLOW_SETTINGS["optimizer"]
 
     def _refuse_few_updates(self, max_seq_len: int) -> None:
         """Raise InputDataError if a budget in tokens is too small for the conversations of the fourth strategy, by the
@@ -303,13 +310,13 @@ class _Strategies:
         """What was measured that may explain a result, by the strategy that turned out best."""
         before, after = _losses_of(self._folder("pretrain", self.config.seed))
         fell = f"the base's loss on held-out text of the domain went from {before:.2f} to {after:.2f} nats per token"
-        minutes = read_manifest(further.path).summary
-        passes = read_manifest(self._folder("finetune", self.config.seed)).summary
+        after_domain = read_manifest(further.path).summary
+        at_once = read_manifest(self._folder("finetune", self.config.seed)).summary
         return {
             FURTHER: f"What may explain it: {fell} while it was pre-trained further.",
             FINETUNED: (
                 f"What may explain it: {fell} while it was pre-trained further, but that left "
-                f"{_passes(minutes)} passes over the conversations instead of {_passes(passes)}."
+                f"{_passes(after_domain)} passes over the conversations instead of {_passes(at_once)}."
             ),
             SCRATCH: (
                 "What may explain it: what the base had learned did not help to predict these replies, and a network "
