@@ -55,6 +55,7 @@ HOSTILE = [
     ("one\r\ntwo\tthree", "one two three"),
     ("abc\u202edef\u2066", "abcdef"),
     ("zero\u200bwidth", "zerowidth"),
+    ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
     ("line\u2028break", "line break"),
     ("lone \ud800 half", "lone \ufffd half"),
     ("[bold red]not markup[/]", "[bold red]not markup[/]"),

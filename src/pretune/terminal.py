@@ -34,7 +34,8 @@ _CONSOLE = Console(
 )
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
-_KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change nothing else
+# They join emoji, or the letters of some scripts, or keep them apart (Persian), and change nothing else.
+_KEPT_FORMAT_CHARACTERS = {"\u200c", "\u200d", "\ufe0f"}
 _TO_ASCII = str.maketrans(
     {**dict.fromkeys("─╌━┅", "-"), **dict.fromkeys("│┤├", "|"), **dict.fromkeys("┬└┼", "+")}
     | {**dict.fromkeys("█▉▊▋▌▍▎▏▁▂▃▄▅▆▇", "#"), "░": ".", "→": ">", "…": "~", "·": "-", "±": "~"}
@@ -75,8 +76,8 @@ class Column:
 def clean(text: object, limit: int | None = None) -> str:
     """Text from outside as harmless characters on one line, cut to `limit` columns.
 
-    Escape sequences and control, bidirectional and zero-width characters are removed; line breaks and tabs become
-    blanks; a lone surrogate becomes U+FFFD.
+    Escape sequences and control, bidirectional and zero-width characters are removed, except joiners; line breaks and
+    tabs become blanks; a lone surrogate becomes U+FFFD.
     """
     cleaned = " ".join("".join(_harmless(str(text))).split(" ")).strip()
     return cleaned if limit is None else shorten(cleaned, limit)
