@@ -49,6 +49,16 @@ def test_the_prompt_can_come_from_stdin(
     assert shown_by(capsys, folder, "-", *greedy) == typed
 
 
+def test_the_last_line_break_of_stdin_is_no_part_of_the_prompt_of_a_public_model(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a model reads a prompt as it is, and `echo` ends its text with a line break."""
+    monkeypatch.setattr("pretune.text.tokenizer.tokenizer.Tokenizer.is_own", False)
+    for given, expected in ((f"{PROMPT}\n", PROMPT), (PROMPT, PROMPT), (f"{PROMPT}\n\n", f"{PROMPT}\n")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        assert json.loads(shown_by(capsys, folder, "-", "--max-tokens", "2", "--json"))["prompt"] == expected
+
+
 def test_ctrl_c_ends_the_line_and_speaks_of_no_resuming(
     folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

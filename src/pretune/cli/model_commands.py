@@ -236,7 +236,8 @@ def generate(arguments: Arguments) -> int:
     from pretune.inference.load import load_generator
 
     sampling = Sampling(**typed_values(arguments).get("sampling", {}))
-    prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
+    # The line break with which a program such as echo ends its output is not part of the text.
+    prompt = sys.stdin.read().removesuffix("\n") if arguments.prompt == "-" else arguments.prompt
     generator = load_generator(arguments.model)
     if arguments.json:
         [found] = generator.generate([prompt], sampling)
