@@ -262,6 +262,11 @@ def test_a_budget_is_needed_and_only_one() -> None:
         (["--strategies", "--minutes", "1"], "give it with --domain PATH"),
         (["--domain", "x"], "--domain is given without --strategies"),
         (["--minutes", "1"], "--minutes is given without --strategies"),
+        (["--text-column", "x"], "--text-column is given without --strategies"),
+        (
+            ["--strategies", "--domain", "x", "--minutes", "1", "--response-column", "x"],
+            "--response-column is given without --held-out",
+        ),
         (["--strategies", "--domain", "x", "--minutes", "1", "--scratch", "x"], "--scratch is given with --strategies"),
     ],
 )

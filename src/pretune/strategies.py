@@ -37,6 +37,7 @@ from pretune.stages.strategies import (
     read_held_out_texts,
 )
 from pretune.text.chat.chat_lines import HELD_OUT_NAME, write_held_out
+from pretune.text.chat.columns import DETECTED, NamedColumns
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
 from pretune.text.splits import SPLITS
 
@@ -66,17 +67,19 @@ def run_strategies(
     config: StrategiesConfig,
     *,
     other: Path | str | None = None,
+    columns: NamedColumns = DETECTED,
     redo: bool = False,
     say: Say = lambda _sentence: None,
 ) -> Path:
     """Train and compare the strategies, and return the folder of the comparison.
 
     `prepared` is the folder of `prepare --task chat`, `domain` are files of text of the domain, `other` is a file of
-    conversations from elsewhere, on which all models are measured, too. A second call resumes. With `redo`, folders
-    that differ are renamed. Raises the errors of the stages, those for bad input before anything is trained.
+    conversations from elsewhere, on which all models are measured, too; `columns` are those of it that the user names.
+    A second call resumes. With `redo`, folders that differ are renamed. Raises the errors of the stages, those for bad
+    input before anything is trained.
     """
     held_out = None if other is None else expand_home(other)
-    run = _Strategies(Path(base), Path(prepared), list(domain), expand_home(out), config, redo, say, held_out)
+    run = _Strategies(Path(base), Path(prepared), list(domain), expand_home(out), config, redo, say, held_out, columns)
     run.check()
     candidates = [candidate for seed in run.seeds for candidate in run.train(seed)]
     candidates.sort(key=lambda each: (KINDS.index(each.kind), each.seed))
@@ -90,6 +93,7 @@ def run_strategies(
             config,
             circumstances=Circumstances(budget=run.budget(), base=run.describe_base(), reasons=run.reasons(first)),
             other=run.other,
+            columns=columns,
             redo=again,
         ),
         redo=redo,
@@ -109,6 +113,7 @@ class _Strategies:
     redo: bool
     say: Say
     other: Path | None = None  # conversations from elsewhere
+    columns: NamedColumns = DETECTED  # of these
     _texts: list[HeldOutText] = field(default_factory=list)
     _is_slow: bool = False
     _max_seq_len: int = 0
@@ -133,7 +138,7 @@ class _Strategies:
         model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config
         self._is_slow = self._began_slow(otherwise=cost.is_slow(model, device_at_hand()))
         self._max_seq_len = model.max_seq_len
-        self._texts = read_held_out_texts(self.prepared, self.other)
+        self._texts = read_held_out_texts(self.prepared, self.other, self.columns)
         for concern in (concern for text in self._texts for concern in text.concerns):
             self.say(concern.sentence)
         self._refuse_few_updates(model.max_seq_len)

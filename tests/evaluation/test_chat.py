@@ -92,7 +92,7 @@ def test_conversations_are_cut_where_prepare_cut_them(
     long = [Conversation((Message("user", f"The {word}?"), Message("assistant", f"{word} " * 50))) for word in WORDS]
     short = Conversation((Message("user", "The sun?"), Message("assistant", "The east.")))
     given = HeldOutChats(conversations=[*long, short], source="talks", max_seq_len=48)
-    monkeypatch.setattr(chat, "read_held_out", lambda _path, keeps_lines: given)
+    monkeypatch.setattr(chat, "read_held_out", lambda _path, **_settings: given)
     figures = evaluate_chat(model, "talks", num_replies=0)
     assert (figures["max_seq_len"], figures["cut"], figures["left_out"]) == (48, 10, 0)
     rows = encode_all(given.conversations, add_chat_tokens(load_tokenizer(model)), 48)
@@ -153,6 +153,23 @@ def test_the_command_shows_the_figures(model: Path, talks: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["n"] == 60
     assert run_command_line(["evaluate", str(model), "--chat", str(talks), "--label-column", "x"]) == 2
     assert "--label-column is given with --chat" in capsys.readouterr().err
+
+
+def test_the_columns_of_a_file_can_be_named(
+    model: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fragen.csv"
+    file.write_text("Frage,Antwort\n" + "".join(f"The {word}?,The east.\n" for word in WORDS), encoding="utf-8")
+    words = ["evaluate", str(model), "--chat", str(file), "--replies", "1", "--max-tokens", "5", "--quiet", "--json"]
+    assert run_command_line(words) == 3
+    assert "name these with --text-column and --response-column" in capsys.readouterr().err
+    words += ["--text-column", "Frage", "--response-column", "Antwort"]
+    assert run_command_line([*words, "--trained-on", str(file)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["n"], figures["references"]["copied_fraction"]) == (10, 1.0)
+    words[3] = str(prepared)
+    assert run_command_line(words) == 2
+    assert "--text-column is given, but" in capsys.readouterr().err
 
 
 def test_a_model_whose_training_diverged_is_refused(

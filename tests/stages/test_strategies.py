@@ -26,6 +26,7 @@ from pretune.stages import strategies
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.stages.strategies import Candidate, Circumstances, compare_strategies, read_held_out_texts
 from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.chat.columns import NamedColumns
 
 CONFIG = StrategiesConfig(tokens=1000, questions=2, reply_tokens=5)
 WORDS = "sun east film hotel soup rooms book phone waiter food".split()
@@ -240,6 +241,14 @@ def test_validation_conversations_that_chose_the_weights_are_named(base: Path, t
     assert "by which each training also chose its weights" in concern.sentence
     assert len(other.conversations) == 2
     assert [(each.rule, each.count) for each in other.concerns] == [("trained_on", 1)]
+
+
+def test_the_columns_of_other_conversations_can_be_named(prepared: Path, tmp_path: Path) -> None:
+    rows = [{"Frage": f"Which {what}?", "Antwort": "It was warm."} for what in ("film", "hotel")]
+    file = write_rows(tmp_path / "fragen.jsonl", rows)
+    with pytest.raises(InputDataError, match="name these with --text-column and --response-column"):
+        read_held_out_texts(prepared, file)
+    assert len(read_held_out_texts(prepared, file, NamedColumns("Frage", "Antwort"))[1].conversations) == 2
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ def add_replies_group(parser: argparse.ArgumentParser) -> None:
         "replies (default: the training split, if a folder of prepare is given)",
     )
     group.add_argument(
+        "--response-column", metavar="NAME", help="column that holds the reply to the text (default: detected)"
+    )
+    group.add_argument(
         "--max-tokens", type=number_of(int), metavar="N", help="maximum tokens in a reply (default: 100)"
     )
     group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
@@ -43,4 +46,8 @@ def add_strategies_group(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--held-out", metavar="FILE", help="conversations from elsewhere, on which all models are measured, too"
     )
+    for option, what in (("--text-column", "question"), ("--response-column", "reply")):
+        group.add_argument(
+            option, metavar="NAME", help=f"column of --held-out that holds the {what} (default: detected)"
+        )
     add_options(group, options_of(STRATEGIES, StrategiesConfig))

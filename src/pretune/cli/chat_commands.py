@@ -49,12 +49,14 @@ def evaluate_replies(arguments: argparse.Namespace) -> int:
     from pretune.cli.model_commands import refuse_options
     from pretune.cli.render_replies import describe_reply_figures
     from pretune.evaluation.chat import evaluate_chat
+    from pretune.text.chat.columns import NamedColumns
 
-    refuse_options(arguments, ("--text-column", *OF_LABELS, "--scoring", "--limit"), "with --chat", "use --labels")
+    refuse_options(arguments, (*OF_LABELS, "--scoring", "--limit"), "with --chat", "use --labels")
     figures = evaluate_chat(
         arguments.model,
         arguments.chat,
         training=arguments.trained_on,
+        columns=NamedColumns(arguments.text_column, arguments.response_column),
         num_replies=20 if arguments.replies is None else arguments.replies,
         sampling=Sampling(
             max_tokens=100 if arguments.max_tokens is None else arguments.max_tokens, seed=arguments.seed or 0
@@ -71,15 +73,19 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
 
     from pretune.cli.arguments import stage_folder
     from pretune.cli.chat_arguments import STRATEGIES
+    from pretune.cli.model_commands import refuse_options
     from pretune.reporting.progress import live_progress
     from pretune.reporting.report import show_run
     from pretune.settings import StrategiesConfig
     from pretune.strategies import run_strategies
+    from pretune.text.chat.columns import NamedColumns
 
     if arguments.scratch is not None:
         raise UsageError("--scratch is given with --strategies, which trains all of its models itself; leave it out.")
     if not arguments.domain:
         raise UsageError("--strategies needs text of the domain, to pre-train on further; give it with --domain PATH.")
+    if arguments.held_out is None:
+        refuse_options(arguments, ("--text-column", "--response-column"), "without --held-out", "add --held-out")
     config = StrategiesConfig(**typed_values(arguments).get(STRATEGIES, {}))
     with live_progress(sys.stderr, arguments.quiet):
         folder = run_strategies(
@@ -89,6 +95,7 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
             Path(arguments.out),
             config,
             other=arguments.held_out,
+            columns=NamedColumns(arguments.text_column, arguments.response_column),
             redo=arguments.redo,
             say=(lambda _sentence: None) if arguments.quiet else to_stderr,
         )

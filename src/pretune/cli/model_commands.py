@@ -145,7 +145,7 @@ def evaluate(arguments: Arguments) -> int:
     if arguments.minimal_pairs is None:
         refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
     if arguments.chat is None:
-        of_chat = ("--replies", "--trained-on", "--max-tokens", "--seed")
+        of_chat = ("--replies", "--trained-on", "--response-column", "--max-tokens", "--seed")
         refuse_options(arguments, of_chat, "without --chat", "add --chat")
     if arguments.minimal_pairs is not None:
         return _evaluate_minimal_pairs(arguments)

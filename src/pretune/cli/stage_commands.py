@@ -304,7 +304,8 @@ def compare(arguments: Arguments) -> int:
     """Compare with the baselines and the control; with --strategies, compare four ways to a chatbot."""
     if arguments.strategies:
         return compare_strategies(arguments)
-    refuse_options(arguments, ("--domain", "--held-out"), "without --strategies", "add --strategies")
+    of_strategies = ("--domain", "--held-out", "--text-column", "--response-column")
+    refuse_options(arguments, of_strategies, "without --strategies", "add --strategies")
     if typed := typed_values(arguments).get(STRATEGIES):
         option = f"--{next(iter(typed)).replace('_', '-')}"
         raise UsageError(f"{option} is given without --strategies, where it has no effect; leave it out.")

@@ -23,6 +23,7 @@ from pretune.scoring.replies import describe_replies
 from pretune.settings import Sampling
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.checks import keep_usable
+from pretune.text.chat.columns import DETECTED, NamedColumns
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import telling_texts
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
@@ -51,14 +52,15 @@ class HeldOutChats:
     split: Split | None = None
 
 
-def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
+def read_held_out(path: Path, *, keeps_lines: bool, columns: NamedColumns = DETECTED) -> HeldOutChats:
     """The test split of a prepare folder of conversations (without one, its validation split), or a file of them.
 
-    Raises InputDataError if there is none or the file cannot be read, and UsageError if the folder has labelled rows.
+    `columns` are those of a file that the user names. Raises InputDataError if there is none or the file cannot be
+    read, and UsageError if the folder has labelled rows.
     """
     path = expand_home(path)
     if not (path / MANIFEST_NAME).is_file():
-        file = read_chat_file(path)
+        file = read_chat_file(path, *columns)
         records = keep_usable(file, Lint(), keeps_lines=keeps_lines)
         left_out = len(file.rows) - len(records)
         source = f"{path}: {len(records):,} conversations" + (f", {left_out:,} left out" if left_out else "")
@@ -93,6 +95,7 @@ def evaluate_chat(
     conversations: Path | str,
     *,
     training: Path | str | None = None,
+    columns: NamedColumns = DETECTED,
     num_replies: int = 20,
     sampling: Sampling | None = None,
     on_progress: Callable[[str], None] = lambda _sentence: None,
@@ -102,13 +105,15 @@ def evaluate_chat(
     `conversations` is a file, or a prepare folder, whose held-out split is read. The model also answers `num_replies`
     of its questions; `training`, a file or a prepare folder of the conversations that it was trained on, shows how much
     of the answers is copied (for a prepare folder in `conversations`, its own training split is used). Conversations
-    are cut at the length for which they were prepared. Raises the errors of `load_generator` and of `read_held_out`.
+    are cut at the length for which they were prepared. `columns` are those of the files that the user names. Raises the
+    errors of `load_generator` and of `read_held_out`, and UsageError for columns if both are folders.
     """
     if num_replies < 0:
         raise UsageError(f"The number of replies is {num_replies}; expected 0 or more.")
+    _refuse_unread(columns, conversations, training)
     session = load_chat_session(model)
     generator, sampling = session.generator, sampling or Sampling()
-    held_out = read_held_out(Path(conversations), keeps_lines=not generator.tokenizer.is_own)
+    held_out = read_held_out(Path(conversations), keeps_lines=not generator.tokenizer.is_own, columns=columns)
     given = held_out.conversations
     on_progress(f"Measuring the loss of the replies in {len(given):,} conversations.")
     length = min(held_out.max_seq_len or USUAL_LENGTH, generator.max_seq_len)
@@ -124,7 +129,9 @@ def evaluate_chat(
     on_progress(f"Writing {len(asked):,} replies.")
     replies = write_replies(generator, asked, sampling)
     references = [each.last_reply for each in asked]
-    seen = held_out.training_replies if training is None else _training_replies(training, generator.tokenizer)
+    seen = held_out.training_replies
+    if training is not None:
+        seen = _training_replies(training, generator.tokenizer, columns)
     return {
         **figures,
         "replies": describe_style(replies, seen),
@@ -134,6 +141,16 @@ def evaluate_chat(
             for each, reply in zip(asked, replies, strict=True)
         ],
     }
+
+
+def _refuse_unread(columns: NamedColumns, *paths: Path | str | None) -> None:
+    """Raise UsageError if columns are named, and there is no file that may have them."""
+    folders = [path for path in paths if path is None or (expand_home(path) / MANIFEST_NAME).is_file()]
+    for named, option in zip(columns, ("--text-column", "--response-column"), strict=True):
+        if named is not None and len(folders) == len(paths):
+            raise UsageError(
+                f"{option} is given, but {paths[0]} is a folder of prepare, which has no columns; leave it out."
+            )
 
 
 def describe_style(replies: Sequence[str], training_replies: Sequence[str] | None) -> dict[str, Any]:
@@ -201,10 +218,10 @@ def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversatio
     return {"seen": counts, "seen_sentence": describe_seen(len(conversations), counts, unit="conversations")}
 
 
-def _training_replies(path: Path | str, tokenizer: Tokenizer) -> list[str]:
+def _training_replies(path: Path | str, tokenizer: Tokenizer, columns: NamedColumns) -> list[str]:
     path = expand_home(path)
     if (path / MANIFEST_NAME).is_file():
         _read_chat_manifest(path)
         return read_replies(path)
-    found = read_held_out(path, keeps_lines=not tokenizer.is_own)
+    found = read_held_out(path, keeps_lines=not tokenizer.is_own, columns=columns)
     return [reply for each in found.conversations for reply in each.replies]

@@ -41,6 +41,7 @@ from pretune.runtime.manifest import Manifest, hash_json, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import Sampling, StrategiesConfig, to_identity
 from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.chat.columns import DETECTED, NamedColumns
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
 from pretune.text.chat.template import encode_all
@@ -83,19 +84,21 @@ def compare_strategies(
     *,
     circumstances: Circumstances,
     other: Path | None = None,
+    columns: NamedColumns = DETECTED,
     redo: bool = False,
 ) -> Manifest:
     """Measure every candidate on the held-out conversations of `prepared` and on those of the file `other`, and judge.
 
-    All candidates have the tokenizer of `prepared`, or that of its base. Raises the errors of
-    `read_held_out_texts`, and InterruptedByUserError or StoppedError after a signal and a commit.
+    `columns` are those of `other` that the user names. All candidates have the tokenizer of `prepared`, or that of its
+    base. Raises the errors of `read_held_out_texts`, and InterruptedByUserError or StoppedError after a signal and a
+    commit.
     """
     source = read_manifest(prepared, "prepare")
     inputs = {"prepared": source.fingerprint}
     inputs |= {f"{each.kind} {each.seed}": each.fingerprint for each in candidates}
     texts = [
         replace(text, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
-        for text in read_held_out_texts(prepared, other)
+        for text in read_held_out_texts(prepared, other, columns)
     ]
     if texts[0].num_left_out:  # what was measured before this was looked for is of other conversations
         inputs["held_out"] = hash_json([each.to_json() for each in texts[0].conversations])
@@ -121,7 +124,7 @@ class HeldOutText:
     concerns: list[Concern] = field(default_factory=list)
 
 
-def read_held_out_texts(prepared: Path, other: Path | None) -> list[HeldOutText]:
+def read_held_out_texts(prepared: Path, other: Path | None, columns: NamedColumns = DETECTED) -> list[HeldOutText]:
     """The held-out conversations of the folder `prepared`, and those of the file `other`, without what was trained on.
 
     Raises InputDataError if they cannot be read, or if models cannot be measured on two or more of each.
@@ -129,7 +132,7 @@ def read_held_out_texts(prepared: Path, other: Path | None) -> list[HeldOutText]
     found = [_read_own(prepared)]
     _expect_two(prepared, found[0])
     if other is not None:
-        found.append(_read_other(other, prepared))
+        found.append(_read_other(other, prepared, columns))
         _expect_two(other, found[1])
     return found
 
@@ -163,13 +166,13 @@ def _read_own(prepared: Path) -> HeldOutText:
     return HeldOutText(name="held out", conversations=every, concerns=lint.concerns)
 
 
-def _read_other(other: Path, prepared: Path) -> HeldOutText:
+def _read_other(other: Path, prepared: Path, columns: NamedColumns) -> HeldOutText:
     """The conversations of `other` that are not among those of the training and have room for a reply.
 
     The validation split counts as training, because it chose the weights.
     """
     tokenizer, max_seq_len = load_tokenizer(prepared), int(read_manifest(prepared).summary["max_seq_len"])
-    every = read_held_out(other, keeps_lines=not tokenizer.is_own).conversations
+    every = read_held_out(other, keeps_lines=not tokenizer.is_own, columns=columns).conversations
     trained = [each for split in ("train", "validation") for each in read_chat_lines(prepared, split).conversations]
     new = leave_out_trained(every, trained)
     rows = encode_all(new, tokenizer, max_seq_len)

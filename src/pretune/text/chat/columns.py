@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pretune.errors import InputDataError
 from pretune.text.readers.records import SAMPLE_ROWS, Record
@@ -21,6 +21,16 @@ QUESTION_NAMES = ("question", "prompt", "instruction", "text", "query", "user", 
 REPLY_NAMES = ("response", "answer", "completion", "output", "reply", "assistant", "doctor", "bot")
 INSTRUCTION_NAMES, INPUT_NAMES = ("instruction", "prompt"), ("input", "context")
 SYSTEM_NAMES = ("system", "system_prompt")
+
+
+class NamedColumns(NamedTuple):
+    """The columns of a file that the user names: that of the questions, or of messages, and that of the replies."""
+
+    question: str | None = None
+    reply: str | None = None
+
+
+DETECTED = NamedColumns()
 
 
 @dataclass(frozen=True, kw_only=True)
