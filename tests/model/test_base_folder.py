@@ -48,6 +48,16 @@ def test_the_tokens_of_all_bases_count(run: Path) -> None:
     assert replace(base, summary={}).trained_tokens == 0
 
 
+def test_only_what_was_trained_here_from_the_beginning_is_on_record(run: Path) -> None:
+    base = read_base_folder(run)
+    assert base.is_recorded
+    assert replace(
+        base, summary={"tokens": 7, "base": {"path": "chat", "tokens": 5, "base": {"tokens": 9}}}
+    ).is_recorded
+    assert not replace(base, summary={"tokens": 7, "base": {"path": "a public model"}}).is_recorded
+    assert not replace(base, summary={}).is_recorded
+
+
 def test_a_copy_has_the_same_identity_and_no_history(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run / "pretrain" / "checkpoint", tmp_path / "copy")
     before, base = read_base_folder(run), read_base_folder(copy)

@@ -67,6 +67,14 @@ class BaseFolder:
             total, model = total + (model.get("tokens") or 0), model.get("base")
         return total
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether all of its training is on record: neither it nor a base of it was made elsewhere."""
+        first = self.summary
+        while isinstance(earlier := first.get("base"), dict):
+            first = earlier
+        return "tokens" in first
+
 
 def fingerprint_of(folder: Path) -> str:
     """A hash of the weights, config and tokenizer in a model folder; for an adapter, with those of the model that it

@@ -29,6 +29,8 @@ from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.stage import _ChatTuning, tune_chat
 from pretune.terminal import Page, to_text
+from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.seen_texts import TRAINING, load_seen
 
 FAST: dict[str, Any] = {"updates": 30, "batch_size": 16, "evaluations": 3, "precision": "fp32"}
 
@@ -84,6 +86,15 @@ def test_the_result_is_a_causal_model_with_a_template(tuned: Path, base_folder: 
     assert "> **This is no medical advice.**" in card and f"{summary['loss']:.3f}" in card
     facts = verify_folder(folder)
     assert facts is not None and facts["notice"] == summary["notice"] == "This is no medical advice."
+
+
+def test_of_a_base_that_was_made_elsewhere_no_conversation_is_called_new(tuned: Path, prepared_folder: Path) -> None:
+    """Only the conversations of this stage were on record, as if the base had learned from no others."""
+    seen = load_seen(tuned / "checkpoint", TRAINING)
+    assert seen is not None
+    [known, *_] = read_chat_lines(prepared_folder, "train").conversations
+    assert seen.count_groups_among([[known.question], ["Another?"]]) == 1
+    assert seen.count_groups_among([["Another?"]]) is None
 
 
 def test_all_tokens_that_end_a_text_of_the_base_stay(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.forecast import forecast
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.document_store import iter_corpus
-from pretune.text.seen_texts import PRETRAINING, load_seen, save_seen
+from pretune.text.seen_texts import PRETRAINING, TRAINING, load_seen, save_seen
 
 SETTINGS: dict[str, Any] = {
     "tokens": 4200,
@@ -113,11 +113,14 @@ def test_what_the_base_has_learned_stays_recorded(base: Path, preprocessed_folde
     source = shutil.copytree(preprocessed_folder, tmp_path / "source")
     save_seen(known, PRETRAINING, ["an old text", "The sun rises in the east."])
     save_seen(source, PRETRAINING, ["a new text"])
+    save_seen(known, TRAINING, ["a question"])  # of conversations
     run(source, tmp_path / "out", known, tokens=2600, evaluations=1)
     seen = load_seen(tmp_path / "out" / "checkpoint", PRETRAINING)
     assert seen is not None
     assert seen.among(["an old text", "a new text", "another"]).tolist() == [True, True, False]
     assert seen.is_complete
+    of_training = load_seen(tmp_path / "out", TRAINING)
+    assert of_training is not None and of_training.count_among(["a question", "another"]) == 1
     # Of a copy that lies alone it is not known what it has learned, so no text may be called unseen.
     alone = shutil.copytree(base / "checkpoint", tmp_path / "alone")
     run(source, tmp_path / "next", alone, tokens=2600, evaluations=1)

@@ -73,4 +73,11 @@ def save_trained_texts(out: Path, start: StartingModel, chat: PreparedChat, conf
         return
     hand_on_seen(start.folder.path, out, PRETRAINING)
     before = load_seen(start.folder.path, TRAINING)
-    save_seen(out, TRAINING, chat.training_texts(), None if before is None else before.hashes)
+    save_seen(
+        out,
+        TRAINING,
+        chat.training_texts(),
+        None if before is None else before.hashes,
+        # A public model may well have learned from conversations.
+        is_complete=start.folder.is_recorded if before is None else before.is_complete,
+    )

@@ -49,7 +49,7 @@ from pretune.stages.pretrain.estimate import (
 )
 from pretune.stages.pretrain.measurement import Measurement, Samples, choose_prompts
 from pretune.text.document_store import iter_corpus
-from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
+from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -395,6 +395,7 @@ class _Pretraining:
         if self.base is None:
             hand_on_seen(self.source_path, self.folder.path, PRETRAINING)
             return
+        hand_on_seen(self.base.folder.path, self.folder.path, TRAINING)
         seen = join_seen(self.base.folder.seen, load_seen(self.source_path, PRETRAINING))
         if seen is not None:
             save_seen(self.folder.path, PRETRAINING, hashes=seen.hashes, is_complete=seen.is_complete)
