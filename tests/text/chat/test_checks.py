@@ -115,6 +115,15 @@ def test_templated_openings() -> None:
     assert not lint.concerns
 
 
+def test_templated_openings_in_a_script_without_blanks() -> None:
+    template = "根据您描述的症状来看，您可能得了"
+    replies = [f"{template}第{n}种病。" if n % 2 else f"不必担心第{n}种，请多喝水，注意休息就好。" for n in range(20)]
+    records = [ChatRecord(n, n, Conversation(tuple(pair("为什么？", reply)))) for n, reply in enumerate(replies)]
+    lint = Lint()
+    assert check_openings(records, lint) == (template[:15], 0.5)
+    assert "10 of 20 replies (50%) begin with the same 15 characters" in warnings_of(lint)["templated"]
+
+
 def records_of(questions: list[str]) -> list[ChatRecord]:
     return [ChatRecord(n, n, Conversation(tuple(pair(question, "So.")))) for n, question in enumerate(questions)]
 

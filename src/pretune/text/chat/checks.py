@@ -10,11 +10,13 @@ from statistics import median
 from pretune.errors import InputDataError
 from pretune.text.chat.conversations import Conversation, Message, arrange, clean_message
 from pretune.text.chat.reader import ChatFile
+from pretune.text.clean.rule_measures import num_words
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, Lint
 from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import normalise_for_hash
 
 OPENING_WORDS = 5
+OPENING_CHARACTERS = 15  # instead, in scripts without blanks
 TEMPLATED_FRACTION = 0.1  # of the replies with one opening, from which to warn
 _FLAWS: Mapping[str, tuple[str, str]] = {  # the reason, and the words of the warning
     "not_messages": ("a row without a list of messages in text", "without a list of messages in text"),
@@ -99,20 +101,30 @@ def check_openings(records: Sequence[ChatRecord], lint: Lint) -> tuple[str, floa
 
     Only replies that are longer count: short ones may well be equal.
     """
-    words = [reply.split() for record in records for reply in record.conversation.replies]
-    openings = Counter(" ".join(each[:OPENING_WORDS]) for each in words if len(each) > OPENING_WORDS)
+    found = [_opening_of(reply) for record in records for reply in record.conversation.replies]
+    openings = Counter(opening for opening in found if opening)
     if not openings:
         return "", 0.0
     opening, count = openings.most_common(1)[0]
-    fraction = count / len(words)
+    fraction = count / len(found)
+    size = f"{OPENING_WORDS} words" if " " in opening else f"{OPENING_CHARACTERS} characters"
     if fraction >= TEMPLATED_FRACTION and count > 1:
         lint.warn(
             "templated",
             count,
-            f"{count:,} of {len(words):,} replies ({fraction:.0%}) begin with the same {OPENING_WORDS} words, "
+            f"{count:,} of {len(found):,} replies ({fraction:.0%}) begin with the same {size}, "
             f"{shorten(opening, 60)!r}: the model will learn this opening by heart, and a low loss on it means little.",
         )
     return opening, fraction
+
+
+def _opening_of(reply: str) -> str:
+    """The first words of a longer reply, or its first characters if it is written without blanks; empty for a short
+    one."""
+    words = reply.split()
+    if num_words(" ".join(words)) > 2 * len(words):  # most of them are written without blanks
+        return "".join(words)[:OPENING_CHARACTERS] if len("".join(words)) > OPENING_CHARACTERS else ""
+    return " ".join(words[:OPENING_WORDS]) if len(words) > OPENING_WORDS else ""
 
 
 def _report(path: str, flaws: Mapping[str, list[int]], repairs: Mapping[str, list[int]], lint: Lint) -> None:

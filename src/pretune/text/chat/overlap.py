@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pretune.text.chat.conversations import Conversation
+from pretune.text.clean.rule_measures import num_words
 from pretune.text.splits import normalise_for_hash
 
 LONG_REPLY = 13  # words, as in the search for copied text; shorter replies are equal by chance
 
 
 def telling_texts(conversation: Conversation) -> list[str]:
-    """The texts by which a conversation is known again: its first question, and its replies of 13 words or more."""
-    return [conversation.question, *(reply for reply in conversation.replies if len(reply.split()) >= LONG_REPLY)]
+    """The texts by which a conversation is known again: its first question, and its replies of 13 words or more.
+
+    In scripts without blanks, such as Chinese, two characters count as a word.
+    """
+    return [conversation.question, *(reply for reply in conversation.replies if _is_long(reply))]
+
+
+def _is_long(reply: str) -> bool:
+    return num_words(" ".join(reply.split())) >= LONG_REPLY
 
 
 def leave_out_trained(conversations: Sequence[Conversation], training: Iterable[Conversation]) -> list[Conversation]:
