@@ -72,7 +72,7 @@ def sentences(out: Path, kind: str) -> str:
 def test_the_folder_has_all_that_fine_tuning_needs(pairs_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = run(pairs_file, out, tokenizer_folder).summary
-    assert summary["task"] == "chat"
+    assert (summary["task"], summary["files"]) == ("chat", ["pairs.jsonl"])
     assert sum(summary[split] for split in SPLITS) == 120
     tokenizer = load_tokenizer(out)
     assert has_chat_tokens(tokenizer)

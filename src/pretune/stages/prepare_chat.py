@@ -197,6 +197,7 @@ class _ChatPreparation:
         )
         self.folder.finish(
             task="chat",
+            files=[Path(found.path).name],  # of the training conversations, for the card of a model
             **num_rows,
             **report.summary,
             max_seq_len=self.max_seq_len,

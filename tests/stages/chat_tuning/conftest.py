@@ -77,7 +77,7 @@ def prepare_talks(tokenizer_folder: Path) -> Prepare:
         for split, count in (("train", train), ("validation", validation), ("test", test)):
             write_split(folder, split, [talk(number) for number in range(first, first + count)], tokenizer)
             first += count
-        stage.finish(task="chat", **facts)
+        stage.finish(task="chat", files=["talks.jsonl"], **facts)
         stage.close()
         return folder
 

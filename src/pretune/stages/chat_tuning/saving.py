@@ -40,7 +40,7 @@ def save_tuned(
         start.describe_start(config),
         figures,
         num_conversations=len(chat.train),
-        files=[Path(str(name)).name for name in source.summary.get("files", [])],
+        files=source.summary.get("files", []),  # which an older folder lacks
         notice=notice,
     )
 
