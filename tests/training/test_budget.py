@@ -107,6 +107,19 @@ def test_the_decay_uses_the_time_that_is_left() -> None:
     assert slow.is_corrected
 
 
+def test_what_is_measured_after_the_last_update_is_within_the_minutes() -> None:
+    """The test conversations were read when the time was up."""
+    pace = replace(PACE, closing_seconds=30.0)
+    plan = plan_for(Budget(minutes=5.0), pace=pace)
+    assert pace.seconds(plan, SHAPE.evaluations) == pytest.approx(300, abs=3)
+    done = plan.decay_start_step
+    pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0, closing_seconds=30.0)
+    slow = replan(plan, 5.0, pace=pace, elapsed_seconds=150.0, training_seconds=0.2 * done)
+    assert slow.steps == done + int((300 - 150 - 3 - 60) / 0.2)  # the test is as slow as the updates
+    with pytest.raises(InputDataError, match=r"give --minutes 0\.8 or more"):
+        plan_for(Budget(minutes=0.1), pace=replace(PACE, closing_seconds=30.0))
+
+
 def test_a_correction_includes_the_long_rows_at_the_end() -> None:
     """With the mean of the steps so far, all of them short, the plan would be far too long."""
     plan = plan_for(Budget(minutes=2.0))

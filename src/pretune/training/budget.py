@@ -52,11 +52,13 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Measured seconds: of an update with short rows, of one with long rows, and of an evaluation."""
+    """Measured seconds: of an update with short rows, of one with long rows, of an evaluation, and of what else is
+    measured after the last update."""
 
     short_step_seconds: float
     long_step_seconds: float
     evaluation_seconds: float
+    closing_seconds: float = 0.0
 
     def step_seconds(self, long_fraction: float) -> float:
         """Mean seconds of an update if this fraction of the updates has long rows."""
@@ -70,7 +72,7 @@ class Pace:
         """Expected seconds of a whole run."""
         long_steps = plan.steps - plan.long_start_step
         stepping = (plan.steps - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
-        return stepping + evaluations * self.evaluation_seconds + _RESERVE_SECONDS
+        return stepping + evaluations * self.evaluation_seconds + self.closing_seconds + _RESERVE_SECONDS
 
     def seconds_between(self, plan: Plan, first: int, last: int, evaluations: int) -> float:
         """Expected seconds of the updates after `first` up to `last`, with their fraction of all `evaluations`."""
@@ -119,7 +121,7 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
     """
     if budget.minutes is not None:
         left = budget.minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
-        left -= shape.evaluations * pace.evaluation_seconds
+        left -= shape.evaluations * pace.evaluation_seconds + pace.closing_seconds
         steps = int(left / pace.step_seconds(_planned_long_fraction(shape)))
     elif budget.updates is not None:
         steps = budget.updates
@@ -169,6 +171,7 @@ def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, tr
     expected = (done - num_long) * pace.short_step_seconds + num_long * pace.long_step_seconds
     slowdown = training_seconds / expected
     left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
+    left -= slowdown * pace.closing_seconds
     rest = plan.steps - done
     long_fraction = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
     decay = max(1, int(left / (slowdown * pace.step_seconds(long_fraction))))
@@ -199,6 +202,7 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
     """The smallest sufficient budget of the same kind, as an option of the command line."""
     if budget.minutes is not None:
         seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
+        seconds += pace.closing_seconds
         seconds += MIN_STEPS * pace.step_seconds(_planned_long_fraction(shape)) + 2 * _CHECKPOINT_SECONDS
         return f"--minutes {math.ceil(seconds / 6) / 10:.1f}"
     if budget.updates is not None:

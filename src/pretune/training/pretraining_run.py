@@ -58,6 +58,7 @@ class RunSettings:
     keeps_best: bool = False  # end with the weights of the evaluation with the lowest loss, not with the last ones
     watches_spikes: bool = True  # refuse updates whose loss is far above the usual
     calibration_steps: int  # timed updates
+    closing_evaluations: float = 0.0  # what is measured after the last update takes as long as so many evaluations
 
 
 @runtime_checkable
@@ -168,7 +169,10 @@ class PretrainingRun:
         start = time.monotonic()
         self.measure()
         seconds = time.monotonic() - start
-        pace = Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
+        closing = self.settings.closing_evaluations * seconds
+        pace = Pace(
+            short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds, closing_seconds=closing
+        )
         pace = Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
         self.run_log.log_split(self.state)
         # In steps, not by the clock: an interrupted run must be able to roll back to the same steps.

@@ -18,20 +18,20 @@ from pretune.training.schedule import Plan
 _BYTES = 4
 
 
-def seconds_of_test(corpus: ChatCorpus, pace: Pace) -> float:
-    """Seconds to measure the test conversations once."""
-    return pace.evaluation_seconds * len(corpus.test) / len(corpus.validation)
+def tests_in_evaluations(corpus: ChatCorpus) -> float:
+    """How many evaluations take as long as measuring the test conversations once."""
+    return len(corpus.test) / len(corpus.validation)
 
 
 def seconds_before_plan(corpus: ChatCorpus, pace: Pace, calibration_steps: int) -> float:
     """Seconds of measuring the base and of the calibration, after which the stage makes its plan."""
     steps = (1 + calibration_steps) * pace.short_step_seconds
-    return seconds_of_test(corpus, pace) + steps + 2 * pace.evaluation_seconds
+    return steps + (2 + tests_in_evaluations(corpus)) * pace.evaluation_seconds
 
 
-def seconds_of_plan(plan: Plan, pace: Pace, config: ChatTuningConfig, corpus: ChatCorpus) -> float:
+def seconds_of_plan(plan: Plan, pace: Pace, config: ChatTuningConfig) -> float:
     """Seconds from the plan to the end: its updates, its evaluations with that of the base, and the test."""
-    return pace.seconds(plan, config.evaluations + 1) + seconds_of_test(corpus, pace)
+    return pace.seconds(plan, config.evaluations + 1)
 
 
 def disk_bytes(

@@ -3,6 +3,7 @@ updates. Nothing is written."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pretune.compute.device import choose_compute, use_threads
@@ -12,7 +13,7 @@ from pretune.runtime.manifest import read_manifest
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, PreparedChat
-from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_before_plan, seconds_of_plan
+from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_before_plan, seconds_of_plan, tests_in_evaluations
 from pretune.stages.chat_tuning.starting_model import open_start
 from pretune.training.budget import calibration_steps, plan_run
 from pretune.training.checkpoint import trained_tensors
@@ -50,6 +51,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         compute.device,
         evaluation_rounds=len(corpus.validation),
     )
+    pace = replace(pace, closing_seconds=tests_in_evaluations(corpus) * pace.evaluation_seconds)
     before = seconds_before_plan(corpus, pace, calibration_steps(start.config, compute.device))
     before += STARTING_SECONDS
     plan = plan_run(
@@ -68,7 +70,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         compute=compute,
         plan=plan,
         step_seconds=pace.short_step_seconds,
-        seconds=before + seconds_of_plan(plan, pace, config, corpus),
+        seconds=before + seconds_of_plan(plan, pace, config),
         memory_bytes=trial_memory_bytes(compute.device) + best_bytes,
         disk_bytes=disk_bytes(config, model, optimizer.kind, plan, pace, prepared),
     )

@@ -23,7 +23,7 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
-from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
+from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan, tests_in_evaluations
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
@@ -155,6 +155,7 @@ class _ChatTuning:
                 keeps_best=True,
                 watches_spikes=False,  # a conversation of another kind is no fault
                 calibration_steps=calibration_steps(model, self.compute.device),
+                closing_evaluations=tests_in_evaluations(self.corpus),
             ),
             parallel=self.parallel,
             folder=self.folder.path / CHECKPOINTS,
@@ -192,7 +193,7 @@ class _ChatTuning:
         pace = training.calibrate()
         plan = training.make_plan(budget, shape, pace)
         self.folder.note(plan=plan.to_dict())
-        seconds = training.elapsed() + seconds_of_plan(plan, pace, self.config, self.corpus)
+        seconds = training.elapsed() + seconds_of_plan(plan, pace, self.config)
         log.write(
             "estimate",
             tokens_per_second=self.corpus.tokens_per_step / pace.short_step_seconds,
