@@ -9,7 +9,7 @@ import pytest
 
 from pretune.errors import FolderInTheWayError
 from pretune.recipe import Recipe, override, save_recipe
-from pretune.run_changes import FoundRun, refuse_other_run, stages_to_redo
+from pretune.run_changes import FoundRun, refuse_other_run, stages_left_out, stages_to_redo
 from pretune.runtime.stage_folder import open_stage
 
 
@@ -48,6 +48,15 @@ def test_labels_that_come_later_are_refused_before_anything_is_done(tmp_path: Pa
     with pytest.raises(FolderInTheWayError, match=r"differs in: labels \(was '"):
         refuse_other_run(tmp_path / "other", recipe, redo=False)
     assert refuse_other_run(tmp_path / "other", recipe, redo=True).affected == {"split", "collect"}
+
+
+def test_stages_that_need_labels_are_left_out_once_there_are_none(tmp_path: Path, recipe: Recipe) -> None:
+    run, labelled = tmp_path / "run", replace(recipe, labels=str(tmp_path / "labels.csv"))
+    begin(run, labelled, "split", "collect", "preprocess", "pretrain", "prepare")
+    found = refuse_other_run(run, recipe, redo=True)
+    assert stages_left_out(run, recipe, found) == ["split", "prepare"]
+    assert stages_left_out(run, labelled, found) == []
+    assert stages_left_out(run, recipe, FoundRun(has_recipe=True)) == []  # nothing is done again
 
 
 def test_labels_may_be_added_until_a_stage_has_begun(tmp_path: Path, recipe: Recipe) -> None:

@@ -19,7 +19,13 @@ from pretune.errors import (
 )
 from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import Recipe, check_inputs, save_recipe
-from pretune.run_changes import FoundRun, refuse_other_run, stage_status, stages_to_redo
+from pretune.run_changes import (
+    FoundRun,
+    refuse_other_run,
+    stage_status,
+    stages_left_out,
+    stages_to_redo,
+)
 from pretune.runtime.atomic import write_json
 from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
@@ -53,6 +59,7 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     folder = _folder_of(recipe)
     _check(recipe, folder)
     found, steps = refuse_other_run(folder, recipe, redo=redo), plan_stages(recipe, folder)
+    _announce_left_out(stages_left_out(folder, recipe, found), say)
     again = stages_to_redo(folder, [step.name for step in steps], found, redo=redo)
     announce(recipe, steps, folder, say, again, is_begun_estimated=True)
 
@@ -147,8 +154,13 @@ def _pretrain_together(
 
 def _begin(recipe: Recipe, steps: list[Step], folder: Path, held: ExitStack, *, redo: bool, say: Say) -> None:
     """Claim the folder of the run, and say what the run will do there."""
-    found = _claim_folder(folder, recipe, held, redo=redo)
+    found = _claim_folder(folder, recipe, held, redo=redo, say=say)
     announce(recipe, steps, folder, say, stages_to_redo(folder, [step.name for step in steps], found, redo=redo))
+
+
+def _announce_left_out(stages: list[str], say: Say) -> None:
+    if stages:
+        say(f"The run no longer has labels, so the folders of these stages are renamed: {', '.join(stages)}.")
 
 
 def announce(
@@ -347,7 +359,7 @@ def _optional_path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) -> FoundRun:
+def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool, say: Say) -> FoundRun:
     """Lock the run's folder for as long as `held` is open, save the recipe there, if it differs from the saved one, and
     return what was found there. Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at
     work there."""
@@ -355,6 +367,9 @@ def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool) 
     folder.mkdir(parents=True, exist_ok=True)
     held.enter_context(take_lock(folder))
     found = refuse_other_run(folder, recipe, redo=redo)  # again: another process may have changed it in the meantime
+    _announce_left_out(left_out := stages_left_out(folder, recipe, found), say)
+    for stage in left_out:  # before the recipe is saved: if it stops here, the change is still seen
+        set_aside(folder / stage)
     if not found.has_recipe:
         save_recipe(recipe, folder)
     return found

@@ -87,11 +87,20 @@ def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo:
     return again
 
 
+def stages_left_out(folder: Path, recipe: Recipe, found: FoundRun) -> list[str]:
+    """The stages of the labels that have begun, if others are done again and there are no labels now: beside the new
+    model, their folders would show the old classifier and predict with it."""
+    if recipe.has_labels or not found.affected:
+        return []
+    return [stage for stage in _NEED_LABELS if stage_status(folder / stage) != "missing"]
+
+
 def _foreign_names(folder: Path) -> list[str]:
     """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed."""
     return sorted({entry.name for entry in folder.iterdir()} - {temporary_of(folder / RECIPE_NAME).name, LOCK_NAME})
 
 
+_NEED_LABELS = ("split", "prepare", "finetune", "scratch", "compare")
 _WHY_LABELS = (
     "The labels decide what is pre-trained on (their training texts are added, their test texts left out), so every "
     "stage depends on them. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,32 @@ def finish_stages(folder: Path, recipe: Recipe) -> None:
     for step in pipeline.plan_stages(recipe, folder):
         open_stage(folder / step.name, step.name, config={}, inputs={}).finish()
     save_recipe(recipe, folder)
+
+
+def test_a_redo_without_labels_renames_the_stages_of_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They kept their names: `predict` used the old classifier beside the new pre-trained model."""
+    for name in ("corpus.txt", "labels.csv"):
+        (tmp_path / name).write_text("text,label\na,b\n", encoding="utf-8")
+    out, said = tmp_path / "run", list[str]()
+    recipe = Recipe(out=str(out), corpus=(str(tmp_path / "corpus.txt"),))
+    finish_stages(out, replace(recipe, labels=str(tmp_path / "labels.csv")))
+    monkeypatch.setattr(pipeline, "_check", lambda _recipe, _folder: None)
+    monkeypatch.setattr(pipeline, "_do", lambda _step, *, redo: None)
+    monkeypatch.setattr(pipeline, "write_run_trace", lambda _folder: None)
+    stages = ("split", "prepare", "finetune", "scratch", "compare")
+    sentence = f"The run no longer has labels, so the folders of these stages are renamed: {', '.join(stages)}."
+    pipeline.dry_run(recipe, said.append, redo=True)
+    assert sentence in said
+    assert (out / "finetune").is_dir()
+    said.clear()
+    pipeline.run(recipe, redo=True, say=said.append, report=False)
+    assert sentence in said
+    for stage in stages:
+        assert not (out / stage).exists()
+        assert (out / f"{stage}.old-1" / "manifest.json").is_file()
+    assert (out / "pretrain").is_dir()
 
 
 def dry_run(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, *, redo: bool) -> list[str]:
