@@ -10,6 +10,7 @@ import pytest
 
 from pretune.text.readers.nested_rows import rows_within
 from pretune.text.readers.tables import iter_records
+from pretune.text.reading_report import Findings
 
 ROWS = [{"text": f"A text {n}", "label": "ab"[n % 2]} for n in range(4)]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -56,6 +57,45 @@ def test_a_row_is_a_row(row: dict[str, Any]) -> None:
 )
 def test_what_describes_a_table_does_not_make_it_a_row(about: dict[str, str]) -> None:
     assert rows_within({**about, "data": ROWS}) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("about", "num_rows"),
+    [
+        ({"source": "Collected from three hotel portals between March and May"}, 1000),
+        ({"comment": "Exported on 3 May"}, 1000),
+        ({"comment": "Exported on 3 May"}, 2),
+    ],
+)
+def test_many_rows_or_words_are_a_table_whatever_describes_it(
+    tmp_path: Path, about: dict[str, str], num_rows: int
+) -> None:
+    """The sentence about the table was its only row, and the rows were lost without a word."""
+    rows = [{"text": f"Review {n} " + "of a nice hotel by the sea " * 8, "stars": "5"} for n in range(num_rows)]
+    (tmp_path / "export.json").write_text(json.dumps({**about, "reviews": rows}), encoding="utf-8")
+    findings = Findings()
+    assert [record.fields for record in iter_records(tmp_path / "export.json", findings=findings)] == rows
+    [key] = about
+    assert findings.notices == [
+        f"{tmp_path / 'export.json'}: the {num_rows:,} rows under 'reviews' are read; '{key}' beside them is not."
+    ]
+
+
+def test_many_lists_of_words_are_a_table() -> None:
+    about, words = "Collected from three hotel portals between March and May", "of a nice hotel by the blue sea"
+    rows = [{"tokens": words.split(), "tags": ["O"] * 8}] * 10
+    assert rows_within({"source": about, "sentences": rows}) == rows
+    assert rows_within({"source": about, "sentences": rows[:2]}) is None
+
+
+def test_rows_that_are_not_read_are_said(tmp_path: Path) -> None:
+    post = {"title": "A post", "text": "A long post", "comments": [{"text": "One"}, {"text": "Two"}]}
+    (tmp_path / "post.json").write_text(json.dumps(post), encoding="utf-8")
+    findings = Findings()
+    assert len(list(iter_records(tmp_path / "post.json", findings=findings))) == 1
+    assert findings.notices == [
+        f"{tmp_path / 'post.json'}: the file is one row with 2 rows under 'comments', which are not read as rows."
+    ]
 
 
 def test_a_wanted_column_beside_the_list_makes_a_row() -> None:

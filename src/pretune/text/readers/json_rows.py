@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pretune.errors import InputDataError
 from pretune.text.raw.text_stream import BLOCK_BYTES, LONGEST_LINE, TextStream
 from pretune.text.readers.json_lists import begins_list, begins_list_of_objects, iter_list
-from pretune.text.readers.nested_rows import rows_within
+from pretune.text.readers.nested_rows import rows_within, what_is_not_read
 from pretune.text.readers.records import UNPARSABLE_ROW, Malformed, Record, cell_text
 from pretune.text.reading_report import shorten
 
@@ -72,7 +72,11 @@ def _expand_single(records: Iterator[Record], malformed: Malformed, columns: Col
     if first is None:
         return
     second = next(records, None)
-    rows = None if second is not None or first.values is None else rows_within(first.values, columns)
+    rows = None
+    if second is None and first.values is not None:
+        rows = rows_within(first.values, columns)
+        if (lost := what_is_not_read(first.values, rows)) is not None:
+            malformed.findings.notices.append(f"{malformed.name}: {lost}")
     if rows is None:
         yield first
     else:

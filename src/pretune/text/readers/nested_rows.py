@@ -6,10 +6,13 @@ from collections.abc import Collection
 from typing import Any
 
 from pretune.text.readers.records import TEXT_NAMES
+from pretune.text.reading_report import join_names
 
 Row = dict[str, Any]
 
 MANY_WORDS = 8  # of a value: a text rather than a name
+MANY_ROWS = 10  # with texts: a table, whatever text describes it
+FAR_MORE = 20  # times the words of the text beside the rows
 # Usual keys of the rows of a table; a text beside them describes the table, unless it is called `text`.
 _ROWS_NAMES = frozenset(
     ("data", "rows", "records", "examples", "items", "entries", "instances", "samples", "results", "documents")
@@ -37,6 +40,25 @@ def rows_within(value: dict[str, Any], columns: Collection[str] = ()) -> list[Ro
     return None
 
 
+def what_is_not_read(value: dict[str, Any], rows: list[Row] | None) -> str | None:
+    """What is lost of an object with both a text and a list of rows, of which one is read: `rows`, or itself if None.
+
+    None if nothing is lost.
+    """
+    if (found := _under_one_key(value)) is None:
+        return None
+    key, under_key = found
+    if rows is None:
+        sentence = f"the file is one row with {len(under_key):,} rows under {key!r}, which are not read as rows."
+        return sentence if _most_words(under_key) else None
+    own = list(_own_texts(value))
+    return (
+        f"the {len(rows):,} rows under {key!r} are read; {join_names(map(repr, own))} beside them is not."
+        if own
+        else None
+    )
+
+
 def _split(value: dict[str, Any]) -> list[Row] | None:
     columns, data = value.get("columns"), value.get("data")
     if not isinstance(columns, list) or not isinstance(data, list):
@@ -56,17 +78,54 @@ def _under_one_key(value: dict[str, Any]) -> tuple[str, list[Row]] | None:
 
 def _has_own_text(value: dict[str, Any], key: str, rows: list[Row], columns: Collection[str]) -> bool:
     """Whether an object has a text beside its list of rows under `key`, as a post has beside its comments."""
-    texts = {name: cell for name, cell in value.items() if isinstance(cell, str) and cell.strip()}
+    texts = _texts_of(value)
     if any(name in texts and not any(name in row for row in rows) for name in columns):
         return True
-    named = {name.strip().casefold(): cell for name, cell in texts.items()}
-    if "text" in named or key.strip().casefold() in _ROWS_NAMES:
-        return "text" in named
-    return any(
-        name in TEXT_NAMES or len(cell.split()) >= MANY_WORDS
-        for name, cell in named.items()
-        if name not in _ABOUT_NAMES
-    )
+    names = {name.strip().casefold() for name in texts}
+    if "text" in names or key.strip().casefold() in _ROWS_NAMES:
+        return "text" in names
+    own = _own_texts(value)
+    return bool(own) and not _outweigh(rows, own, columns)
+
+
+def _texts_of(value: dict[str, Any]) -> dict[str, str]:
+    return {name: cell for name, cell in value.items() if isinstance(cell, str) and cell.strip()}
+
+
+def _own_texts(value: dict[str, Any]) -> dict[str, str]:
+    """The cells of an object that may be its text, and do not merely describe a table."""
+    folded = [(name, name.strip().casefold(), cell) for name, cell in _texts_of(value).items()]
+    return {
+        name: cell
+        for name, fold, cell in folded
+        if fold not in _ABOUT_NAMES and (fold in TEXT_NAMES or len(cell.split()) >= MANY_WORDS)
+    }
+
+
+def _outweigh(rows: list[Row], own: dict[str, str], columns: Collection[str]) -> bool:
+    """Whether the rows have texts, and are many or have far more words than the object beside them."""
+    num_words = _most_words(rows, columns)
+    num_own = sum(len(cell.split()) for cell in own.values())
+    return num_words > 0 and (len(rows) >= MANY_ROWS or num_words >= FAR_MORE * num_own)
+
+
+def _most_words(rows: list[Row], columns: Collection[str] = ()) -> int:
+    """The number of words in the longest column of texts; 0 if no column has texts."""
+    words: dict[str, int] = {}
+    for row in rows:
+        for name, cell in row.items():
+            words[name] = words.get(name, 0) + _num_words(cell)
+    named = {*TEXT_NAMES, *(name.casefold() for name in columns)}
+    texts = [n for name, n in words.items() if name.strip().casefold() in named or n >= MANY_WORDS * len(rows)]
+    return max(texts, default=0)
+
+
+def _num_words(cell: Any) -> int:
+    if isinstance(cell, str):
+        return len(cell.split())
+    if isinstance(cell, dict):
+        cell = list(cell.values())
+    return sum(map(_num_words, cell)) if isinstance(cell, list) else 0  # words of a sentence, turns of a conversation
 
 
 def _by_index(value: dict[str, Any]) -> list[Row] | None:
