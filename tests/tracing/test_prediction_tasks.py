@@ -155,6 +155,9 @@ def test_the_reasons_of_a_number_are_checked_in_units_of_its_deviation(
         ("I11", {"deletion": [unmasked + 0.1 * deviation, *masked]}),
     ):
         assert id in failing(card, replace(found, reasons=replace(reasons, **changed)))
+    assert found.decision.score is not None
+    moved = replace(found.decision, score=found.decision.score + 0.1 * deviation)
+    assert "I06" in failing(card, replace(found, decision=moved))
 
 
 def test_a_pair_is_read_as_a_prediction_reads_it_and_its_tokens_know_their_text(

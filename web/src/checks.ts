@@ -41,7 +41,7 @@ type Recompute = (trace: RunTrace, tolerance: number) => Recomputed | null;
 const RECOMPUTE: Record<string, Recompute> = {
   I05: (trace, tolerance) => largest(trace.predictions.flatMap((p) => differences(headLogits(p.head), p.head.logits)), tolerance),
   I06: (trace, tolerance) =>
-    largest(trace.predictions.flatMap((p) => differences(...decided(p), unitOf(p))), tolerance),
+    largest(trace.predictions.flatMap((p) => differences(...decided(p), Math.max(unitOf(p), Math.abs(p.decision.mean ?? 0)))), tolerance),
   I07: (trace) => labels(trace.predictions),
   I09: (trace, tolerance) => largest(trace.predictions.flatMap(attributionGap), tolerance),
   I12: (trace) => totals(trace),
@@ -62,7 +62,7 @@ function unitOf({ decision }: PredictionTrace): number {
 }
 
 function differences(found: number[], expected: number[], unit = 1): number[] {
-  const size = Math.max(1, unit, ...expected.map(Math.abs));
+  const size = Math.max(unit, ...expected.map(Math.abs));
   return expected.map((value, index) => Math.abs(value - (found[index] ?? Number.NaN)) / size);
 }
 

@@ -126,6 +126,14 @@ test("a number that is not its output in units of the file fails", () => {
   assert.deepEqual(failing(trace), ["I06"]);
 });
 
+test("a number in a small unit fails as well", () => {
+  const trace = number();
+  Object.assign(trace.predictions[0]!.decision, { score: 0.0275, mean: 0.02, deviation: 0.005 });
+  assert.deepEqual(failing(trace), []);
+  trace.predictions[0]!.decision.score = 0.028;
+  assert.deepEqual(failing(trace), ["I06"]);
+});
+
 /** A number with attributions that miss its change of 200 by 10 % of this change. */
 function explained(deviation: number): RunTrace {
   const trace = number();

@@ -88,6 +88,7 @@ test("agreement is relative to the size of the values, and lists of two lengths 
   assert.ok(!agrees([0.5], [0]));
   assert.ok(!agrees([1], [1, 1]));
   assert.ok(agrees([19.8], [19.87], 1e-4, 98765));
+  assert.ok(!agrees([0.0275], [0.028], 1e-4, 0.02));
 });
 
 test("rivals come by value, without the label", () => {

@@ -219,7 +219,8 @@ def _number_error(prediction: PredictionTrace) -> float:
     if decision.score is None or decision.mean is None or decision.deviation is None:
         return math.inf
     computed = decision.mean + decision.deviation * prediction.head.logits[0]
-    return abs(computed - decision.score) / max(1.0, abs(decision.score), decision.deviation)
+    size = max(abs(decision.deviation), abs(decision.score), abs(decision.mean))  # in the units of the file
+    return abs(computed - decision.score) / (size or 1.0)
 
 
 def _last_layer_error(prediction: PredictionTrace) -> float:

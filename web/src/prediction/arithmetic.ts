@@ -63,9 +63,9 @@ export function largestDifference(a: readonly number[], b: readonly number[]): n
   return a.reduce((largest, value, index) => Math.max(largest, Math.abs(value - (b[index] ?? NaN))), 0);
 }
 
-/** Whether two results of the same sum agree; the tolerance grows with the size of the values, and of their `unit`. */
+/** Whether two results of the same sum agree; the tolerance grows with the size of the values, of which `unit` is the smallest. */
 export function agrees(a: readonly number[], b: readonly number[], tolerance = TOLERANCE, unit = 1): boolean {
-  const size = b.reduce((largest, value) => Math.max(largest, Math.abs(value)), Math.max(1, unit));
+  const size = b.reduce((largest, value) => Math.max(largest, Math.abs(value)), unit);
   return largestDifference(a, b) <= tolerance * size;
 }
 

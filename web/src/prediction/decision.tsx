@@ -101,13 +101,14 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
   const { mean, deviation, score } = decision;
   const output = head.logits[0] ?? 0;
   const computed = (mean ?? 0) + (deviation ?? 1) * output;
+  const unit = Math.max(Math.abs(deviation || 1), Math.abs(mean ?? 0));
   return (
     <Stop
       number={5}
       isLast={!prediction.stack}
       title="Decision"
       note="The output counts deviations from the mean of the training rows; this brings it back to the units of the file."
-      check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4, deviation ?? 1)}>the sum was computed again in this browser</Holds>}
+      check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4, unit)}>the sum was computed again in this browser</Holds>}
     >
       <div class="decision">
         <p class="decided">
