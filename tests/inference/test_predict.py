@@ -308,6 +308,19 @@ def test_the_column_of_the_training_file_makes_a_header(
     assert read_texts(tmp_path / name, "Review Text") == ["A wonderful film.", "A cold soup."]
 
 
+def test_a_file_without_a_header_is_said_to_have_none(classifier: Classifier, tmp_path: Path) -> None:
+    """With a model that was trained on column 1 of such a file, a header got a label without a word."""
+    columns = {"text_column": "1", "label_column": "2"}
+    trained = replace(classifier, labelling=replace(classifier.labelling, columns=columns))
+    (tmp_path / "new.csv").write_text("Review Text\nA wonderful film.\nA cold soup.\n", encoding="utf-8")
+    done = predict_file(trained, tmp_path / "new.csv", tmp_path / "out.csv")
+    assert done.rows == 3
+    [notice] = done.warnings
+    assert "is read without a header" in notice and "line 1 is a text ('Review Text')" in notice
+    named = predict_file(trained, tmp_path / "new.csv", tmp_path / "named.csv", text_column="Review Text")
+    assert (named.rows, named.warnings) == (2, [])
+
+
 def test_the_name_of_a_file_of_rows_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\nx\n")
     assert looks_like_file(str(tmp_path / "rows.csv"))

@@ -32,7 +32,7 @@ from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
 from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
-from pretune.text.reading_report import Findings, join_names
+from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
 ROWS_AT_A_TIME = 2048
@@ -210,6 +210,7 @@ class _Rows:
         self.columns = list(dict.fromkeys(name for record in sample for name in record.fields))
         if text_column is None and preferred is not None and has_column(sample, preferred):
             text_column = preferred
+            self._note_missing_header(sample[0], preferred)
         elif text_column is None and is_plain:
             text_column = TEXT
         self.text_column = detect_text_column(sample, self.name, text_column)
@@ -223,6 +224,15 @@ class _Rows:
         self.text_pair_column = text_pair_column
         self._records = itertools.chain(sample, records)
         self._next: Record | None = next(self._records, None)
+
+    def _note_missing_header(self, first: Record, column: str) -> None:
+        """A number as the column of the training file means that neither file has a header; the user may not know."""
+        if first.values is None and self.columns == [str(number) for number in range(1, len(self.columns) + 1)]:
+            self._findings.notices.append(
+                f"{self.name} is read without a header, like the model's training file, so line {first.line} is a text "
+                f"({shorten(text_of(first, column), 60)!r}); if it has the names of the columns, name the one of the "
+                "texts with --text-column."
+            )
 
     def __iter__(self) -> Iterator[tuple[Row, Text]]:
         return self
