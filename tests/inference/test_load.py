@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
-from pretune.inference.load import find_model_folder, load_classifier, load_filler
+from pretune.inference.load import find_model_folder, load_classifier, load_filler, load_scorer
 from pretune.inference.predict import predict, predict_file
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
@@ -43,6 +45,20 @@ def test_predictions_and_evaluations_use_the_device_at_hand(
     predict_file(run_folder, tmp_path / "rows.csv", tmp_path / "out.csv", text_column="text")
     evaluate(run_folder, tmp_path / "rows.csv")
     assert moves == ["cuda"] * 3
+
+
+@pytest.mark.parametrize("load", [load_classifier, load_filler, load_scorer])
+def test_a_model_keeps_to_the_threads_of_its_container(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[Path], object]
+) -> None:
+    """Only training did: predictions had as many threads as the machine has cores."""
+    chosen = list[int]()
+    monkeypatch.setattr("pretune.compute.device.num_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    load(run_folder)
+    assert chosen == [2]
 
 
 def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:
