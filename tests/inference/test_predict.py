@@ -7,9 +7,10 @@ import csv
 import gzip
 import json
 import lzma
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import zstandard
@@ -20,6 +21,7 @@ from pretune.inference import predict as stage
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.inference.predict import looks_like_file, predict, predict_file, read_texts
+from pretune.runtime.atomic import commit_file
 
 TEXTS = ["A wonderful film.", "=1+1", 'He said "no", twice', "-", "Großartig! 🙂", "two\nlines"]
 
@@ -128,6 +130,23 @@ def test_long_rows_are_read_a_few_at_a_time(
     assert seen == [2, 4, 5]
     found = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert found == texts
+
+
+def test_an_output_that_another_process_wrote_meanwhile_is_kept(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two commands with one --output, the second waited for the first and then replaced its file."""
+    source, output = write_csv(tmp_path / "in.csv", ["text"], [["A film."]]), tmp_path / "out.csv"
+
+    def commit(target: Path, write: Callable[[BinaryIO], object]) -> None:
+        output.write_text("theirs", encoding="utf-8")
+        commit_file(target, write)
+
+    monkeypatch.setattr("pretune.inference.predict.commit_file", commit)
+    with pytest.raises(UsageError, match="already exists and is not overwritten"):
+        predict_file(classifier, source, output)
+    assert output.read_text(encoding="utf-8") == "theirs"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
 def test_bad_arguments_are_refused(classifier: Classifier, tmp_path: Path) -> None:

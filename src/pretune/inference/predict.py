@@ -114,8 +114,7 @@ def predict_file(
     """
     start = time.perf_counter()
     output = expand_home(output)
-    if output.exists():
-        raise UsageError(f"{output} already exists and is not overwritten; choose another --output, or delete it.")
+    _refuse_existing(output)
     if ending_of(output) not in _OUTPUT_ENDINGS:
         raise UsageError(
             f"{output} has no ending of a known format; expected one of {', '.join(_OUTPUT_ENDINGS)}, "
@@ -130,6 +129,7 @@ def predict_file(
 
     def write(file: BinaryIO) -> None:
         nonlocal done, without_text
+        _refuse_existing(output)  # again: another process may have written it while this one waited
         with _open_text(file, output) as stream:
             writer = _RowWriter(stream, output, rows)
             for chunk in _chunks(rows):
@@ -153,6 +153,11 @@ def predict_file(
         warnings=findings.sentences_about(input),
         seconds=time.perf_counter() - start,
     )
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise UsageError(f"{output} already exists and is not overwritten; choose another --output, or delete it.")
 
 
 def read_texts(
