@@ -107,12 +107,15 @@ def _check(recipe: Recipe, folder: Path) -> None:
     """Raise now what a later stage would raise after hours."""
     from pretune.compute.device import refuse_without_compiler, use_threads
     from pretune.stages.prepare import refuse_notice
+    from pretune.stages.pretrain.base_model import fit_to_base
 
     check_inputs(recipe)
     refuse_notice(recipe.prepare)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)
-    if recipe.base is not None and stage_status(folder / "pretrain") == "missing":
+    if recipe.base is None:
+        fit_to_base(recipe.pretrain, None)
+    elif stage_status(folder / "pretrain") == "missing":
         _check_base(recipe, Path(recipe.base))
     if stage_status(folder / "split") == "missing":
         _check_labels(recipe)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pretune import pipeline
-from pretune.errors import FolderInTheWayError
+from pretune.errors import FolderInTheWayError, UsageError
 from pretune.recipe import Recipe, override, read_recipe, save_recipe
 from pretune.runtime.manifest import Manifest, is_text_seal_intact
 from pretune.runtime.stage_folder import open_stage
@@ -50,6 +50,14 @@ def test_a_run_that_is_refused_leaves_the_recipe_of_the_one_at_work(tmp_path: Pa
     assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes is None
     pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))  # it is free again
     assert read_recipe(tmp_path / "run" / "recipe.toml").pretrain.minutes == 3
+
+
+def test_settings_that_the_objective_does_not_have_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """In a run that had begun, they were refused in pre-training, after the stages before it."""
+    recipe = override(Recipe(out=str(tmp_path / "run")), {"pretrain": {"causal_share": 0.3}})
+    with pytest.raises(UsageError, match=r"^--causal-share is given, but the objective is masked"):
+        pipeline.run(recipe)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("bare_runs")
