@@ -18,6 +18,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "recipes.md").read_text(e
 ROWS = re.findall(r"^\| `(\w+)` \| below (\d+) \| below (\d+) \| below (\d+) million \|$", PAGE, re.MULTILINE)
 
 
+GPU = re.search(
+    r"An NVIDIA GPU takes `small` below (\d+) minutes, `medium` below (\d+) and `large` from \2 on; with a budget in "
+    r"tokens, `medium`\sfrom (\d+) million and `large` from (\d+) billion on\.",
+    PAGE,
+)
+
+
 def test_the_recipe_is_read_relative_to_its_folder_and_options_take_precedence(tmp_path: Path) -> None:
     [recipe] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "reviews.toml").write_text(recipe, encoding="utf-8")
@@ -31,17 +38,33 @@ def test_the_recipe_is_read_relative_to_its_folder_and_options_take_precedence(t
     assert (found.pretrain.minutes, found.pretrain.tokens) == (None, 5000)
 
 
+def test_the_page_has_the_limits_of_all_sizes() -> None:
+    assert [size for size, *_ in ROWS] == ["tiny", "micro", "mini"]  # without rows, the test of them would be skipped
+    assert GPU is not None
+
+
+def chosen(budget: Budget, device: str = "cpu", precision: Literal["bf16", "fp32"] = "bf16") -> str:
+    compute = Compute(
+        device=device, threads=2, precision=precision, is_compiled=False, torch_version="2", chip="a chip"
+    )
+    return choose_size("auto", budget, 1_000_000, compute)
+
+
 @pytest.mark.parametrize(("size", "fast", "slow", "millions"), ROWS)
 def test_the_sizes_are_those_of_the_table(size: str, fast: str, slow: str, millions: str) -> None:
-    assert len(ROWS) == 3
-
-    def chosen(budget: Budget, precision: Literal["bf16", "fp32"] = "bf16") -> str:
-        compute = Compute(
-            device="cpu", threads=2, precision=precision, is_compiled=False, torch_version="2", chip="a chip"
-        )
-        return choose_size("auto", budget, 1_000_000, compute)
-
     assert chosen(Budget(minutes=float(fast) - 0.1)) == size != chosen(Budget(minutes=float(fast)))
-    assert chosen(Budget(minutes=float(slow) - 0.1), "fp32") == size != chosen(Budget(minutes=float(slow)), "fp32")
+    before, after = (chosen(Budget(minutes=float(slow) - less), precision="fp32") for less in (0.1, 0))
+    assert before == size != after
     tokens = int(millions) * 1_000_000
     assert chosen(Budget(tokens=tokens - 1)) == size != chosen(Budget(tokens=tokens))
+
+
+def test_the_sizes_on_a_gpu_are_those_of_the_page() -> None:
+    assert GPU is not None
+    minutes, tokens = map(int, GPU.groups()[:2]), (int(GPU[3]) * 1_000_000, int(GPU[4]) * 1_000_000_000)
+    for limit, below, above in zip(minutes, ("small", "medium"), ("medium", "large"), strict=True):
+        assert chosen(Budget(minutes=limit - 0.1), "cuda") == below
+        assert chosen(Budget(minutes=float(limit)), "cuda") == above
+    for limit, below, above in zip(tokens, ("small", "medium"), ("medium", "large"), strict=True):
+        assert chosen(Budget(tokens=limit - 1), "cuda") == below
+        assert chosen(Budget(tokens=limit), "cuda") == above
