@@ -191,6 +191,7 @@ def test_a_public_data_set_is_asked_for_by_name(tmp_path: Path, stages: Stages) 
     pipeline.run(recipe, agree=agree)
     assert dict(stages.calls)["collect"]["paths"] == ("imdb", "hf:owner/name")
     assert stages.public["data_root"] == tmp_path / "data"
+    assert stages.public["encoding_option"] == "--corpus-encoding"
     assert stages.public["agree"] is agree
     saved = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
     assert "public:imdb" in saved and "hf:owner/name" in saved

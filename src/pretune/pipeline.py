@@ -272,6 +272,7 @@ def plan_stages(
             data_root=_optional_path(recipe.data_root),
             agree=agree,
             say=say,
+            encoding_option="--corpus-encoding",
         )
 
     def preprocess(redo: bool) -> Manifest:

@@ -148,6 +148,7 @@ def collect(arguments: Arguments) -> int:
             data_root=_path(arguments.data_root),
             agree=_agreement(arguments),
             say=(lambda _sentence: None) if arguments.quiet else to_stderr,
+            encoding_option="--encoding",
         )
     return _show_stage(out)
 

@@ -195,6 +195,17 @@ def test_a_refusal_leaves_nothing_behind(tmp_path: Path, name: str, data: bytes,
     assert collect([tmp_path / name], tmp_path / "out").summary["documents"] == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "advice"), [(None, "convert it to UTF-8"), ("--corpus-encoding", "give its encoding with --corpus-enc")]
+)
+def test_the_caller_names_the_option_for_the_encoding(tmp_path: Path, option: str | None, advice: str) -> None:
+    """Commands without such an option, as `compare --strategies`, gave that advice, too."""
+    file = tmp_path / "a.txt"
+    file.write_bytes("große Brücke ".encode() * 300 + b"\x81\xff " * 90)
+    with pytest.raises(InputDataError, match=f"broken; {advice}"):
+        collect([file], tmp_path / "out", encoding_option=option)
+
+
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"nowhere\.txt does not exist"):
         collect([tmp_path / "nowhere.txt"], tmp_path / "out")

@@ -57,6 +57,7 @@ def collect(
     agree: Agree | None = None,
     say: Say = lambda _sentence: None,
     registry: Mapping[str, DataSet] = REGISTRY,
+    encoding_option: str | None = None,
 ) -> Manifest:
     """Read text into `out`, as documents with their source.
 
@@ -65,7 +66,8 @@ def collect(
     label files. A path may be the name of a public data set in `registry`: it is read from `data_root`, or downloaded
     to it if `agree`, called with a description, returns true; `say` receives the progress. A path `hf:OWNER/NAME` is a
     data set of the Hugging Face hub, which is not contacted again for a folder that is finished, nor for a resumed one
-    if the files are still there. Raises InputDataError for input that is missing, unreadable, empty, binary, or
+    if the files are still there. `encoding_option` is the name of the user's option for `config.encoding`, if there is
+    one, for advice. Raises InputDataError for input that is missing, unreadable, empty, binary, or
     malformed beyond repair; after such an error there is no new folder.
     """
     findings = Findings()
@@ -103,11 +105,12 @@ def collect(
         if from_hub:
             folder.note(**{SUMMARY_KEY: {path: one.to_json() for path, one in from_hub.items()}})
         files = unique_files((file for group in groups for file in group), findings)
+        reading = _reading(config, encoding_option)
         with folder.at_work():
-            units = divide_files(files, _reading(config))
+            units = divide_files(files, reading)
             with open_engine(config.engine, config.workers, amount=bytes_to_divide(units)) as engine:
                 is_builtin = not paths and split is None
-                _Collection(folder, config, files, units, split, findings, engine, is_builtin=is_builtin).run()
+                _Collection(folder, config, reading, files, units, split, findings, engine, is_builtin=is_builtin).run()
     return folder.manifest
 
 
@@ -152,6 +155,7 @@ class _Collection:
         self,
         folder: StageFolder,
         config: CollectConfig,
+        reading: Reading,
         files: list[TextFile],
         units: list[WorkUnit],
         split: Path | None,
@@ -162,7 +166,7 @@ class _Collection:
     ) -> None:
         self.start = time.monotonic()
         self.folder, self.config, self.files, self.split, self.findings = folder, config, files, split, findings
-        self.units, self.engine = units, engine
+        self.reading, self.units, self.engine = reading, units, engine
         self.is_builtin = is_builtin
         self.example = _ExampleChoice()
         self._kinds_logged: set[tuple[str | None, ...]] = set()
@@ -192,7 +196,7 @@ class _Collection:
         reader = WorkUnitReader(
             self.engine,
             self.folder.path / WORK_NAME,
-            _reading(self.config),
+            self.reading,
             lambda documents, findings: self._log_progress(own + documents, findings),
         )
         documents, characters = reader.read(self.units, self.findings, self.folder.path)
@@ -306,12 +310,12 @@ class _ExampleChoice:
             self._best, self.text, self.source = rank, document.text[:EXAMPLE_STORED], document.source
 
 
-def _reading(config: CollectConfig) -> Reading:
+def _reading(config: CollectConfig, encoding_option: str | None) -> Reading:
     return Reading(
         text_column=config.text_column,
         text_unit=config.text_unit,
         encoding=config.encoding,
-        encoding_option="--encoding (in `run`: --corpus-encoding)",
+        encoding_option=encoding_option,
         format=config.format,
         html_text=config.html_text,
         markdown=config.markdown,
