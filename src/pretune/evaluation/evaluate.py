@@ -94,9 +94,7 @@ def _num_lost(rows: TaskRows) -> int:
 
 def _warnings(rows: TaskRows) -> list[str]:
     """Sentences about how the file was read."""
-    found = rows.findings
-    lost = [f"{rows.path}: {rule.count:,} left out, {rule.reason}." for rule in found.dropped.rules.values()]
-    return lost + found.sentences_about(rows.path)
+    return [concern.sentence for concern in rows.findings.all_concerns_about(rows.path)] + rows.findings.notices
 
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:

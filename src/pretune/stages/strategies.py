@@ -46,7 +46,8 @@ from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
 from pretune.text.chat.template import encode_all
 from pretune.text.chat.tokens import read_template
-from pretune.text.labels.checks import Concern, Lint
+from pretune.text.labels.checks import Lint
+from pretune.text.reading_report import Concern
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _FEWEST = 2  # conversations of a text, because intervals are over conversations

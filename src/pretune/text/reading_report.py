@@ -48,6 +48,15 @@ class Detection:
         return {name: value for name, value in asdict(self).items() if value not in (None, False, "")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Concern:
+    """A warning: the rule, the number of cases, and a sentence for the user."""
+
+    rule: str
+    count: int
+    sentence: str
+
+
 @dataclass
 class Rule:
     """How often one rule applied, why, and some examples."""
@@ -148,10 +157,22 @@ class Findings:
 
     def sentences_about(self, path: str | Path) -> list[str]:
         """Of a single file of rows, what its user should know: bytes that were replaced, warnings and notices."""
+        return [concern.sentence for concern in self._concerns_about(path)] + self.notices
+
+    def all_concerns_about(self, path: str | Path) -> list[Concern]:
+        """Of a single file of rows, what went wrong: rows that were left out, bytes that were replaced, warnings."""
+        lost = [
+            Concern(rule=rule.name, count=rule.count, sentence=f"{path}: {rule.count:,} left out, {rule.reason}.")
+            for rule in self.dropped.rules.values()
+        ]
+        return lost + self._concerns_about(path)
+
+    def _concerns_about(self, path: str | Path) -> list[Concern]:
         count = self.broken_bytes
         are = "1 byte is" if count == 1 else f"{count:,} bytes are"
-        broken = f"{path}: {are} invalid in its encoding; replaced by U+FFFD."
-        return [*([broken] if count else []), *self.warnings, *self.notices]
+        sentence = f"{path}: {are} invalid in its encoding; replaced by U+FFFD."
+        broken = [Concern(rule="broken_bytes", count=count, sentence=sentence)] if count else []
+        return broken + [Concern(rule="reading", count=1, sentence=warning) for warning in self.warnings]
 
     def to_json(self) -> dict[str, Any]:
         """All findings as JSON values."""

@@ -12,6 +12,7 @@ from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import DetectedTask
 from pretune.text.labels.task_rows import TaskRows
+from pretune.text.reading_report import Findings
 
 
 def make_file(pairs: Sequence[tuple[str, str]]) -> TaskRows:
@@ -33,6 +34,21 @@ def make_file(pairs: Sequence[tuple[str, str]]) -> TaskRows:
 
 def make_rows(pairs: Sequence[tuple[str, str]]) -> list[LabeledRow]:
     return checks.keep_usable(make_file(pairs), Lint())
+
+
+def test_what_reading_found_is_worded_as_elsewhere() -> None:
+    """A single byte was `1 bytes of rows.csv` in a split, and right in predict and evaluate."""
+    findings = Findings(broken_bytes=1, warnings=["rows.csv is odd."], notices=["Read as tsv."])
+    findings.dropped.add("ragged_row", "a row with too few or too many cells", "rows.csv, line 3: a")
+    lint = Lint()
+    checks.report_findings("rows.csv", findings, lint)
+    assert lint.dropped.total == 1
+    assert [(concern.rule, concern.count, concern.sentence) for concern in lint.concerns] == [
+        ("ragged_row", 1, "rows.csv: 1 left out, a row with too few or too many cells."),
+        ("broken_bytes", 1, "rows.csv: 1 byte is invalid in its encoding; replaced by U+FFFD."),
+        ("reading", 1, "rows.csv is odd."),
+    ]
+    assert findings.sentences_about("rows.csv") == [lint.concerns[1].sentence, "rows.csv is odd.", "Read as tsv."]
 
 
 MANY = [(f"text {n}", "ab"[n % 2]) for n in range(60)]

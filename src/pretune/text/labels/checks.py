@@ -14,7 +14,7 @@ from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_meas
 from pretune.text.labels.several_labels import labels_of_several, maybe_joined
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
-from pretune.text.reading_report import Findings, Tally, join_names, shorten
+from pretune.text.reading_report import Concern, Findings, Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
@@ -22,15 +22,6 @@ FEW_ROWS = 20  # of a class; below that, its figures mean little
 MAX_SHARED_FRACTION = 0.2  # of the test rows; beyond that, the test would measure memory
 # From this ratio of the largest to the smallest class, accuracy means little: macro-F1 and class weights are used.
 IMBALANCE = 4.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Concern:
-    """A warning: the rule, the number of cases, and a sentence for the user."""
-
-    rule: str
-    count: int
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +76,7 @@ def report_findings(path: str, findings: Findings, lint: Lint) -> None:
     for rule in findings.dropped.rules.values():
         for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
             lint.dropped.add(rule.name, rule.reason, example)
-        lint.warn(rule.name, rule.count, f"{path}: {rule.count:,} left out, {rule.reason}.")
-    sentence = f"{findings.broken_bytes:,} bytes of {path} are invalid in its encoding; they were replaced by U+FFFD."
-    lint.warn("broken_bytes", findings.broken_bytes, sentence)
-    for sentence in findings.warnings:
-        lint.warn("reading", 1, sentence)
+    lint.concerns += findings.all_concerns_about(path)
 
 
 def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
