@@ -15,6 +15,7 @@ from pretune.evaluation.strategies import (
     SCRATCH,
     HeldOut,
     Measured,
+    _nats,
     conclude,
     describe_strategy,
     judge_strategies,
@@ -55,6 +56,14 @@ def test_a_clear_winner(losses: tuple[float, ...], best: str, beginning: str, ad
     assert found.sentence.startswith(beginning)
     assert advice in found.sentence
     assert "0.5" in found.sentence  # the lead over the next one
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.1234, "0.123"), (-0.0003, "−0.0003"), (0.000012, "0.00001"), (0.000004, "0.000")],
+)
+def test_a_difference_has_as_many_digits_as_on_the_page(value: float, written: str) -> None:
+    assert _nats(value) == written
 
 
 def test_a_lead_by_chance_is_no_win() -> None:

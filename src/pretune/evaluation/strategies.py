@@ -159,9 +159,9 @@ def _range(lead: Difference) -> str:
 
 
 def _nats(value: float) -> str:
-    """A difference of losses with a true minus sign: −0.012. Three digits, or up to six where fewer would hide on which
-    side of zero it lies: −0.0003."""
-    for digits in range(3, 7):
+    """A difference of losses with a true minus sign: −0.012. Three digits, or up to five where fewer would hide on
+    which side of zero it lies: −0.0003. The page writes the same."""
+    for digits in range(3, 6):
         if rounded := round(value, digits):
             return f"{rounded:.{digits}f}".replace("-", "−")
     return "0.000"
