@@ -106,6 +106,37 @@ def test_an_unfinished_download_does_not_serve(tmp_path: Path, monkeypatch: pyte
             local_folder("hf:owner/name")
 
 
+def test_a_complete_download_serves_without_the_note_of_its_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was lost in the request for the note made the whole download fail."""
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    fetch = hub.hf_hub_download
+
+    def lose_connection(repository: str, name: str, revision: str | None) -> str:
+        hub.is_reachable = revision == SHA
+        return fetch(repository, name, revision)
+
+    monkeypatch.setattr(hub, "hf_hub_download", lose_connection)
+    assert local_folder("hf:owner/name") == tmp_path
+
+
+def test_a_branch_that_moved_during_the_download_does_not_serve_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    assert local_folder("hf:owner/name") == tmp_path
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "config.json").write_text("")  # what the request for the note fetched of the new commit
+    hub.is_reachable = False
+    monkeypatch.setattr(hub, "snapshot_download", lambda _repository, **_more: str(moved))
+    with pytest.raises(ModelNotFoundError, match=r"cannot be downloaded .*no route to host"):
+        local_folder("hf:owner/name")
+
+
 @pytest.mark.parametrize("name", ["hf:", "hf:a/b/c", "hf:a b", "hf:owner/name:file"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="does not name a model"):

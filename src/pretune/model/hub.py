@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ def local_folder(path: Path | str) -> Path:
     names = choose_files([file.rfilename for file in info.siblings or []], str(path))
     try:
         files = [Path(hub.hf_hub_download(repository, name, revision=info.sha)) for name in names]
-        # The cache notes which commit a branch or tag has only for files that are asked for by that name, and without
-        # the note this copy would not be found offline. Noted last, it never leads to an unfinished copy.
-        hub.hf_hub_download(repository, "config.json", revision=revision)
     except Exception as error:
         raise _cannot_fetch(str(path), error) from error
+    # The cache notes which commit a branch or tag has only for files that are asked for by that name, and without the
+    # note this copy would not be found offline; it is of use now all the same.
+    with suppress(Exception):
+        hub.hf_hub_download(repository, "config.json", revision=revision)
     return files[0].parent
 
 
@@ -89,6 +91,8 @@ def _folder_in_cache(hub: Any, repository: str, revision: str | None, name: str,
         found = hub.snapshot_download(
             repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=True
         )
+        # A branch that moved during the download is noted with its new commit, of which only one file is here.
+        choose_files([file.name for file in Path(found).iterdir()], name)
         return Path(found)
     except Exception:
         raise _cannot_fetch(name, reason) from reason
