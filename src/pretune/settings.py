@@ -282,7 +282,7 @@ class FinetuneConfig:
     label_words: tuple[str, ...] = _setting(
         (), "cloze: words for the labels, e.g. positive=great/good,negative=bad (default: chosen and shown)"
     )
-    patience: int = _setting(2, "epochs without a better score before training stops, from 200 validation rows on")
+    patience: int = _setting(2, "epochs without a better score before training stops (needs 200 validation rows)")
     batch_size: int = _setting(
         32, "texts or conversations per optimizer update; a large model without a GPU takes 8 conversations"
     )
