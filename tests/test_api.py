@@ -240,7 +240,7 @@ def test_examples_that_are_refused_are_not_in_the_way_of_the_corrected_ones(
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
     model.train(EXAMPLES, out, epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
     with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):
-        model.train(one_label, out)
+        load_pretrained_model(run_folder).train(one_label, out)
     assert (out / "labels.jsonl").is_file() and model.path.is_dir()
 
 

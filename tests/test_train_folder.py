@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pretune.api import load_pretrained_model
-from pretune.errors import InterruptedByUserError, StageDiffersError
+from pretune.api import load_model, load_pretrained_model
+from pretune.errors import InterruptedByUserError, StageDiffersError, UsageError
 from pretune.runtime.interruption import StopFlag
 
 EXAMPLES = [
@@ -44,3 +44,20 @@ def test_a_folder_with_other_settings_is_renamed_on_request(run_folder: Path, tm
         model.train(EXAMPLES, tmp_path / "out", **SETTINGS, batch_size=8)
     model.train(EXAMPLES, tmp_path / "out", redo=True, **SETTINGS, batch_size=8)
     assert (tmp_path / "out" / "finetune.old-1").is_dir()
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_a_model_is_not_trained_into_the_folder_that_it_was_loaded_from(
+    run_folder: Path, tmp_path: Path, redo: bool
+) -> None:
+    """With redo=True its own folder was renamed, which broke the object; without, redo=True was advised."""
+    (tmp_path / "real" / "finetune").mkdir(parents=True)
+    load_model(run_folder).save(tmp_path / "real" / "finetune" / "checkpoint")
+    (tmp_path / "link").symlink_to("real")
+    model = load_model(tmp_path / "real")
+    before = sorted(tmp_path.rglob("*"))
+    for out in ("real", "link"):
+        with pytest.raises(UsageError, match=rf"{out} has the model to start from: .* or load the base again"):
+            model.train(EXAMPLES, tmp_path / out, redo=redo, **SETTINGS)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert model.predict(["A film."]).labels

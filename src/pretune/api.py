@@ -242,6 +242,7 @@ class Model:
         from pretune.stages.prepare import prepare
 
         with train_folder(out) as run:
+            run.refuse_own_model(self.path)
             labels = run.labels_file(examples, LABELS_NAME)
             test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
             LOGGER.info("The run is in %s", run.path)

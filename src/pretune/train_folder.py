@@ -57,6 +57,15 @@ class TrainFolder:
             raise FolderInTheWayError(f"{target} has other examples and is not overwritten; choose another out=.")
         return target
 
+    def refuse_own_model(self, model: Path) -> None:
+        """Raise UsageError if the model to train from is what an earlier training wrote to this folder: the stage there
+        would be renamed or refused, and it is what the model was loaded from."""
+        if model.resolve().is_relative_to((self.path / "finetune").resolve()):
+            raise UsageError(
+                f"{self.path} has the model to start from: it was trained there. Choose another out=, or load the base "
+                "again to train it with other settings."
+            )
+
     def remove_refused(self) -> None:
         """Remove what was written for a call that was refused, so that the corrected call finds nothing in its way.
 
