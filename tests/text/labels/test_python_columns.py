@@ -169,3 +169,15 @@ def test_two_strings_are_a_pair_or_a_text_with_its_label_as_the_model_reads_them
     assert texts_and_labels(["a", None], has_pairs=False) == (["a", ""], None)
     with pytest.raises(InputDataError, match="Text 2 is 3"):
         texts_and_labels([("a", "b"), 3], has_pairs=True)
+
+
+def test_a_single_text_is_not_a_column_of_its_letters() -> None:
+    for data in ("A film.", b"A film."):
+        with pytest.raises(InputDataError, match=r"The data is the single text b?'A film.'; .* put it in \[ \]"):
+            values_of(data)
+    with pytest.raises(InputDataError, match=r"The column 'text' is the single text 'A film.'; .* put it in \[ \]"):
+        examples_of({"text": "A film."})
+    with pytest.raises(InputDataError, match="The column 'label' is the single text 'good'"):
+        as_pairs({"text": ["A film.", "A", "b", "c"], "label": "good"}, "text", "label")
+    with pytest.raises(InputDataError, match="The data is the single text 'ab'"):
+        as_pairs((["A film.", "A meal."], "ab"))

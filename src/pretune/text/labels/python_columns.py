@@ -21,8 +21,11 @@ def values_of(data: Any) -> list[Any]:
     """The items of a column, an array, a table of one column, or any other iterable, as Python values.
 
     An array of shape (N, 1) has N items, and one of shape (N, 2) has N lists of two. Raises InputDataError for a table
-    of several columns, since iterating over one gives the names of its columns, and for what is no collection.
+    of several columns, since iterating over one gives the names of its columns, for a single text, since iterating over
+    that gives its letters, and for what is no collection.
     """
+    if isinstance(data, str | bytes):
+        raise InputDataError(f"The data is the single text {data!r:.80}; expected a list: put it in [ ].")
     if is_table(data):
         names = names_of(data)
         if len(names) != 1:
@@ -83,7 +86,10 @@ def column_of(table: Any, name: Any) -> list[Any]:
         raise InputDataError(
             f"The table has {count} named {name!r}; its columns are {join_names(map(str, names), 20)}."
         )
-    return values_of(table[found[0]])
+    column = table[found[0]]
+    if isinstance(column, str | bytes):
+        raise InputDataError(f"The column {name!r} is the single text {column!r:.80}; expected a list: put it in [ ].")
+    return values_of(column)
 
 
 def names_of(table: Any) -> list[Any]:
