@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
@@ -44,6 +44,7 @@ from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import clean, page_for, to_text, write_text
+from pretune.text.labels.python_columns import is_table, values_of
 from pretune.text.labels.python_data import (
     Text,
     as_texts,
@@ -320,16 +321,18 @@ class Model:
     @overload
     def generate(self, prompt: str, **settings: Any) -> str: ...
     @overload
-    def generate(self, prompt: Sequence[str], **settings: Any) -> list[str]: ...
-    def generate(self, prompt: str | Sequence[str], **settings: Any) -> str | list[str]:
-        """What follows a prompt; of several prompts, what follows each.
+    def generate(self, prompt: Any, **settings: Any) -> list[str]: ...
+    def generate(self, prompt: Any, **settings: Any) -> str | list[str]:
+        """What follows a prompt; of a list or column of prompts, what follows each.
 
         `settings` are those of `Sampling`, such as `max_tokens=50`, `temperature=0` or `seed=1`. Raises UsageError for
-        a wrong setting and for a prompt that is empty or too long, and ModelError if the model does not predict the
-        next token.
+        a wrong setting and for a prompt that is empty or too long, InputDataError for anything but texts, and
+        ModelError if the model does not predict the next token.
         """
         sampling = settings_of(Sampling, settings)
-        prompts = as_texts([prompt] if isinstance(prompt, str) else prompt)
+        if not is_table(prompt) and not isinstance(prompt, Iterable):
+            raise InputDataError(f"The prompt is {prompt!r:.80}; expected a text or a list of texts.")
+        prompts = as_texts([prompt] if isinstance(prompt, str) else values_of(prompt))
         texts = [each.text for each in self._open_generator().generate(prompts, sampling)]
         return texts[0] if isinstance(prompt, str) else texts
 
