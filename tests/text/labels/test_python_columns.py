@@ -181,3 +181,10 @@ def test_a_single_text_is_not_a_column_of_its_letters() -> None:
         as_pairs({"text": ["A film.", "A", "b", "c"], "label": "good"}, "text", "label")
     with pytest.raises(InputDataError, match="The data is the single text 'ab'"):
         as_pairs((["A film.", "A meal."], "ab"))
+
+
+@pytest.mark.parametrize("missing", [pd.NA, None, float("nan")], ids=str)
+def test_a_missing_flag_is_named(missing: Any) -> None:
+    flags = pd.DataFrame({"toxic": pd.array([1, missing], dtype="Int64"), "rude": pd.array([0, 1], dtype="Int64")})
+    with pytest.raises(InputDataError, match=r"Row 2 of the labels is \[<NA>, 1\]; expected 0 or 1"):
+        as_pairs((["A film.", "A meal."], flags))

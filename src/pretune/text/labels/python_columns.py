@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.text.labels.label_text import is_missing
 from pretune.text.reading_report import join_names
 
 _TO_VALUES = ("tolist", "to_list", "to_pylist")  # numpy and pandas; polars; pyarrow
@@ -69,7 +70,7 @@ def labels_of_flags(data: Any) -> list[list[str]] | None:
         return None
     rows = lists_of(data)
     for number, row in enumerate(rows, 1):
-        if any(flag not in (0, 1) for flag in row):
+        if any(is_missing(flag) or flag not in (0, 1) for flag in row):
             raise InputDataError(
                 f"Row {number} of the labels is {row!r:.80}; expected 0 or 1 for each of the {len(names)} labels."
             )
