@@ -59,3 +59,22 @@ def test_prompts_come_in_any_kind_of_column(
 def test_what_is_no_prompt_is_refused(run_folder: Path, prompt: object) -> None:
     with pytest.raises(InputDataError, match="expected a"):
         load_pretrained_model(run_folder).generate(prompt)
+
+
+def test_settings_may_be_numbers_of_numpy(
+    run_folder: Path, save_language_model: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    """They were refused as what they are: "epochs is 3; expected a whole number"."""
+    rows = [
+        (f"The {thing} {n} was {word}.", word)
+        for n in range(8)
+        for thing in ("film", "meal")
+        for word in ("good", "bad")
+    ]
+    settings = {"epochs": np.int64(1), "seeds": np.int32(1), "learning_rates": np.array([1e-3]), "quiet": True}
+    model = load_pretrained_model(run_folder)
+    model.train(rows, tmp_path / "out", mask_augment=np.float32(0.0), **settings)
+    generator = load_pretrained_model(save_language_model(tmp_path / "causal", "causal"))
+    assert generator.generate("A", max_tokens=np.int64(2), temperature=np.float64(0)) == generator.generate(
+        "A", max_tokens=2, temperature=0
+    )

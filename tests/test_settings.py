@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pretune.errors import UsageError
-from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig, SplitConfig
+from pretune.settings import (
+    ChatTuningConfig,
+    CollectConfig,
+    FinetuneConfig,
+    PrepareConfig,
+    PreprocessConfig,
+    PretrainConfig,
+    Sampling,
+    SplitConfig,
+    StrategiesConfig,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +85,34 @@ def test_a_second_text_needs_a_task_that_reads_it(task: Any) -> None:
     with pytest.raises(UsageError, match=f"--text-pair-column is given, but --task {task} reads a single text a row"):
         SplitConfig(task=task, text_pair_column="second")
     SplitConfig(task="regression", text_pair_column="second")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "expected"),
+    [
+        (PreprocessConfig, "personal_data", "mask", "one of keep, replace"),
+        (PreprocessConfig, "decontaminate", "remove", "one of drop, report, off"),
+        (PreprocessConfig, "disabled_rules", "short", "a list, each item text in quotes"),
+        (PrepareConfig, "long_texts", "cutt", "one of auto, windows, cut"),
+        (SplitConfig, "task", "classify", "one of auto, classification"),
+        (SplitConfig, "test_fraction", "0.1", "a number"),
+        (FinetuneConfig, "learning_rates", 1e-3, "a list, each item a number"),
+        (FinetuneConfig, "epochs", 2.5, "a whole number"),
+        (FinetuneConfig, "stack", None, "true or false"),
+        (ChatTuningConfig, "adapter", "qlora", "one of none, lora"),
+        (Sampling, "top_k", "50", "a whole number"),
+        (StrategiesConfig, "minutes", "5", "a number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(config: Any, name: str, value: Any, expected: str) -> None:
+    """A misspelt word switched the removal of personal data off, and others failed deep in a stage."""
+    with pytest.raises(UsageError, match=f"^{name} in {config.__name__} is .*; expected {expected}"):
+        config(**{name: value})
+
+
+def test_values_become_those_of_python() -> None:
+    config = FinetuneConfig(learning_rates=np.array([1e-3, 2]), epochs=np.int64(3), weight_decay=np.float32(0.5))
+    assert config == FinetuneConfig(learning_rates=(1e-3, 2.0), epochs=3, weight_decay=0.5)
+    assert type(config.epochs) is int and type(config.weight_decay) is float
+    assert SplitConfig(label_names=["0=bad"]).label_names == ("0=bad",)  # type: ignore[arg-type]
+    assert type(PretrainConfig(minutes=20).minutes) is float

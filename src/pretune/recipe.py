@@ -5,16 +5,13 @@ Paths in a recipe file are relative to the folder of the file, so a recipe means
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 import tomllib
-import types
-import typing
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pretune.errors import InputDataError, UsageError
 from pretune.model.gguf_folder import ENDING as GGUF_ENDING
@@ -22,6 +19,7 @@ from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
 from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
+from pretune.setting_kinds import checked
 from pretune.settings import (
     SPEED_ONLY,
     CollectConfig,
@@ -130,70 +128,23 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         if name in _STAGES:
             changes[name] = _override_stage(name, getattr(recipe, name), value)
         else:
-            changes[name] = _checked(Recipe, name, value, section="a recipe")
+            changes[name] = checked(Recipe, name, value, section="a recipe")
     return replace(recipe, **changes)
 
 
 def settings_of(config: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The settings of one class from values by name. Raises UsageError for an unknown setting or a wrong value."""
-    return config(**{name: _checked(config, name, value, section=config.__name__) for name, value in values.items()})
+    return config(**{name: checked(config, name, value, section=config.__name__) for name, value in values.items()})
 
 
 def _override_stage(stage: str, config: Any, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise UsageError(f"{stage} is {values!r}; expected a section [{stage}] with its settings.")
-    checked = {name: _checked(type(config), name, value, section=f"[{stage}]") for name, value in values.items()}
+    given = {name: checked(type(config), name, value, section=f"[{stage}]") for name, value in values.items()}
     budgets = _BUDGETS.get(stage, ())
-    if any(checked.get(name) is not None for name in budgets):
+    if any(given.get(name) is not None for name in budgets):
         config = replace(config, **dict.fromkeys(budgets))
-    return replace(config, **checked)
-
-
-def _checked(config: type, name: str, value: Any, *, section: str) -> Any:
-    """A value for a field of a settings class: lists become tuples, and whole numbers floats if the field is one."""
-    kinds = typing.get_type_hints(config)
-    if name not in kinds:
-        close = difflib.get_close_matches(name, kinds, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(kinds)}."
-        raise UsageError(f"{section} has no setting {name!r}; {hint}")
-    if isinstance(value, list):
-        value = tuple(value)
-    options = typing.get_args(kinds[name]) if _is_optional(kinds[name]) else (kinds[name],)
-    value = _as_float(value, options)
-    if not any(_has_kind(value, kind) for kind in options):
-        raise UsageError(f"{name} in {section} is {value!r}; expected {_describe_kind(options[0])}.")
-    return value
-
-
-def _is_optional(kind: Any) -> bool:
-    return typing.get_origin(kind) is types.UnionType
-
-
-def _as_float(value: Any, kinds: Sequence[Any]) -> Any:
-    """Accept 1 for 1.0, which is how people write it in TOML."""
-    if float in kinds and type(value) is int:
-        return float(value)
-    if isinstance(value, tuple) and tuple[float, ...] in kinds:
-        return tuple(float(item) if type(item) is int else item for item in value)
-    return value
-
-
-def _has_kind(value: Any, kind: Any) -> bool:
-    if typing.get_origin(kind) is Literal:
-        return value in typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
-        return isinstance(value, tuple) and all(type(each) is item for each in value)
-    return type(value) is kind
-
-
-def _describe_kind(kind: Any) -> str:
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) is tuple:
-        return f"a list, each item {_describe_kind(typing.get_args(kind)[0])}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
-    return names.get(kind, str(kind))
+    return replace(config, **given)
 
 
 def _expand_home(path: str) -> str:

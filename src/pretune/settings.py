@@ -5,12 +5,12 @@ Each field becomes an option with its help text. The defaults suit two cores and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
+from pretune.setting_kinds import check_kinds, expect, is_positive
 
 ObjectiveSetting = Literal["auto", "masked", "causal", "hybrid"]
 Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
@@ -53,7 +53,8 @@ class CollectConfig:
     workers: int | None = _setting(None, _WORKERS)
 
     def __post_init__(self) -> None:
-        _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents", "workers")
+        check_kinds(self)
+        expect(self, lambda value: value >= 1, "at least 1", "builtin_documents", "workers")
         parse_engine(self.engine)
         if self.encoding is not None:
             from pretune.text.raw.charset import check_encoding
@@ -103,11 +104,12 @@ class PreprocessConfig:
     workers: int | None = _setting(None, _WORKERS)
 
     def __post_init__(self) -> None:
-        _expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
+        check_kinds(self)
+        expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
         parse_engine(self.engine)
-        _expect(self, lambda value: value >= 0, "at least 0", "dropped_listed")
-        _expect(self, lambda value: 0.7 <= value <= 1, "a fraction from 0.7 to 1", "near_duplicate_threshold")
-        _expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "validation_fraction")
+        expect(self, lambda value: value >= 0, "at least 0", "dropped_listed")
+        expect(self, lambda value: 0.7 <= value <= 1, "a fraction from 0.7 to 1", "near_duplicate_threshold")
+        expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "validation_fraction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,22 +178,21 @@ class PretrainConfig:
     )
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if sum(budget is not None for budget in (self.minutes, self.tokens, self.epochs)) > 1:
             raise UsageError("More than one of --minutes, --tokens and --epochs is given; give one budget.")
-        _expect(
-            self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate", "hang_seconds"
-        )
-        _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
-        _expect(self, lambda value: value >= 0, "at least 0", "checkpoint_minutes")
-        _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
-        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob", "causal_share")
+        expect(self, is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate", "hang_seconds")
+        expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
+        expect(self, lambda value: value >= 0, "at least 0", "checkpoint_minutes")
+        expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
+        expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob", "causal_share")
         if self.causal_share is not None and self.objective in ("masked", "causal"):
             raise UsageError(
                 f"--causal-share is given, but --objective {self.objective} has rows of one kind only; leave it out, "
                 "or give --objective hybrid."
             )
-        _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
-        _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "neighbour_weight")
+        expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
+        expect(self, lambda value: 0 <= value <= 1, "0 to 1", "neighbour_weight")
         if self.neighbour_weight and self.objective in ("causal", "hybrid"):
             raise UsageError(
                 f"--neighbour-weight is given, but --objective {self.objective} has rows that are read word by word; "
@@ -225,6 +226,7 @@ class SplitConfig:
     test_fraction: float = _setting(0.1, "fraction of the rows held out for the test, unless a test file is given")
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.task != "chat" and self.response_column is not None:
             raise UsageError("--response-column is for conversations; give --task chat with it.")
         if self.task in ("multilabel", "tokens") and self.text_pair_column is not None:
@@ -257,6 +259,9 @@ class PrepareConfig:
         "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations in "
         "English, that they are no medical advice; for others, that of the base)",
     )
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,10 +326,11 @@ class FinetuneConfig:
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.learning_rates is not None and not self.learning_rates:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
-        _expect(self, _is_positive, "numbers above zero", "learning_rates")
-        _expect(
+        expect(self, is_positive, "numbers above zero", "learning_rates")
+        expect(
             self,
             lambda value: value >= 1,
             "at least 1",
@@ -336,7 +342,7 @@ class FinetuneConfig:
             "seeds",
             "threads",
         )
-        _expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
+        expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
         if self.epochs is not None and self.updates is not None:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
         if self.method == "head" and (self.pattern is not None or self.label_words):
@@ -383,10 +389,11 @@ class ChatTuningConfig:
     )
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if sum(budget is not None for budget in (self.minutes, self.tokens, self.updates, self.epochs)) > 1:
             raise UsageError("More than one of --epochs, --minutes, --tokens and --updates is given; give one budget.")
-        _expect(self, _is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds")
-        _expect(
+        expect(self, is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds")
+        expect(
             self,
             lambda value: value >= 1,
             "at least 1",
@@ -398,7 +405,7 @@ class ChatTuningConfig:
             "evaluations",
             "threads",
         )
-        _expect(self, lambda value: value >= 0, "at least 0", "freeze", "checkpoint_minutes")
+        expect(self, lambda value: value >= 0, "at least 0", "freeze", "checkpoint_minutes")
         if self.adapter == "lora" and (self.freeze or self.from_scratch):
             other = "--freeze" if self.freeze else "--from-scratch"
             raise UsageError(
@@ -428,13 +435,14 @@ class StrategiesConfig:
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if (self.minutes is None) == (self.tokens is None):
             raise UsageError("Give the budget of each strategy: either --minutes X or --tokens N.")
-        _expect(self, _is_positive, "a number above zero", "minutes", "tokens")
-        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "domain_fraction")
-        _expect(self, lambda value: value >= 1, "at least 1", "seeds", "reply_tokens", "threads")
-        _expect(self, lambda value: value >= 2, "at least 2", "conversations")
-        _expect(self, lambda value: value >= 0, "at least 0", "questions")
+        expect(self, is_positive, "a number above zero", "minutes", "tokens")
+        expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "domain_fraction")
+        expect(self, lambda value: value >= 1, "at least 1", "seeds", "reply_tokens", "threads")
+        expect(self, lambda value: value >= 2, "at least 2", "conversations")
+        expect(self, lambda value: value >= 0, "at least 0", "questions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,25 +467,12 @@ class Sampling:
     seed: int = _setting(0, "another seed draws another text")
 
     def __post_init__(self) -> None:
-        _expect(self, lambda value: value >= 1, "at least 1", "max_tokens")
-        _expect(self, lambda value: 0 <= value < float("inf"), "a number from 0", "temperature")
-        _expect(self, lambda value: value >= 0, "at least 1, or 0 for all tokens", "top_k")
-        _expect(self, lambda value: 0 < value <= 1, "a probability above 0 and up to 1", "top_p")
-        _expect(self, _is_positive, "a number above zero", "repetition_penalty")
-
-
-def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
-    """Raise UsageError for a value that a stage cannot work with; None is always valid."""
-    for name in names:
-        value = getattr(config, name)
-        values = value if isinstance(value, tuple) else (value,)
-        if not all(each is None or is_valid(each) for each in values):
-            shown = ",".join(map(str, values))
-            raise UsageError(f"--{name.replace('_', '-')} is {shown}; expected {expected}.")
-
-
-def _is_positive(value: float) -> bool:
-    return 0 < value < float("inf")
+        check_kinds(self)
+        expect(self, lambda value: value >= 1, "at least 1", "max_tokens")
+        expect(self, lambda value: 0 <= value < float("inf"), "a number from 0", "temperature")
+        expect(self, lambda value: value >= 0, "at least 1, or 0 for all tokens", "top_k")
+        expect(self, lambda value: 0 < value <= 1, "a probability above 0 and up to 1", "top_p")
+        expect(self, is_positive, "a number above zero", "repetition_penalty")
 
 
 # Settings that affect speed but not results; changing them does not invalidate a folder.
