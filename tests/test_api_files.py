@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ def test_how_a_file_was_read_is_logged(run_folder: Path, tmp_path: Path, caplog:
     assert "1 byte is invalid in its encoding" in caplog.text
 
 
+ROWS = [
+    (f"The {thing} {n} was {word}.", word) for n in range(8) for thing in ("film", "meal") for word in ("good", "bad")
+]
 PROMPTS = ["The film was", "Our food was"]
 
 
@@ -65,16 +69,23 @@ def test_settings_may_be_numbers_of_numpy(
     run_folder: Path, save_language_model: Callable[[Path, str], Path], tmp_path: Path
 ) -> None:
     """They were refused as what they are: "epochs is 3; expected a whole number"."""
-    rows = [
-        (f"The {thing} {n} was {word}.", word)
-        for n in range(8)
-        for thing in ("film", "meal")
-        for word in ("good", "bad")
-    ]
     settings = {"epochs": np.int64(1), "seeds": np.int32(1), "learning_rates": np.array([1e-3]), "quiet": True}
     model = load_pretrained_model(run_folder)
-    model.train(rows, tmp_path / "out", mask_augment=np.float32(0.0), **settings)
+    model.train(ROWS, tmp_path / "out", mask_augment=np.float32(0.0), **settings)
     generator = load_pretrained_model(save_language_model(tmp_path / "causal", "causal"))
     assert generator.generate("A", max_tokens=np.int64(2), temperature=np.float64(0)) == generator.generate(
         "A", max_tokens=2, temperature=0
     )
+
+
+@pytest.mark.parametrize("stream", [None, SimpleNamespace(write=len, flush=int)], ids=["none", "only write and flush"])
+def test_training_and_printing_do_without_a_full_stream(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: Any
+) -> None:
+    """Task queues and programs without a console put such things in the place of stdout and stderr."""
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("sys.stderr", stream)
+    model = load_pretrained_model(run_folder)
+    history = model.train(ROWS, tmp_path / "out", epochs=1, seeds=1, learning_rates=[1e-3])
+    assert "loss" in str(history)
+    assert "label" in str(model.predict(["A film."]))

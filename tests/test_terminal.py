@@ -4,6 +4,7 @@ import io
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ from pretune.terminal import (
     table,
     to_text,
     wrap,
+    write_text,
 )
 
 
@@ -199,3 +201,29 @@ def test_a_cell_is_never_read_as_markup() -> None:
 def test_clean_lines_keeps_the_layout_and_nothing_that_moves_the_cursor() -> None:
     assert clean_lines("a\n  b\r\n\tc\x1b[31md\x07\u202e") == "a\n  b\n    cd"
     assert clean_lines(" and ") == " and " and clean_lines("\ud800") == "\ufffd"
+
+
+class Tee:
+    """What a program may put in the place of stdout: no more than print needs."""
+
+    def __init__(self) -> None:
+        self.written = ""
+
+    def write(self, text: str) -> int:
+        self.written += text
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+def test_a_stream_need_not_have_more_than_print_needs() -> None:
+    tee: Any = Tee()
+    assert page_for(tee) == Page(charset="ascii")
+    assert not has_colour(tee)
+    write_text("Gut ✓\n", tee)
+    assert tee.written == "Gut ✓\n"
+
+
+def test_nothing_is_written_without_a_stream() -> None:
+    assert page_for(None) == Page(charset="ascii")
+    write_text("nowhere", None)

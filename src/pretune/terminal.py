@@ -221,27 +221,42 @@ def _to_ansi(lines: Lines) -> str:
     return capture.get()
 
 
-def page_for(stream: TextIO) -> Page:
+# A program may put None, or an object with no more than `write` and `flush`, in the place of stdout and stderr.
+
+
+def encoding_of(stream: TextIO | None) -> str | None:
+    """The encoding that a stream names, if any."""
+    return getattr(stream, "encoding", None)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream says that it is a terminal."""
+    return stream is not None and hasattr(stream, "isatty") and stream.isatty()
+
+
+def page_for(stream: TextIO | None) -> Page:
     """The page that a stream offers: its terminal's width, or 100 columns; block characters if it can write them."""
     try:
-        "─⣿█✓●".encode(stream.encoding or "ascii")
+        "─⣿█✓●".encode(encoding_of(stream) or "ascii")
         charset: Literal["unicode", "ascii"] = "unicode"
     except (UnicodeEncodeError, LookupError):
         charset = "ascii"
     return Page(width=min(max(columns_of(stream), NARROWEST), WIDEST), charset=charset)
 
 
-def columns_of(stream: TextIO) -> int:
+def columns_of(stream: TextIO | None) -> int:
     """The width of a stream's terminal in columns; 100 without a terminal."""
     try:
-        return (stream.isatty() and os.get_terminal_size(stream.fileno()).columns) or DEFAULT_WIDTH
-    except (OSError, ValueError):  # a stream without a descriptor
+        if stream is None or not is_terminal(stream):
+            return DEFAULT_WIDTH
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
+    except (OSError, ValueError, AttributeError):  # a stream without a descriptor
         return DEFAULT_WIDTH
 
 
 def has_colour(stream: TextIO) -> bool:
     """Whether a stream is a terminal that wants colour."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def show(lines: Lines, stream: TextIO, page: Page) -> None:
@@ -249,8 +264,10 @@ def show(lines: Lines, stream: TextIO, page: Page) -> None:
     write_text(to_text(lines, page, colour=has_colour(stream)), stream)
 
 
-def write_text(text: str, stream: TextIO) -> None:
-    """Write text to a stream; a character that it cannot write becomes a question mark."""
-    encoding = stream.encoding or "utf-8"
+def write_text(text: str, stream: TextIO | None) -> None:
+    """Write text to a stream, if there is one; a character that it cannot write becomes a question mark."""
+    if stream is None:
+        return
+    encoding = encoding_of(stream) or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))
     stream.flush()

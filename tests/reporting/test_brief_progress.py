@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,3 +80,13 @@ def test_warnings_reach_a_program_that_has_not_configured_logging(
     follow(tmp_path, io.StringIO(), logger, quiet=True)
     assert capsys.readouterr() == ("", "")
     assert logger.handlers == []
+
+
+@pytest.mark.parametrize("stream", [None, SimpleNamespace(write=len, flush=int)], ids=["none", "only write and flush"])
+def test_a_program_without_a_terminal_of_its_own(
+    tmp_path: Path, logger: logging.Logger, caplog: pytest.LogCaptureFixture, stream: Any
+) -> None:
+    caplog.set_level(logging.INFO, "pretune.tests")
+    with brief_progress(stream, logger):
+        EventLog(tmp_path, "finetune").write("stage_started")
+    assert caplog.messages == ["finetune: started"]

@@ -15,14 +15,14 @@ from pretune.terminal import Page, clean
 
 
 @contextmanager
-def brief_progress(stream: TextIO, logger: logging.Logger, quiet: bool = False) -> Iterator[None]:
+def brief_progress(stream: TextIO | None, logger: logging.Logger, quiet: bool = False) -> Iterator[None]:
     """Show one line on `stream` until the context ends, if it is a terminal; everything else goes to `logger`.
 
     Warnings are logged at level WARNING, other sentences at INFO. With `quiet` nothing is printed, not even the
     warnings that Python writes to stderr for a logger without a handler.
     """
     page = None if quiet else live_page(stream)
-    display: Display = LogRecords(logger) if page is None else BriefLine(stream, page, logger)
+    display: Display = LogRecords(logger) if page is None or stream is None else BriefLine(stream, page, logger)
     silencer = logging.NullHandler()
     if quiet:
         logger.addHandler(silencer)

@@ -17,7 +17,19 @@ from pretune.run_trace import formats
 from pretune.run_trace.metrics import metric_of, write_interval, write_named
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, fold, subscribed
-from pretune.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
+from pretune.terminal import (
+    Lines,
+    Page,
+    bar,
+    clean,
+    columns_of,
+    is_terminal,
+    page_for,
+    paragraph,
+    shorten,
+    to_text,
+    write_text,
+)
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of progress without a terminal
 RATE_SECONDS = 15.0  # over which the current rate is measured
@@ -45,10 +57,10 @@ def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def live_page(stream: TextIO) -> Page | None:
+def live_page(stream: TextIO | None) -> Page | None:
     """The page for a line that is redrawn in place; None if the stream cannot show one."""
     page = page_for(stream)
-    if not stream.isatty() or page.charset != "unicode" or os.environ.get("TERM") == "dumb":
+    if not is_terminal(stream) or page.charset != "unicode" or os.environ.get("TERM") == "dumb":
         return None
     # As narrow as the terminal: if it breaks a line in two, only the second half is redrawn.
     return replace(page, width=min(page.width, columns_of(stream)))
@@ -209,10 +221,7 @@ class PlainLines:
 
     def _write(self, event: Event, sentence: str) -> None:
         self.last_line = event["time"]
-        text = to_text(_lines(event, sentence, replace(self.page, width=NEVER_WRAP)), self.page)
-        encoding = self.stream.encoding or "utf-8"
-        self.stream.write(text.encode(encoding, "replace").decode(encoding))
-        self.stream.flush()
+        write_text(to_text(_lines(event, sentence, replace(self.page, width=NEVER_WRAP)), self.page), self.stream)
 
     def close(self) -> None:
         self.stream.flush()
