@@ -13,8 +13,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import pretune
 from pretune.api import load_model, load_pretrained_model
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, ModelError
 
 
 def test_second_texts_are_refused_by_a_model_of_single_texts(run_folder: Path, tmp_path: Path) -> None:
@@ -89,3 +90,15 @@ def test_training_and_printing_do_without_a_full_stream(
     history = model.train(ROWS, tmp_path / "out", epochs=1, seeds=1, learning_rates=[1e-3])
     assert "loss" in str(history)
     assert "label" in str(model.predict(["A film."]))
+
+
+def test_a_model_is_taken_where_its_path_is(run_folder: Path, tmp_path: Path) -> None:
+    model = load_model(run_folder)
+    (tmp_path / "rows.csv").write_text("text,label\nA film,positive\nA hotel,negative\n", encoding="utf-8")
+    assert pretune.predict(model, ["A film"]) == pretune.predict(run_folder, ["A film"])
+    assert pretune.evaluate(model, tmp_path / "rows.csv") == pretune.evaluate(run_folder, tmp_path / "rows.csv")
+    assert pretune.predict_file(model, tmp_path / "rows.csv", tmp_path / "predicted.csv").rows == 2
+    assert pretune.trace(model, "A film").decision == pretune.trace(run_folder, "A film").decision
+    assert pretune.fill(model, "A [MASK].") == pretune.fill(run_folder, "A [MASK].")
+    with pytest.raises(ModelError, match="has a language model"):
+        pretune.predict(load_pretrained_model(run_folder), ["A film"])

@@ -21,7 +21,7 @@ from pretune.inference.chat_session import answer
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.generate import TextGenerator
-from pretune.inference.load import classifier_of, find_model_folder, load_filler, load_generator
+from pretune.inference.load import ModelStage, classifier_of, find_model_folder, load_filler, load_generator
 from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.model.hub import local_folder
@@ -206,6 +206,10 @@ class Model:
         """Whether the model labels texts; other models fill in words, continue texts or reply."""
         return self.label_names is not None
 
+    def folder_of(self, stage: ModelStage) -> Path:
+        """The folder of this model; for the stage `pretrain`, that of the language model it came with, if any."""
+        return self.path if stage == "finetune" else self._language_model or self.path
+
     def __repr__(self) -> str:
         names = self.label_names
         kind = "pre-trained language model" if self._is_language_model else "pre-trained encoder"
@@ -316,7 +320,7 @@ class Model:
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """The `top` words that the pre-trained model predicts for each [MASK] in the text, best first."""
         [text] = as_texts([text])
-        return load_filler(self._language_model or self.path).fill(text, top)
+        return load_filler(self).fill(text, top)
 
     @overload
     def generate(self, prompt: str, **settings: Any) -> str: ...
@@ -346,7 +350,7 @@ class Model:
         return answer(self._open_generator(), given, settings_of(Sampling, settings))
 
     def _open_generator(self) -> TextGenerator:
-        path = self._language_model or self.path
+        path = self.folder_of("pretrain")
         if self._generator is None or self._generator.path != path:
             self._generator = load_generator(path)
         return self._generator

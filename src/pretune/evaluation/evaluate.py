@@ -8,7 +8,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.inference.classify import Classifier, Text
-from pretune.inference.load import load_classifier
+from pretune.inference.load import ModelPlace, load_classifier
 from pretune.scoring.nested_rows import groups_of_lines
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
@@ -18,7 +18,7 @@ from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_s
 
 
 def evaluate(
-    model: Path | str | Classifier,
+    model: ModelPlace | Classifier,
     labels: Path | str,
     *,
     text_column: str | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.malloc import keep_freed_memory
@@ -38,7 +38,17 @@ _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 ModelStage = Literal["finetune", "pretrain"]
 
 
-def load_classifier(path: Path | str, *, stack: bool = True, on_gpu: bool = False) -> Classifier:
+@runtime_checkable
+class LoadedFromFolders(Protocol):
+    """A model object that knows the folders it was loaded from, such as `pretune.Model`."""
+
+    def folder_of(self, stage: ModelStage) -> Path: ...
+
+
+ModelPlace = Path | str | LoadedFromFolders
+
+
+def load_classifier(path: ModelPlace, *, stack: bool = True, on_gpu: bool = False) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
 
     Without `stack`, linear models that are stacked on it are not used. With `on_gpu`, it is on a GPU if there is one:
@@ -85,7 +95,7 @@ def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
         ) from error
 
 
-def load_filler(path: Path | str) -> MaskFiller:
+def load_filler(path: ModelPlace) -> MaskFiller:
     """The masked language model at a path; for a run, the one that its pretrain stage trained.
 
     Raises the errors of `load_classifier`, but ModelError if the model is a classifier, is causal, or has no mask
@@ -97,8 +107,8 @@ def load_filler(path: Path | str) -> MaskFiller:
     if not model.config.can_fill:
         raise ModelError(
             f"{loaded.path} was trained to predict the next token only, so it does not fill in words: it writes, with "
-            f"pretune generate. To teach it, run pretune pretrain PREPROCESSED --from {path} --objective hybrid --out "
-            "DIR."
+            f"pretune generate. To teach it, run pretune pretrain PREPROCESSED --from {loaded.path} --objective "
+            "hybrid --out DIR."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
@@ -167,12 +177,12 @@ def _language_model_of(loaded: LoadedModel, lacks: str) -> LanguageModel:
     raise ModelError(f"{loaded.path} has {found}, which {lacks}; give its run, or the output folder of pretrain.")
 
 
-def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
-    """The model folder at a path; if the path is a whole run, the one of its stage `stage`.
+def find_model_folder(path: ModelPlace, stage: ModelStage) -> Path:
+    """The model folder at a path or of a model object; of a whole run, the one of its stage `stage`.
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = expand_home(local_folder(path))
+    path = path.folder_of(stage) if isinstance(path, LoadedFromFolders) else expand_home(local_folder(path))
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")

@@ -20,7 +20,7 @@ import zstandard
 
 from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Text
-from pretune.inference.load import load_classifier, load_filler
+from pretune.inference.load import ModelPlace, load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
 from pretune.runtime.home import expand_home
 from pretune.tasks.prediction import Prediction
@@ -63,13 +63,13 @@ class PredictedFile:
     seconds: float
 
 
-def predict(model: Path | str | Classifier, texts: Any, *, stack: bool = True) -> list[Prediction]:
+def predict(model: ModelPlace | Classifier, texts: Any, *, stack: bool = True) -> list[Prediction]:
     """The prediction for each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
     `texts` is a list or column of texts, or of pairs of texts for a model that was trained on pairs, or a table with
-    such a column: its only one, or the one that the model was trained on. `model` is a run, a stage folder or a
-    checkpoint folder; without `stack`, linear models that are stacked on it are not used. Raises ModelNotFoundError,
-    CorruptModelError or ModelError, and InputDataError for anything else than texts.
+    such a column: its only one, or the one that the model was trained on. `model` is a run, a stage folder, a
+    checkpoint folder or a `pretune.Model`; without `stack`, linear models that are stacked on it are not used. Raises
+    ModelNotFoundError, CorruptModelError or ModelError, and InputDataError for anything else than texts.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
@@ -93,7 +93,7 @@ def _items_of(data: Any, columns: Mapping[str, str]) -> list[Any]:
 
 
 def predict_file(
-    model: Path | str | Classifier,
+    model: ModelPlace | Classifier,
     input: Path | str,
     output: Path | str,
     *,
@@ -376,7 +376,7 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
         raise
 
 
-def _as_classifier(model: Path | str | Classifier, *, stack: bool) -> Classifier:
+def _as_classifier(model: ModelPlace | Classifier, *, stack: bool) -> Classifier:
     return model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
 
 
@@ -388,7 +388,7 @@ def looks_like_file(text: str) -> bool:
         return False
 
 
-def fill(model: Path | str, text: str, *, top: int = 5) -> dict[str, Any]:
+def fill(model: ModelPlace, text: str, *, top: int = 5) -> dict[str, Any]:
     """The `top` words for each [MASK] in the text, with their probabilities, as JSON values.
 
     `{"text", "model", "masks": [[{"word", "probability"}]]}`, masks in the order of the text, best words first.

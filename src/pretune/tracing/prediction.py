@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from pretune.errors import UsageError
 from pretune.inference.classify import Classifier
-from pretune.inference.load import load_classifier
+from pretune.inference.load import ModelPlace, load_classifier
 from pretune.model.config import ForeignConfig
 from pretune.text.clean.normalize import clean_text
 from pretune.trace_schema import (
@@ -43,7 +42,7 @@ from pretune.tracing.words import TokenizedText, tokenize, tokenize_pair
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
 
-def trace(model: Path | str, text: str, text_pair: str | None = None, *, stack: bool = True) -> PredictionTrace:
+def trace(model: ModelPlace, text: str, text_pair: str | None = None, *, stack: bool = True) -> PredictionTrace:
     """The trace of a model's decision about a text, or a pair of texts; see `trace_prediction`. Without
     `stack`, linear models that are stacked on it are not used.
 
