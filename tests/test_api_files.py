@@ -102,3 +102,14 @@ def test_a_model_is_taken_where_its_path_is(run_folder: Path, tmp_path: Path) ->
     assert pretune.fill(model, "A [MASK].") == pretune.fill(run_folder, "A [MASK].")
     with pytest.raises(ModelError, match="has a language model"):
         pretune.predict(load_pretrained_model(run_folder), ["A film"])
+
+
+def test_a_number_of_threads_is_that_of_one_training(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = [4]
+    monkeypatch.setattr("torch.get_num_threads", lambda: counts[-1])
+    monkeypatch.setattr("torch.set_num_threads", counts.append)
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
+    load_pretrained_model(run_folder).train(ROWS, tmp_path / "out", threads=1, **settings)
+    assert 1 in counts and counts[-1] == 4

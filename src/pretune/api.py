@@ -16,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
+from pretune.compute.device import restored_threads
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.chat_session import answer
 from pretune.inference.classify import Classifier
@@ -251,7 +252,7 @@ class Model:
             labels = run.labels_file(examples, LABELS_NAME)
             test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
             LOGGER.info("The run is in %s", run.path)
-            with brief_progress(sys.stderr, LOGGER, quiet):
+            with brief_progress(sys.stderr, LOGGER, quiet), restored_threads(recipe.finetune.threads):
                 prepared, start = run.path / "prepare", self.path
                 prepare(labels, prepared, recipe.prepare, base=start, test_labels=test_labels, split=split, redo=redo)
                 finetune(start, prepared, run.path / "finetune", recipe.finetune, redo=redo, alone=True)

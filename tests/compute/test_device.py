@@ -17,6 +17,7 @@ from pretune.compute.device import (
     compile_options,
     has_compiled_before,
     multiplies_in_bf16,
+    restored_threads,
     use_own_compile_cache,
     use_threads,
 )
@@ -196,3 +197,16 @@ def test_a_gpu_is_used_if_there_is_one() -> None:
     compute = choose_compute(compile="off")
     assert compute.device == "cuda"
     assert compute.chip == torch.cuda.get_device_name()
+
+
+def test_a_number_of_threads_that_was_given_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    with pytest.raises(KeyError), restored_threads(1):
+        use_threads(1)
+        raise KeyError
+    assert counts == [4, 1, 4]
+    with restored_threads(None):
+        pass
+    assert counts == [4, 1, 4]

@@ -65,6 +65,17 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
+@contextmanager
+def restored_threads(threads: int | None) -> Iterator[None]:
+    """Within this block, stages use the given number of threads; afterwards it is what it was before."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
+
+
 def refuse_without_compiler(compile: str) -> None:
     """Raise UsageError if `compile` is `on` and this machine cannot compile."""
     device = device_at_hand()
