@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError, UsageError
+from pretune.pipeline import run
 from pretune.recipe import Recipe, check_inputs, describe_changes, override, read_recipe, save_recipe
 
 
@@ -206,3 +208,34 @@ def test_a_saved_recipe_moves_with_its_inputs(tmp_path: Path) -> None:
     moved = read_recipe(tmp_path / "moved" / "runs" / "a" / "recipe.toml")
     assert moved.labels == str(tmp_path / "moved" / "labels.csv")
     assert moved.corpus == (str(tmp_path / "moved" / "text"), "public:imdb", "/elsewhere/b")
+
+
+def test_paths_are_taken_as_text_and_a_single_one_as_a_list(tmp_path: Path) -> None:
+    """A lone string was read as its letters, and a Path was an AttributeError."""
+    recipe: Any = Recipe(corpus="text.txt", labels=Path("labels.csv"), protect=Path("test.csv"), out=tmp_path)  # type: ignore[arg-type]
+    assert recipe == Recipe(corpus=("text.txt",), labels="labels.csv", protect=("test.csv",), out=str(tmp_path))
+    (tmp_path / "a.txt").touch()
+    assert Recipe(corpus=tmp_path.glob("*.txt")).corpus == (str(tmp_path / "a.txt"),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("corpus", 5, "a list, each item text in quotes"),
+        ("corpus", [5], "a list, each item text in quotes"),
+        ("labels", 5, "text in quotes"),
+        ("control", "no", "true or false"),
+        ("finetune", {"epochs": 3}, "a FinetuneConfig"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} in Recipe is .*; expected {expected}"):
+        Recipe(**{name: value})
+
+
+def test_a_recipe_may_be_named_by_its_file_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "recipe.toml").write_text("control = false", encoding="utf-8")
+    assert read_recipe(str(tmp_path / "recipe.toml")) == read_recipe("~/recipe.toml") == Recipe(control=False)
+    with pytest.raises(UsageError, match="Give --out DIR"):
+        run("~/recipe.toml")

@@ -18,7 +18,7 @@ from pretune.errors import (
     UsageError,
 )
 from pretune.estimate_run import describe, estimate_run
-from pretune.recipe import Recipe, check_inputs, save_recipe
+from pretune.recipe import Recipe, check_inputs, read_recipe, save_recipe
 from pretune.run_changes import (
     FoundRun,
     refuse_other_run,
@@ -65,9 +65,14 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
 
 
 def run(
-    recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None, report: bool = True
+    recipe: Recipe | Path | str,
+    *,
+    redo: bool = False,
+    say: Say | None = None,
+    agree: Agree | None = None,
+    report: bool = True,
 ) -> Path:
-    """Run all stages that a recipe needs and return the folder of the run.
+    """Run all stages that a recipe, or a file with one, needs and return the folder of the run.
 
     A second call resumes and skips finished stages. `say` receives the few sentences that belong to no stage: the
     plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. With `report`,
@@ -75,6 +80,7 @@ def run(
     contains another run or foreign files; with `redo`, the folders of stages that differ are renamed and these stages
     run again.
     """
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     folder = _folder_of(recipe)
     _check(recipe, folder)
     say = say or (lambda _sentence: None)

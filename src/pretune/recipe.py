@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
 from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
-from pretune.setting_kinds import checked
+from pretune.setting_kinds import check_kinds, checked
 from pretune.settings import (
     SPEED_ONLY,
     CollectConfig,
@@ -47,7 +47,8 @@ _BUDGETS = {"pretrain": ("minutes", "tokens", "epochs"), "finetune": ("epochs", 
 class Recipe:
     """The inputs and settings of a run; without corpus and labels, the run is on the built-in world.
 
-    A leading `~` of an input is expanded here, so that every reader of the recipe finds a path.
+    A leading `~` of a path is expanded here, so that every reader of the recipe finds the file. Paths may be given as
+    `Path`, and a single one for a list; UsageError is raised for a value of another kind.
     """
 
     out: str | None = None  # the folder of the run
@@ -68,10 +69,12 @@ class Recipe:
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # as frozen classes do
         for name in _LISTS:
-            set_field(self, name, tuple(map(_expand_home, getattr(self, name))))
-        for name in _PATHS:
-            path = getattr(self, name)
-            set_field(self, name, None if path is None else _expand_home(path))
+            given = getattr(self, name)
+            paths = [given] if isinstance(given, str | os.PathLike) else given
+            set_field(self, name, tuple(map(_expand_home, paths)) if isinstance(paths, Iterable) else paths)
+        for name in ("out", *_PATHS):
+            set_field(self, name, _expand_home(getattr(self, name)))
+        check_kinds(self)
         if self.test_labels is not None and self.labels is None:
             raise UsageError("--test-labels is given without --labels; give the labelled file to learn from as well.")
 
@@ -89,12 +92,13 @@ class Recipe:
 _STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", "control", *_LISTS, *_PATHS)}
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path | str) -> Recipe:
     """The recipe in a TOML file, with its paths resolved against the file's folder.
 
     Raises InputDataError if the file is missing or is not TOML, UsageError if it has an unknown setting or a value of
     the wrong kind.
     """
+    path = expand_home(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -147,8 +151,12 @@ def _override_stage(stage: str, config: Any, values: Any) -> Any:
     return replace(config, **given)
 
 
-def _expand_home(path: str) -> str:
-    return str(expand_home(path)) if path.startswith("~") else path
+def _expand_home(path: Any) -> Any:
+    """A path as text, with its `~` expanded; anything else as it is."""
+    if not isinstance(path, str | os.PathLike):
+        return path
+    text = os.fspath(path)
+    return str(expand_home(text)) if text.startswith("~") else text
 
 
 def name_of_text(path: str, folder: Path = Path()) -> str | None:
