@@ -15,7 +15,7 @@ import pytest
 
 import pretune
 from pretune.api import load_model, load_pretrained_model
-from pretune.errors import InputDataError, ModelError
+from pretune.errors import InputDataError, ModelError, UsageError
 
 
 def test_second_texts_are_refused_by_a_model_of_single_texts(run_folder: Path, tmp_path: Path) -> None:
@@ -113,3 +113,11 @@ def test_a_number_of_threads_is_that_of_one_training(
     settings = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
     load_pretrained_model(run_folder).train(ROWS, tmp_path / "out", threads=1, **settings)
     assert 1 in counts and counts[-1] == 4
+
+
+@pytest.mark.parametrize("name", ["text_column", "label_column", "text_pair_column"])
+def test_a_column_of_what_is_no_table_is_refused(run_folder: Path, name: str) -> None:
+    """It was ignored: a list had no accuracy, whatever label_column was."""
+    model = load_model(run_folder)
+    with pytest.raises(UsageError, match=f"{name} names a column of a table or file, and the data is neither"):
+        model.predict(["A film."], **{name: "x"})

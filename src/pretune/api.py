@@ -300,6 +300,8 @@ class Model:
             for sentence in found.sentences_about(file):
                 LOGGER.warning("%s", sentence)
             return Predictions(predict(self._classifier, texts))
+        if not is_table(data):
+            _refuse_columns(text_column=text_column, label_column=label_column, text_pair_column=text_pair_column)
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
         expected = None if labels is None else _describe_labels(given, labels, self._classifier)
@@ -445,6 +447,13 @@ def _read_settings(settings: dict[str, Any]) -> Recipe:
     for name, value in settings.items():
         by_stage.setdefault(stage_of.get(name, "finetune"), {})[name] = value
     return override(Recipe(), by_stage)
+
+
+def _refuse_columns(**columns: str | None) -> None:
+    """Raise UsageError if a column is named: there is no table that it could be in."""
+    for name, column in columns.items():
+        if column is not None:
+            raise UsageError(f"{name} names a column of a table or file, and the data is neither; leave it out.")
 
 
 def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
