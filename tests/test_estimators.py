@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import joblib
 import numpy as np
@@ -27,7 +28,7 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 import pretune
-from pretune.errors import EstimatorDataError, FolderInTheWayError, UsageError
+from pretune.errors import EstimatorDataError, FolderInTheWayError, InterruptedByUserError, UsageError
 from pretune.estimators import TextClassifier, TextRegressor, targets_of, texts_of
 from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
 
@@ -354,3 +355,15 @@ def test_numbers_and_joined_words_are_classes(estimator: TextClassifier) -> None
     assert estimator.fit(TEXTS, stars).classes_.tolist() == [1, 2, 3]
     joined = [("red", "red, green", "green")[place % 3] for place in range(len(TEXTS))]
     assert estimator.fit(TEXTS, joined).classes_.tolist() == ["green", "red", "red, green"]
+
+
+def test_a_fit_that_fails_leaves_the_one_before(fitted: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classes were those of the new labels and the model that of the old ones: a KeyError."""
+    estimator = copy.deepcopy(fitted)
+    with pytest.raises(EstimatorDataError):
+        estimator.fit(TEXTS[:2], ["hot", "cold", "warm"])
+    monkeypatch.setattr("pretune.api.Model.train", Mock(side_effect=InterruptedByUserError("Stopped.")))
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(TEXTS[:3], ["hot", "cold", "warm"])
+    assert estimator.classes_.tolist() == ["bad", "good"]
+    assert estimator.predict(TEXTS).tolist() == fitted.predict(TEXTS).tolist()

@@ -90,8 +90,11 @@ class _TextEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _train(
         self, texts: Sequence[str], labels: Sequence[Any], task: Literal["classification", "regression"]
-    ) -> None:
-        """Set `model_` and `history_`; the files of the training are deleted."""
+    ) -> tuple[ModelFiles, list[dict[str, Any]]]:
+        """The files of the fitted model and its training trace; the folder of the training is deleted.
+
+        The caller sets all attributes at once, so that a refused or interrupted `fit` leaves an earlier one as it is.
+        """
         if len(texts) != len(labels):
             raise EstimatorDataError(
                 f"X has {len(texts):,} texts and y has {len(labels):,} values; expected one for each text."
@@ -101,7 +104,7 @@ class _TextEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         try:
             rows = list(zip(texts, labels, strict=True))
             history = model.train(rows, folder, quiet=not self.verbose, task=task, test_fraction=0.0, **settings)
-            self.model_, self.history_ = ModelFiles.read(model.path), list(history)
+            return ModelFiles.read(model.path), list(history)
         except InputDataError as error:
             raise EstimatorDataError(str(error).replace(str(folder / LABELS_NAME), "X")) from error
         except InterruptedByUserError as error:  # a grid search would go on after an ordinary exception
@@ -235,9 +238,10 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         """
         texts, labels = texts_of(X), targets_of(y, type(self).__name__)
         check_classification_targets(labels)
-        self.classes_, class_of_row, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        names = self._class_names()
-        self._train(texts, [names[index] for index in class_of_row.tolist()], "classification")
+        classes, class_of_row, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        names = class_names(classes)
+        found = self._train(texts, [names[index] for index in class_of_row.tolist()], "classification")
+        (self.model_, self.history_), self.classes_ = found, classes
         self.class_frequencies_ = counts / counts.sum()
         return self
 
@@ -257,25 +261,13 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
 
     def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         classifier = self.model_.classifier
-        place_of = {name: place for place, name in enumerate(self._class_names())}
+        place_of = {name: place for place, name in enumerate(class_names(self.classes_))}
         found = np.zeros((len(texts), len(place_of)))  # zero for a class whose texts were all missing
         probabilities = np.asarray(classifier.predict_outputs(texts), dtype=np.float64)
         # scikit-learn's losses warn of rows that do not add up to one in double precision.
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         found[:, [place_of[name] for name in classifier.label_names]] = probabilities
         return found
-
-    def _class_names(self) -> list[str]:
-        """The written form of each class. Raises EstimatorDataError if two have the same."""
-        names = [label_text(value) for value in self.classes_.tolist()]
-        counts = Counter(names)
-        alike = [value for value, name in zip(self.classes_.tolist(), names, strict=True) if counts[name] > 1]
-        if alike:
-            raise EstimatorDataError(
-                f"y has labels that are written alike: {join_names(map(repr, alike), 4)}; expected labels that differ "
-                "in more than white space, the case of true and false, or 1 and 1.0."
-            )
-        return names
 
 
 class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no type annotations
@@ -300,7 +292,7 @@ class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # sc
         if targets.dtype.kind not in "biuf":
             raise EstimatorDataError(f"y has the label {targets.tolist()[0]!r:.80}; expected numbers.")
         scores = targets.astype(np.float64)
-        self._train(texts, scores.tolist(), "regression")
+        self.model_, self.history_ = self._train(texts, scores.tolist(), "regression")
         self.mean_ = float(scores.mean())
         return self
 
@@ -311,6 +303,19 @@ class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # sc
 
     def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         return np.asarray(self.model_.classifier.predict_outputs(texts), dtype=np.float64).reshape(len(texts))
+
+
+def class_names(classes: npt.NDArray[Any]) -> list[str]:
+    """The written form of each class (C,). Raises EstimatorDataError if two have the same."""
+    names = [label_text(value) for value in classes.tolist()]
+    counts = Counter(names)
+    alike = [value for value, name in zip(classes.tolist(), names, strict=True) if counts[name] > 1]
+    if alike:
+        raise EstimatorDataError(
+            f"y has labels that are written alike: {join_names(map(repr, alike), 4)}; expected labels that differ "
+            "in more than white space, the case of true and false, or 1 and 1.0."
+        )
+    return names
 
 
 def texts_of(X: Any) -> list[str]:
