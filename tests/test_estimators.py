@@ -8,6 +8,8 @@ import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -145,6 +147,12 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "nothing": ([], [], "There are no examples"),
     "a table": (pd.DataFrame({"title": TEXTS, "text": TEXTS}), LABELS, "the columns title, text; expected one column"),
     "no y": (TEXTS, None, "requires y to be passed, but the target y is None"),
+    "no texts": (None, LABELS, "X is None; expected a list or column of texts"),
+    "one label": (TEXTS, "good", "y is 'good'; expected a list or column"),
+    "several columns": (TEXTS, pd.DataFrame({"toxic": [0, 1], "rude": [0, 1]}), r"columns toxic, rude; .*multilabel"),
+    "several labels": (TEXTS, [["a"], ["a", "b"]], r"y has an item \['a', 'b'\]; expected one label for .*multilabel"),
+    "flags": (TEXTS, np.eye(2), r"y has an item \[1.0, 0.0\]; expected one label for each text"),
+    "sets": (TEXTS, [{"a"}, {"b"}], r"y has an item \{'a'\}; expected one label for each text"),
     "missing label": (TEXTS, [None, *LABELS[1:]], "Item 0 of y is None; leave that row out"),
     "two kinds": (TEXTS, [1, *LABELS[1:]], "labels that are words and labels that are numbers"),
     "measures": (TEXTS, np.linspace(0, 1, len(TEXTS)), "Unknown label type: continuous"),
@@ -332,6 +340,17 @@ def test_scores_are_learned_and_carried_in_pickles(run_folder: Path) -> None:
     assert regressor.predict([None, " "]).tolist() == [SCORES.mean()] * 2
     for each in (pickle.loads(pickle.dumps(regressor)), copy.deepcopy(regressor)):
         assert each.predict(TEXTS).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("convert", [float, Decimal, Fraction])
+def test_scores_may_be_objects(run_folder: Path, convert: Callable[[float], Any]) -> None:
+    column = np.array([convert(score) for score in SCORES.tolist()], dtype=object)
+    found = TextRegressor(run_folder, **SETTINGS).fit(TEXTS, column)
+    assert found.mean_ == SCORES.mean()
+    with pytest.raises(EstimatorDataError, match="expected numbers"):
+        TextRegressor(run_folder, **SETTINGS).fit(TEXTS[:2], np.array(["1.5", "2.5"], dtype=object))
+    with pytest.raises(EstimatorDataError, match="Item 1 of y is Decimal"):
+        targets_of([Decimal(1), Decimal("-Infinity")], "TextRegressor")
 
 
 def test_a_regressor_in_cross_validation(run_folder: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,10 @@ from pretune.text.reading_report import join_names
 from pretune.train_folder import LABELS_NAME
 
 _OWN_PARAMETERS = ("base", "random_state", "verbose")  # all others are settings of the split and of stages 4 and 5
+_ONE_LABEL = (
+    "expected one label for each text. For several labels a text, call "
+    'pretune.load_pretrained_model(base).train((X, y), task="multilabel").'
+)
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -289,7 +294,9 @@ class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # sc
         Rows without a text are not learned from. Raises EstimatorDataError, a ValueError, for data that cannot be used.
         """
         texts, targets = texts_of(X), targets_of(y, type(self).__name__)
-        if targets.dtype.kind not in "biuf":
+        # A column of a database may have Decimals, and one of mixed origin numbers as objects.
+        is_numeric = targets.dtype.kind in "biuf" or all(isinstance(each, numbers.Real | Decimal) for each in targets)
+        if not is_numeric:
             raise EstimatorDataError(f"y has the label {targets.tolist()[0]!r:.80}; expected numbers.")
         scores = targets.astype(np.float64)
         self.model_, self.history_ = self._train(texts, scores.tolist(), "regression")
@@ -327,6 +334,8 @@ def texts_of(X: Any) -> list[str]:
             f"X is a table with the columns {join_names(map(str, names))}; expected one column of texts: choose it "
             "with X[NAME], or in a pipeline with a ColumnTransformer."
         )
+    if not is_table(X) and not isinstance(X, Iterable):
+        raise EstimatorDataError(f"X is {X!r:.80}; expected a list or column of texts.")
     try:
         items = values_of(X)
         if items and all(isinstance(item, list | tuple) and len(item) == 1 for item in items):
@@ -340,10 +349,16 @@ def targets_of(y: Any, estimator: str) -> npt.NDArray[Any]:
     """The labels or scores (N,) in y, of its dtype. Raises EstimatorDataError if one is missing, or y is None."""
     if y is None:
         raise EstimatorDataError(f"{estimator} requires y to be passed, but the target y is None.")
+    if is_table(y) and len(names := names_of(y)) != 1:
+        raise EstimatorDataError(f"y is a table with the columns {join_names(map(str, names))}; {_ONE_LABEL}")
+    if isinstance(y, str | bytes) or not (is_table(y) or isinstance(y, Iterable)):
+        raise EstimatorDataError(f"y is {y!r:.80}; expected a list or column with a label for each text.")
     try:
         values = values_of(y)
     except InputDataError as error:
         raise EstimatorDataError(f"y cannot be used. {error}") from error
+    if several := [value for value in values if _has_several(value)]:
+        raise EstimatorDataError(f"y has an item {several[0]!r:.80}; {_ONE_LABEL}")
     unusable = next((place for place, value in enumerate(values) if is_missing(value) or _is_infinite(value)), None)
     if unusable is not None:
         raise EstimatorDataError(f"Item {unusable} of y is {values[unusable]!r}; leave that row out.")
@@ -354,8 +369,13 @@ def targets_of(y: Any, estimator: str) -> npt.NDArray[Any]:
     return np.asarray(column_or_1d(array, warn=True))
 
 
+def _has_several(value: Any) -> bool:
+    """Whether an item of y is a collection other than the one value of a row of an array (N, 1)."""
+    return isinstance(value, set | frozenset) or (isinstance(value, list | tuple | np.ndarray) and len(value) != 1)
+
+
 def _is_infinite(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and math.isinf(value)
+    return isinstance(value, numbers.Real | Decimal) and math.isinf(value)
 
 
 def _to_python(value: Any) -> Any:
