@@ -14,6 +14,7 @@ import torch
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import find_model_folder, load_classifier, load_filler, load_scorer
+from pretune.inference.model_files import ModelFiles
 from pretune.inference.predict import predict, predict_file
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
@@ -44,7 +45,8 @@ def test_predictions_and_evaluations_use_the_device_at_hand(
     (tmp_path / "rows.csv").write_text("text,label\nA film.,positive\nA hotel.,negative\n")
     predict_file(run_folder, tmp_path / "rows.csv", tmp_path / "out.csv", text_column="text")
     evaluate(run_folder, tmp_path / "rows.csv")
-    assert moves == ["cuda"] * 3
+    ModelFiles.read(run_folder / "finetune" / "checkpoint").classifier.predict(["A film."])
+    assert moves == ["cuda"] * 4
 
 
 @pytest.mark.parametrize("load", [load_classifier, load_filler, load_scorer])

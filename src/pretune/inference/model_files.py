@@ -36,9 +36,9 @@ class ModelFiles:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The classifier, loaded on first use."""
+        """The classifier, loaded on first use; on a GPU if there is one."""
         with self.as_folder() as folder:
-            return load_classifier(folder)
+            return load_classifier(folder, on_gpu=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"files": self.files}
