@@ -35,8 +35,8 @@ PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data she
 HOUSE = (
     "__main__", "cli", "estimators", "api", "pipeline", "strategies", "estimate_run", "run_changes", "train_folder",
     "recipe", "live", "stages", "page", "reporting", "learning", "run_trace", "exporting", "evaluation", "tracing",
-    "inference", "training", "tasks", "scoring", "model", "data", "compute", "settings", "trace_schema", "setting_kinds",
-    "builtin_world", "text", "runtime", "terminal", "errors", "version",
+    "inference", "training", "tasks", "scoring", "model", "data", "compute", "settings", "trace_schema",
+    "setting_kinds", "builtin_world", "text", "runtime", "terminal", "errors", "version",
 )  # fmt: skip
 
 
