@@ -168,7 +168,7 @@ def test_verify_reports_files_that_changed(
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.csv", "1,2\n3,4\n", "give the number of the text column, as in --corpus-text-column 1."),
+        ("a.csv", "1,2\n3,4\n", "name the one of the texts with --corpus-text-column."),
         ("b.csv", "x,y\n1,2\n3,4\n", "name it with --corpus-text-column."),
         ("c.xml", "<?xml version='1.0'?><a>", "read it as plain text with --corpus-format txt."),
     ],
