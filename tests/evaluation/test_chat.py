@@ -109,7 +109,11 @@ def test_it_is_said_that_the_model_was_trained_on_them(model: Path, talks: Path,
     assert figures["seen"] == {"pretraining": None, "training": 2}
     assert "some of the 60 conversations: 2 among the training conversations" in figures["seen_sentence"]
     assert "2 among the training conversations" in " ".join(describe_reply_figures(figures).split())
-    assert "is not known" in evaluate_chat(model, talks, num_replies=0)["seen_sentence"]
+    assert "no record" in evaluate_chat(model, talks, num_replies=0)["seen_sentence"]
+    (trained / "seen-training.npy").unlink()
+    save_seen(trained, TRAINING, ["Another question?"], is_complete=False)
+    sentence = evaluate_chat(trained, talks, num_replies=0)["seen_sentence"]
+    assert sentence.startswith("None of the 60 conversations is among those on record; what else")
 
 
 def test_fewer_than_no_replies_are_refused(model: Path, talks: Path) -> None:

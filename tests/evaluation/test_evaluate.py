@@ -123,6 +123,8 @@ def test_rows_that_the_model_was_trained_on_are_counted(tmp_path: Path, run_fold
     file = write_file(tmp_path / "rows.jsonl", LABELS)
     assert evaluate(run, file)["seen"] == {"pretraining": None, "training": None}
     assert "is not known" in evaluate(run, file)["seen_sentence"]
+    save_seen(run / "finetune", PRETRAINING, ["A new text."], is_complete=False)
+    assert evaluate(run, file)["seen_sentence"].startswith("None of the 4 rows is among those on record; what else")
     save_seen(run / "finetune", PRETRAINING, ["a wonderful film.", "The sun rises."])
     save_seen(run / "finetune", TRAINING, ["Cold soup, noisy rooms."])
     found = evaluate(run, file)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pretune.errors import CorruptModelError
@@ -11,6 +12,7 @@ from pretune.text.seen_texts import (
     hand_on_seen,
     join_pair,
     join_seen,
+    kinds_in_part,
     load_seen,
     save_seen,
 )
@@ -58,6 +60,16 @@ def test_the_sentence_for_an_evaluation() -> None:
     sentence = describe_seen(9, {TRAINING: 2}, unit="conversations")
     assert "some of the 9 conversations: 2 among the training conversations" in sentence
     assert "these conversations" in describe_seen(9, {TRAINING: None}, unit="conversations")
+
+
+def test_a_record_in_part_without_any_of_the_texts_is_no_missing_record() -> None:
+    """The sentence said that the folder has no record."""
+    in_part = SeenTexts(np.zeros(0, dtype=np.uint64), is_complete=False)
+    assert kinds_in_part({PRETRAINING: None, TRAINING: in_part}) == (TRAINING,)
+    sentence = describe_seen(60, {PRETRAINING: None, TRAINING: None}, in_part=(TRAINING,), unit="conversations")
+    expected = "None of the 60 conversations is among those on record; what else the model has learned from is not known."
+    assert sentence == expected
+    assert "2 among the training rows" in describe_seen(9, {PRETRAINING: None, TRAINING: 2}, in_part=(TRAINING,))
 
 
 def test_groups_of_which_a_text_is_known_are_counted(tmp_path: Path) -> None:

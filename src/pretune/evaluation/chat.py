@@ -32,7 +32,7 @@ from pretune.text.chat.template import USUAL_LENGTH, encode_prompt
 from pretune.text.chat.tokens import add_chat_tokens
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import Lint
-from pretune.text.seen_texts import PRETRAINING, SEEN_KINDS, SeenIn, describe_seen, load_seen
+from pretune.text.seen_texts import PRETRAINING, SEEN_KINDS, SeenIn, describe_seen, kinds_in_part, load_seen
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -209,13 +209,15 @@ def _losses(
 def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversation]) -> dict[str, Any]:
     """How many of the conversations have a question, or a long reply, that the model has learned from."""
     assert generator.path is not None
+    seen = {kind: load_seen(generator.path, kind) for kind in SEEN_KINDS}
     counts: dict[SeenIn, int | None] = {}
-    for kind in SEEN_KINDS:
-        seen, texts = load_seen(generator.path, kind), [telling_texts(each) for each in conversations]
+    for kind, known in seen.items():
+        texts = [telling_texts(each) for each in conversations]
         if kind == PRETRAINING:  # the documents of a corpus are clean texts
             texts = [[clean_text(text) for text in each] for each in texts]
-        counts[kind] = None if seen is None else seen.count_groups_among(texts)
-    return {"seen": counts, "seen_sentence": describe_seen(len(conversations), counts, unit="conversations")}
+        counts[kind] = None if known is None else known.count_groups_among(texts)
+    sentence = describe_seen(len(conversations), counts, in_part=kinds_in_part(seen), unit="conversations")
+    return {"seen": counts, "seen_sentence": sentence}
 
 
 def _training_replies(path: Path | str, tokenizer: Tokenizer, columns: NamedColumns) -> list[str]:

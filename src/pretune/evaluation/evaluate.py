@@ -14,7 +14,7 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
-from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_seen
+from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, kinds_in_part, load_seen
 
 
 def evaluate(
@@ -66,7 +66,7 @@ def evaluate(
         "warnings": _warnings(rows),
         "detected": " ".join([rows.detected["sentence"], *notes]),
         "seen": num_seen,
-        "seen_sentence": describe_seen(len(texts), num_seen),
+        "seen_sentence": describe_seen(len(texts), num_seen, in_part=kinds_in_part(seen)),
     }
 
 

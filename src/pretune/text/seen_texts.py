@@ -9,7 +9,7 @@ whole texts are recognised, after cleaning and ignoring case and white space; a 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -112,9 +112,22 @@ def join_seen(earlier: SeenTexts | None, later: SeenTexts | None) -> SeenTexts |
     return SeenTexts(hashes, is_complete=len(known) == 2 and all(seen.is_complete for seen in known))
 
 
-def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None], *, unit: str = "rows") -> str:
-    """A sentence for an evaluation: how many of its rows the model has learned from, as far as that is known."""
+def kinds_in_part(seen: Mapping[SeenIn, SeenTexts | None]) -> tuple[SeenIn, ...]:
+    """The kinds of training of which some texts are recorded, but not all."""
+    return tuple(seen_in for seen_in, texts in seen.items() if texts is not None and not texts.is_complete)
+
+
+def describe_seen(
+    num_rows: int, num_seen: Mapping[SeenIn, int | None], *, in_part: Sequence[SeenIn] = (), unit: str = "rows"
+) -> str:
+    """A sentence for an evaluation: how many of its rows the model has learned from, as far as that is known.
+
+    `in_part` are the kinds of training that are recorded in part.
+    """
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
+    if not known and in_part:
+        sentence = f"None of the {num_rows:,} {unit} is among those on record"
+        return f"{sentence}; what else the model has learned from is not known."
     if not known:
         unsure = f"It is not known whether the model has learned from some of these {unit}"
         return f"{unsure}: its folder has no record of it."

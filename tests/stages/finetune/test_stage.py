@@ -35,6 +35,7 @@ from pretune.stages.finetune.rows import read_rows
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
 from pretune.tasks.classification import Classification
+from pretune.text.seen_texts import TRAINING, load_seen, save_seen
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.finetuning_trial import FinetuningTrial
 
@@ -274,6 +275,18 @@ def test_from_scratch_uses_no_weights_of_the_model(run_folder: Path, prepared_fo
     assert one == two
     [trial] = of_kind(read_events(tmp_path / "scratch"), "trial_started")
     assert trial["epochs"] == 3  # the control gets three times as many
+
+
+def test_a_record_of_some_texts_of_the_base_does_not_become_complete(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run_folder / "pretrain", tmp_path / "base")
+    save_seen(tmp_path / "base", TRAINING, ["A text of the base."], is_complete=False)
+    run(tmp_path / "base", prepared_folder, tmp_path / "out", learning_rates=(1e-3,), seeds=1, epochs=1)
+    seen = load_seen(tmp_path / "out", TRAINING)
+    assert seen is not None
+    assert not seen.is_complete
+    assert seen.among(["A text of the base.", "Another text."]).tolist() == [True, False]
 
 
 def test_rare_classes_have_larger_weights_on_request(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:

@@ -396,11 +396,19 @@ class _Finetuning:
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        rows, known = [texts_of(row) for row in self.data.rows["train"]], load_seen(self.prepared, TRAINING)
+        rows = [texts_of(row) for row in self.data.rows["train"]]
         texts = [join_pair(*row) if len(row) == 2 else row[0] for row in rows]
+        before = None
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
-            known = join_seen(load_seen(self.loaded.path, TRAINING), known)
-        save_seen(self.folder.path, TRAINING, texts, None if known is None else known.hashes)
+            before = load_seen(self.loaded.path, TRAINING)
+        known = join_seen(before, load_seen(self.prepared, TRAINING))
+        save_seen(
+            self.folder.path,
+            TRAINING,
+            texts,
+            None if known is None else known.hashes,
+            is_complete=before is None or before.is_complete,
+        )
