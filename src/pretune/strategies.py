@@ -74,7 +74,7 @@ def run_strategies(
     """Train and compare the strategies, and return the folder of the comparison.
 
     `prepared` is the folder of `prepare --task chat`, `domain` are files of text of the domain, `other` is a file of
-    conversations from elsewhere, on which all models are measured, too; `columns` are those of it that the user names.
+    conversations from elsewhere, on which all models are measured, too; `columns` names the columns of `other`.
     A second call resumes. With `redo`, folders that differ are renamed. Raises the errors of the stages, those for bad
     input before anything is trained.
     """

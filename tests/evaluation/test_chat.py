@@ -18,6 +18,7 @@ from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.chat_lines import ChatLines
+from pretune.text.chat.columns import NamedColumns
 from pretune.text.chat.conversations import Conversation, Message
 from pretune.text.chat.template import encode_all
 from pretune.text.chat.tokens import add_chat_tokens
@@ -172,8 +173,36 @@ def test_the_columns_of_a_file_can_be_named(
     figures = json.loads(capsys.readouterr().out)
     assert (figures["n"], figures["references"]["copied_fraction"]) == (10, 1.0)
     words[3] = str(prepared)
+    assert run_command_line([*words, "--trained-on", str(file)]) == 0
+    capsys.readouterr()
     assert run_command_line(words) == 2
     assert "--text-column is given, but" in capsys.readouterr().err
+
+
+def test_the_training_conversations_may_have_columns_of_other_names(model: Path, tmp_path: Path) -> None:
+    named, usual = tmp_path / "fragen.csv", tmp_path / "usual.csv"
+    rows = "".join(f"The {word}?,The east.\n" for word in WORDS)
+    named.write_text(f"Frage,Antwort\n{rows}", encoding="utf-8")
+    usual.write_text(f"question,answer\n{rows}", encoding="utf-8")
+    columns = NamedColumns("Frage", "Antwort")
+    figures = evaluate_chat(model, named, training=usual, columns=columns, num_replies=1, sampling=SHORT)
+    assert figures["references"]["copied_fraction"] == 1.0
+
+
+def test_training_conversations_that_cannot_be_read_are_refused_before_the_work(
+    model: Path, prepared: Path, tmp_path: Path
+) -> None:
+    named, other, usual = tmp_path / "fragen.csv", tmp_path / "other.csv", tmp_path / "usual.csv"
+    rows = "".join(f"The {word}?,The east.\n" for word in WORDS)
+    named.write_text(f"Frage,Antwort\n{rows}", encoding="utf-8")
+    other.write_text(f"a,b\n{rows}", encoding="utf-8")
+    usual.write_text(f"question,answer\n{rows}", encoding="utf-8")
+    columns, begun = NamedColumns("Frage", "Antwort"), list[str]()
+    refusal = pytest.raises(InputDataError, match="has no column 'Frage', which --text-column names")
+    for held_out, training in ((named, other), (prepared, usual)):  # a folder of prepare has no columns to name
+        with refusal:
+            evaluate_chat(model, held_out, training=training, columns=columns, num_replies=1, on_progress=begun.append)
+    assert not begun
 
 
 def test_a_model_whose_training_diverged_is_refused(

@@ -67,8 +67,9 @@ def test_a_record_in_part_without_any_of_the_texts_is_no_missing_record() -> Non
     in_part = SeenTexts(np.zeros(0, dtype=np.uint64), is_complete=False)
     assert kinds_in_part({PRETRAINING: None, TRAINING: in_part}) == (TRAINING,)
     sentence = describe_seen(60, {PRETRAINING: None, TRAINING: None}, in_part=(TRAINING,), unit="conversations")
-    expected = "None of the 60 conversations is among those on record; what else the model has learned from is not known."
-    assert sentence == expected
+    assert sentence == (
+        "None of the 60 conversations is among those on record; what else the model has learned from is not known."
+    )
     assert "2 among the training rows" in describe_seen(9, {PRETRAINING: None, TRAINING: 2}, in_part=(TRAINING,))
 
 

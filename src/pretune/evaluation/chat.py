@@ -55,8 +55,8 @@ class HeldOutChats:
 def read_held_out(path: Path, *, keeps_lines: bool, columns: NamedColumns = DETECTED) -> HeldOutChats:
     """The test split of a prepare folder of conversations (without one, its validation split), or a file of them.
 
-    `columns` are those of a file that the user names. Raises InputDataError if there is none or the file cannot be
-    read, and UsageError if the folder has labelled rows.
+    `columns` names the columns of a file. Raises InputDataError if there is no conversation or the file cannot be read,
+    and UsageError if the folder has labelled rows.
     """
     path = expand_home(path)
     if not (path / MANIFEST_NAME).is_file():
@@ -105,8 +105,9 @@ def evaluate_chat(
     `conversations` is a file, or a prepare folder, whose held-out split is read. The model also answers `num_replies`
     of its questions; `training`, a file or a prepare folder of the conversations that it was trained on, shows how much
     of the answers is copied (for a prepare folder in `conversations`, its own training split is used). Conversations
-    are cut at the length for which they were prepared. `columns` are those of the files that the user names. Raises the
-    errors of `load_generator` and of `read_held_out`, and UsageError for columns if both are folders.
+    are cut at the length for which they were prepared. `columns` names the columns of the files; if those of
+    `training` have other names, they are detected. Raises the errors of `load_generator` and of `read_held_out`, and
+    UsageError for columns if both are folders.
     """
     if num_replies < 0:
         raise UsageError(f"The number of replies is {num_replies}; expected 0 or more.")
@@ -114,7 +115,9 @@ def evaluate_chat(
     session = load_chat_session(model)
     generator, sampling = session.generator, sampling or Sampling()
     held_out = read_held_out(Path(conversations), keeps_lines=not generator.tokenizer.is_own, columns=columns)
-    given = held_out.conversations
+    given, seen = held_out.conversations, held_out.training_replies
+    if training is not None and num_replies:  # before the work, which a file that cannot be read would make useless
+        seen = _training_replies(training, generator.tokenizer, columns, may_detect=held_out.split is None)
     on_progress(f"Measuring the loss of the replies in {len(given):,} conversations.")
     length = min(held_out.max_seq_len or USUAL_LENGTH, generator.max_seq_len)
     figures = {
@@ -129,9 +132,6 @@ def evaluate_chat(
     on_progress(f"Writing {len(asked):,} replies.")
     replies = write_replies(generator, asked, sampling)
     references = [each.last_reply for each in asked]
-    seen = held_out.training_replies
-    if training is not None:
-        seen = _training_replies(training, generator.tokenizer, columns)
     return {
         **figures,
         "replies": describe_style(replies, seen),
@@ -220,10 +220,20 @@ def _describe_seen(generator: TextGenerator, conversations: Sequence[Conversatio
     return {"seen": counts, "seen_sentence": sentence}
 
 
-def _training_replies(path: Path | str, tokenizer: Tokenizer, columns: NamedColumns) -> list[str]:
+def _training_replies(path: Path | str, tokenizer: Tokenizer, columns: NamedColumns, *, may_detect: bool) -> list[str]:
+    """The replies of a file or of a prepare folder; `may_detect`: a file without the named columns may have others."""
     path = expand_home(path)
     if (path / MANIFEST_NAME).is_file():
         _read_chat_manifest(path)
         return read_replies(path)
-    found = read_held_out(path, keeps_lines=not tokenizer.is_own, columns=columns)
+    keeps_lines = not tokenizer.is_own
+    try:
+        found = read_held_out(path, keeps_lines=keeps_lines, columns=columns)
+    except InputDataError as error:
+        if not may_detect or columns == DETECTED:
+            raise
+        try:
+            found = read_held_out(path, keeps_lines=keeps_lines)
+        except InputDataError:
+            raise error from None  # it is about the columns that the user named
     return [reply for each in found.conversations for reply in each.replies]

@@ -90,9 +90,8 @@ def compare_strategies(
 ) -> Manifest:
     """Measure every candidate on the held-out conversations of `prepared` and on those of the file `other`, and judge.
 
-    `columns` are those of `other` that the user names. All candidates have the tokenizer of `prepared`, or that of its
-    base. Raises the errors of `read_held_out_texts`, and InterruptedByUserError or StoppedError after a signal and a
-    commit.
+    `columns` names the columns of `other`. All candidates have the tokenizer of `prepared`, or that of its base. Raises
+    the errors of `read_held_out_texts`, and InterruptedByUserError or StoppedError after a signal and a commit.
     """
     source = read_manifest(prepared, "prepare")
     inputs = {"prepared": source.fingerprint}

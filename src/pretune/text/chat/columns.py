@@ -24,7 +24,7 @@ SYSTEM_NAMES = ("system", "system_prompt")
 
 
 class NamedColumns(NamedTuple):
-    """The columns of a file that the user names: that of the questions, or of messages, and that of the replies."""
+    """The columns that the user names: the one with the questions or the messages, and the one with the replies."""
 
     question: str | None = None
     reply: str | None = None
