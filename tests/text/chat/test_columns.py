@@ -11,6 +11,7 @@ from pretune.text.chat.columns import detect_columns, messages_of
 from pretune.text.readers.records import Record, cell_text
 
 TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+LONG = "It hurts when I walk, and in the morning, too."
 SHARES = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
 
 
@@ -42,6 +43,13 @@ def record(**values: Any) -> Record:
             {"question_type": "cause", "question_body": "Why does it hurt so much?", "answer": "So."},
             ("question_body", "answer"),
         ),
+        ({"question_type": "cause", "patient_text": LONG, "doctor_text": LONG}, ("patient_text", "doctor_text")),
+        ({"user": "u17", "question_text": "Why?", "answer_text": "So."}, ("question_text", "answer_text")),
+        ({"user": "Ann Lee", "question_text": LONG, "bot": 4, "bot_reply": LONG}, ("question_text", "bot_reply")),
+        ({"patient": "Why?", "doctor": "So.", "doctor_id": 4}, ("patient", "doctor")),
+        ({"user": 17, "assistant": 42}, ("user", "assistant")),
+        ({"question_en": "Why does it hurt?", "passage_text": LONG * 9, "answer": "So."}, ("question_en", "answer")),
+        ({"question": "2 + 2 = ?", "answer": 4, "answer_type": "integer"}, ("question", "answer")),
         ({"chosen_answer": "So.", "rejected_answer": "It is so.", "prompt": "Why?"}, ("prompt", "chosen_answer")),
         ({"hindi_question": "क्यों?", "answer": "ऐसे ही।"}, ("hindi_question", "answer")),
         ({"question": 17, "answer": 42}, ("question", "answer")),

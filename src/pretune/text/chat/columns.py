@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pretune.errors import InputDataError
+from pretune.text.clean.rule_measures import num_words
 from pretune.text.readers.records import SAMPLE_ROWS, Record
 from pretune.text.reading_report import join_names
 from pretune.text.sources.detect import FAR_SHORTER, MIN_FILLED, cell_of, column_by_name, has_column, text_of
@@ -19,8 +20,10 @@ ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message")
 QUESTION_NAMES = ("question", "prompt", "instruction", "text", "query", "user", "patient", "human", "input")
 REPLY_NAMES = ("response", "answer", "completion", "output", "reply", "assistant", "doctor", "bot")
+PERSONS = ("user", "patient", "human", "assistant", "doctor", "bot")  # of the names above
 INSTRUCTION_NAMES, INPUT_NAMES = ("instruction", "prompt"), ("input", "context")
 SYSTEM_NAMES = ("system", "system_prompt")
+LEAST_QUESTION_WORDS = 3  # on average; cells with fewer, in a column far shorter than another one, are labels or names
 
 
 class NamedColumns(NamedTuple):
@@ -174,26 +177,41 @@ def _column_of_texts(sample: Sequence[Record], columns: Sequence[str], names: Se
     """The column with the earliest of the names; failing that, one of texts with such a name as a word.
 
     Given `question_id`, `question_type` and `question_text`, the last one has the texts: the first has no words, and
-    the cells of the second are far shorter.
+    the cells of the second are far shorter. A column whose whole name is one of the names is taken whatever it has,
+    since a reply may well be a number; but one that is named after a person may have ids: given `user` and
+    `question_text`, the second one has the texts.
     """
-    found = column_by_name(columns, names)
-    if found is None or found.strip().casefold() in names:
-        return found
-    lengths = {column: _length_of_texts(sample, column) for column in columns}
-    texts = [column for column in columns if lengths[column]]
+    matching = [column for column in columns if column_by_name([column], names) is not None]
+    lengths = {column: _length_of_texts(sample, column) for column in matching}
+    longest = max(lengths.values(), default=0.0)
+
+    def is_far_shorter(column: str, others: Sequence[str]) -> bool:
+        return lengths[column] < FAR_SHORTER * max(lengths[other] for other in others)
+
+    # Far shorter cells are not enough: a passage in another column may be far longer than the questions.
+    texts = [c for c in matching if lengths[c] and not (is_far_shorter(c, matching) and _has_labels(sample, c))]
+    exact = {column: name for column in matching if (name := column.strip().casefold()) in names}
+    kept = [column for column, name in exact.items() if column in texts or name not in PERSONS or not longest]
+    if kept:
+        return column_by_name(kept, names)
     for name in names:
-        matching = [column for column in texts if column_by_name([column], [name])]
-        longest = max((lengths[column] for column in matching), default=0)
-        if matching:
-            return next(column for column in matching if lengths[column] >= FAR_SHORTER * longest)
+        alike = [column for column in texts if column_by_name([column], [name])]
+        if alike:
+            return next(column for column in alike if not is_far_shorter(column, alike))
     return None
+
+
+def _has_labels(sample: Sequence[Record], column: str) -> bool:
+    """Whether the cells that are not blank have one or two words on average."""
+    cells = [" ".join(text.split()) for record in sample if (text := text_of(record, column).strip())]
+    return sum(map(num_words, cells)) < LEAST_QUESTION_WORDS * len(cells)
 
 
 def _length_of_texts(sample: Sequence[Record], column: str) -> float:
     """The mean characters of the cells that are not blank; 0 if most of them are not words, as in a column of ids."""
     cells = [text for record in sample if (text := text_of(record, column).strip())]
-    num_words = sum(_is_of_words(cell) for cell in cells)
-    return sum(map(len, cells)) / len(cells) if cells and num_words >= MIN_FILLED * len(cells) else 0.0
+    num_texts = sum(_is_of_words(cell) for cell in cells)
+    return sum(map(len, cells)) / len(cells) if cells and num_texts >= MIN_FILLED * len(cells) else 0.0
 
 
 def _is_of_words(cell: str) -> bool:
