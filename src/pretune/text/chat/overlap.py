@@ -8,7 +8,9 @@ from pretune.text.chat.conversations import Conversation
 from pretune.text.clean.rule_measures import num_words
 from pretune.text.splits import normalise_for_hash
 
-LONG_REPLY = 13  # words, as in the search for copied text; shorter replies are equal by chance
+# Words; shorter replies are equal by chance. The search for copied text has this length, too, but counts a stretch
+# between two punctuation marks as one word in scripts without blanks.
+LONG_REPLY = 13
 
 
 def telling_texts(conversation: Conversation) -> list[str]:
