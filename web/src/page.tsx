@@ -14,7 +14,7 @@ import { Rail } from "./rail.tsx";
 import { RunSection } from "./run/index.tsx";
 import { Section } from "./section.tsx";
 import { type Connection, subscribe } from "./source.ts";
-import { StatusLine, withoutAdvice } from "./status_line.tsx";
+import { StatusLine, useHasGrown, withoutAdvice } from "./status_line.tsx";
 import type { RunTrace } from "./trace.ts";
 import { Training } from "./training/index.tsx";
 
@@ -23,7 +23,7 @@ export function Page({ first, server }: { first: RunTrace; server: Oracle | null
   const [known, setTrace] = useState(first);
   const [connection, setConnection] = useState<Connection | null>(null);
   useEffect(() => subscribe((change) => setTrace((known) => ({ ...known, ...change })), setConnection), []);
-  const hasGrown = connection !== null && connection.grewAt !== null;
+  const hasGrown = useHasGrown(connection);
   const trace = useMemo(() => (hasGrown ? withoutAdvice(known) : known), [known, hasGrown]);
   const carried = useCarriedModel();
   const oracle = server ?? (carried === "unreadable" ? null : carried);

@@ -34,13 +34,26 @@ export interface State {
 export function stateOf({ stages, run }: Pick<RunTrace, "stages" | "run">, { isOpen, grewAt }: Connection, now: number): State {
   const begun = stages.find((stage) => stage.status === "running");
   if (!begun) return { state: `The run is ${run.status === "finished" ? "finished" : "not finished"}`, reached: null, isRunning: false };
-  const isRunning = isOpen && grewAt !== null && now - grewAt < LONGEST_SILENCE;
-  // The sentence advises to run the command again, which is not said of a stage that has been seen to run.
-  const reached = grewAt !== null ? (/\(([^)]*)\)/.exec(begun.reached ?? "")?.[1] ?? null) : begun.reached;
+  const hasGrown = grewAt !== null && now - grewAt < LONGEST_SILENCE;
+  const isRunning = isOpen && hasGrown;
+  // The sentence advises to run the command again, which is not said of a stage that was seen to run a moment ago.
+  const reached = hasGrown ? (/\(([^)]*)\)/.exec(begun.reached ?? "")?.[1] ?? null) : begun.reached;
   return { state: `${capital(begun.name)} is ${isRunning ? "running" : "not finished"}`, reached, isRunning };
 }
 
-/** Of a run that was seen to run: without the advice to run the command again. */
+/** Whether the log has grown a moment ago, also between two stages and while the connection is broken. */
+export function useHasGrown(connection: Connection | null): boolean {
+  const grewAt = connection?.grewAt ?? null;
+  const [silentSince, setSilentSince] = useState<number | null>(null);
+  useEffect(() => {
+    if (grewAt === null) return;
+    const timer = setTimeout(() => setSilentSince(grewAt), grewAt + LONGEST_SILENCE - Date.now());
+    return () => clearTimeout(timer);
+  }, [grewAt]);
+  return grewAt !== null && grewAt !== silentSince;
+}
+
+/** Of a run that runs, as far as is known: without the advice to run the command again. */
 export function withoutAdvice(trace: RunTrace): RunTrace {
   if (trace.run.status === "finished") return trace;
   return {

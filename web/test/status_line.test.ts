@@ -15,13 +15,13 @@ test("a stage is said to be running only while its log grows", () => {
   assert.deepEqual(stateOf(trace("running"), connection, 2000), stopped);
   const grown = { ...connection, grewAt: 1000 };
   assert.deepEqual(stateOf(trace("running"), grown, 2000), { state: "Collect is running", reached: "300 of 900 documents", isRunning: true });
-  const silent = { ...stopped, reached: "300 of 900 documents" }; // it was seen to run, so no advice to run it again
-  assert.deepEqual(stateOf(trace("running"), grown, 200_000), silent);
-  assert.deepEqual(stateOf(trace("running"), { ...grown, isOpen: false }, 2000), silent);
+  assert.deepEqual(stateOf(trace("running"), grown, 200_000), stopped);
+  const unknown = { ...stopped, reached: "300 of 900 documents" }; // it ran a moment ago, so no advice to run it again
+  assert.deepEqual(stateOf(trace("running"), { ...grown, isOpen: false }, 2000), unknown);
   assert.equal(stateOf(trace("finished"), grown, 2000).state, "The run is finished");
 });
 
-test("a run that was seen to run is not advised to be run again", () => {
+test("a run that runs is not advised to be run again", () => {
   const missing = [{ section: "help", sentence: "The run has not come so far.", command: "pretune run" }];
   const next_step = { sentence: "The run is not finished; this continues it.", command: "pretune run" };
   const shown = withoutAdvice({ ...trace("running"), missing, next_step } as RunTrace);
