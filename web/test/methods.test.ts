@@ -41,6 +41,9 @@ test("a loss of pre-training is explained only where there was one", () => {
   const without = (task: keyof typeof METRICS) => run(task, { phases: { pretrain: null, finetune: { objective: null, metric: METRICS[task] }, scratch: null } });
   assert.match(made("loss", without("classification")), /^Negative log-probability in nats\. In fine-tuning it is the mean per text/);
   assert.match(made("loss", without("regression")), /^In fine-tuning it is the squared error/);
+  const care = (trace: RunTrace) => methodsOf(trace).find((entry) => entry.id === "loss")?.care ?? "";
+  assert.match(care(run("classification")), /two tokenizers, or of the two phases/);
+  assert.equal(care(without("classification")), "Only losses on the same rows can be compared.");
 });
 
 test("macro-F1 of imbalanced classes is compared by a bootstrap", () => {

@@ -53,7 +53,8 @@ function loss(trace: RunTrace): MethodEntry {
     id: "loss",
     figure: "Loss",
     made: [pretrain ? pretraining : nats, task].filter(Boolean).join(" "),
-    care: `Losses of two tokenizers${pretrain ? ", or of the two phases," : ""} cannot be compared.`,
+    // In fine-tuning it is a loss per text or word, whatever the tokens are.
+    care: pretrain ? "Losses of two tokenizers, or of the two phases, cannot be compared." : "Only losses on the same rows can be compared.",
   };
 }
 
