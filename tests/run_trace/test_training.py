@@ -92,6 +92,14 @@ def test_the_loss_of_a_causal_model_is_that_of_next_tokens(builder: Any) -> None
     assert (found.loss, found.bits_per_byte) == (4.0, 1.5)
 
 
+def test_a_tuning_on_conversations_is_known_before_its_estimate(builder: Any) -> None:
+    """The estimate comes minutes after the beginning; until then it was taken for a stage of a larger run."""
+    builder.add("finetune", "started_from", from_scratch=False, sentence="Fine-tuning base.")
+    phase = read_phase(builder.events, "finetune")
+    assert phase is not None
+    assert (phase.objective, phase.unit) == ("replies", "reply tokens")
+
+
 def test_an_earlier_log_is_of_masked_words(full_run: Any) -> None:
     phases = full_run.trace.phases
     assert (phases.pretrain.objective, phases.pretrain.unit) == ("masked", "masked tokens")

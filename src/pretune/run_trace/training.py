@@ -92,7 +92,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
     trial = next((each for each in trials if each.trial == shown), None)
     rows = [e for e in of_stage(own, stage, "evaluation") if whole(e.get("trial")) == shown]
     estimate, references = last_of(own, stage, "estimate"), last_of(own, stage, "references")
-    objective = _read_objective(estimate, stage)
+    objective = _read_objective(own, stage)
     known = "replies" if objective == "replies" else "pretrain" if stage == "pretrain" else metric
     best_step = whole(chosen.get("kept_step")) if objective == "replies" else None
     if trial is not None:
@@ -201,11 +201,12 @@ def _read_next_tokens(found: Event) -> NextTokens | None:
     )
 
 
-def _read_objective(estimate: Event, stage: Training) -> ObjectiveName | None:
+def _read_objective(own: list[Event], stage: Training) -> ObjectiveName | None:
     """What a stage learns to predict if that is tokens; earlier versions pre-trained on masked words and do not say."""
-    found = words(estimate.get("objective"))
+    found = words(last_of(own, stage, "estimate").get("objective"))
     if stage != "pretrain":
-        return "replies" if found == "replies" else None
+        # A tuning on conversations says what it started from, which no other one does, minutes before its estimate.
+        return "replies" if found == "replies" or last_of(own, stage, "started_from") else None
     return cast(ObjectiveName, found) if found in ("causal", "hybrid") else "masked"
 
 
