@@ -69,6 +69,7 @@ def test_tokens_are_asked_for_only_if_a_text_stands_between_two_special_ones(
         ("Too short", {"Q-SUBWORDS", "Q-PER-WORD"}),
         ("电影 很 好看", set()),
         ("หนัง สนุก มาก", set()),
+        ("ﾃﾚﾋﾞ ｶﾒﾗ ﾗｼﾞｵ", set()),
     ],
 )
 def test_words_are_counted_only_where_blanks_are_between_them(

@@ -9,6 +9,7 @@ from random import Random
 from pretune.run_trace import formats
 from pretune.run_trace.expression import evaluate
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at, excerpt, plain_number
+from pretune.text.arrays.word_hashes import WITHOUT_BLANKS
 from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens
@@ -18,8 +19,6 @@ MOST_STEPS = 5  # that a reader subtracts; the smallest of more are given as one
 EXACT = 1_000_000  # below which a count is exact in the six digits that the document keeps
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
 FEWEST_WORDS = 3  # of a text whose tokens are asked for
-# Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese have no blanks between words, which are counted by blanks.
-_WITHOUT_BLANKS = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 # ---- tokens
@@ -29,7 +28,8 @@ def _has_short_example(trace: RunTrace) -> bool:
     example = trace.example
     if trace.is_redacted or example is None or example.clean_text is None or not example.ids or not example.tokens:
         return False
-    if len(example.clean_text.split()) < FEWEST_WORDS or _WITHOUT_BLANKS.search(example.clean_text):
+    # Words are counted by blanks, which Thai, Chinese and other scripts do not have between words.
+    if len(example.clean_text.split()) < FEWEST_WORDS or WITHOUT_BLANKS.search(example.clean_text):
         return False
     ends = example.tokens[0], example.tokens[-1]
     counts = {len(example.ids), len(example.clean_text.split()), len(example.ids) - SPECIAL}
@@ -80,7 +80,7 @@ def _tokens_in_words(count: int) -> str:
 
 def _has_more_tokens_than_words(trace: RunTrace) -> bool:
     tokenizer, text = trace.tokenizer, None if trace.example is None else trace.example.clean_text
-    if text is not None and _WITHOUT_BLANKS.search(text):
+    if text is not None and WITHOUT_BLANKS.search(text):
         return False
     return tokenizer is not None and tokenizer.tokens_per_word is not None and tokenizer.tokens_per_word >= 1.05
 

@@ -6,6 +6,7 @@ blanks, each character is a word. Nothing here loops over words in Python.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ SCRIPTS_WITHOUT_BLANKS = (
     (0xFF66, 0xFF9F),
     (0x20000, 0x3FFFF),
 )
+WITHOUT_BLANKS = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in SCRIPTS_WITHOUT_BLANKS)}]")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-from pretune.text.arrays.word_hashes import SCRIPTS_WITHOUT_BLANKS
+from pretune.text.arrays.word_hashes import WITHOUT_BLANKS
 
 CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese; Thai words are longer
 LONG_WORDS = 50  # a text of so many words is judged like a page; Gopher drops shorter ones
@@ -35,7 +35,6 @@ _BULLETS = ("\u2022", "\u2023", "\u25cf", "\u25e6", "\u2043", "\u2219", "-", "*"
 _LINE_ENDS = (".", "!", "?", '"', "'", "\u201d", "\u2019", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f")
 
 _ASCII_LETTERS_AND_DIGITS = bytes(byte for byte in range(128) if chr(byte).isalnum())
-_WITHOUT_BLANKS = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in SCRIPTS_WITHOUT_BLANKS)}]")
 _NOT_WORD = re.compile(r"[\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
 _SENTENCE_END = re.compile("[.!?\u2026][\"')\\]\u201d\u2019]*(?=\\s|$)|[\u3002\uff01\uff1f\u0964]")
@@ -92,7 +91,7 @@ def num_words(text: str) -> int:
     between_blanks = text.count(" ") + 1 if text else 0
     if text.isascii():
         return between_blanks
-    return between_blanks + len(_WITHOUT_BLANKS.findall(text)) // CHARACTERS_PER_WORD
+    return between_blanks + len(WITHOUT_BLANKS.findall(text)) // CHARACTERS_PER_WORD
 
 
 def repeats_words(sample: Sample) -> bool:
