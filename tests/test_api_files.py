@@ -108,6 +108,7 @@ def test_a_number_of_threads_is_that_of_one_training(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = [4]
+    monkeypatch.setattr("pretune.compute.device.num_cores", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: counts[-1])
     monkeypatch.setattr("torch.set_num_threads", counts.append)
     settings = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}

@@ -22,7 +22,14 @@ from pretune.inference.chat_session import answer
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.generate import TextGenerator
-from pretune.inference.load import ModelStage, classifier_of, find_model_folder, load_filler, load_generator
+from pretune.inference.load import (
+    ModelStage,
+    classifier_of,
+    find_model_folder,
+    load_filler,
+    load_generator,
+    prepare_process,
+)
 from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.model.hub import local_folder
@@ -193,6 +200,7 @@ class Model:
     """A model that was loaded from a folder. `train` replaces it by the trained one; no folder is ever overwritten."""
 
     def __init__(self, path: Path, language_model: Path | None = None) -> None:
+        prepare_process()
         loaded = load_model_folder(path)
         self.path = path
         self.label_names = loaded.label_names

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretune.api import load_model, load_pretrained_model
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import find_model_folder, load_classifier, load_filler, load_scorer
@@ -49,7 +50,7 @@ def test_predictions_and_evaluations_use_the_device_at_hand(
     assert moves == ["cuda"] * 4
 
 
-@pytest.mark.parametrize("load", [load_classifier, load_filler, load_scorer])
+@pytest.mark.parametrize("load", [load_classifier, load_filler, load_scorer, load_model, load_pretrained_model])
 def test_a_model_keeps_to_the_threads_of_its_container(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[Path], object]
 ) -> None:

@@ -57,7 +57,7 @@ def load_classifier(path: ModelPlace, *, stack: bool = True, on_gpu: bool = Fals
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
     """
-    _prepare_process()
+    prepare_process()
     classifier = classifier_of(load_model_folder(find_model_folder(path, "finetune")), stack=stack)
     if on_gpu:
         classifier.model.to(device_at_hand())
@@ -101,7 +101,7 @@ def load_filler(path: ModelPlace) -> MaskFiller:
     Raises the errors of `load_classifier`, but ModelError if the model is a classifier, is causal, or has no mask
     token.
     """
-    _prepare_process()
+    prepare_process()
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     model = _language_model_of(loaded, "does not fill in words")
     if not model.config.can_fill:
@@ -122,7 +122,7 @@ def load_scorer(path: Path | str, scoring: str = "auto") -> SentenceScorer:
     So is a folder of transformers with an encoder and its head for words. Raises the errors of `load_filler`, and
     UsageError for a way of scoring in which the model was not trained.
     """
-    _prepare_process()
+    prepare_process()
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     model: LanguageModel | ForeignLanguageModel
     if isinstance(loaded.config, ForeignConfig) and isinstance(loaded.model, EncoderModel):
@@ -141,7 +141,7 @@ def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGene
     Raises the errors of `load_classifier`, but ModelError if the model does not predict the next token. For one that
     was trained to fill in words only, it names its loss from left to right, and the command that trains it further.
     """
-    _prepare_process()
+    prepare_process()
     loaded = load_model_folder(find_model_folder(path, stage))
     model = _language_model_of(loaded, "does not continue a text").eval().to(device_at_hand())
     tokenizer = load_matching_tokenizer(loaded)
@@ -156,7 +156,7 @@ def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGene
     return generator
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
     """Set what is common to all uses of a model on a CPU: the memory is kept, and a container's limit as well."""
     keep_freed_memory()
     use_threads(None)
