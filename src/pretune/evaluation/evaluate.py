@@ -94,7 +94,7 @@ def _num_lost(rows: TaskRows) -> int:
 
 def _warnings(rows: TaskRows) -> list[str]:
     """Sentences about how the file was read."""
-    return [concern.sentence for concern in rows.findings.all_concerns_about(rows.path)] + rows.findings.notices
+    return [concern.sentence for concern in rows.findings.all_concerns_about(rows.path)] + rows.findings.all_notices()
 
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:

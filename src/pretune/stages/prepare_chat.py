@@ -98,7 +98,7 @@ class _ChatPreparation:
         )
         for file in found.files:
             self.folder.log.write("detected", **file.detected)
-            for notice in file.findings.notices:
+            for notice in file.findings.all_notices():
                 self.folder.log.write("notice", sentence=notice)
         self._check_pretraining(found)
         report = LengthReport(self.max_seq_len)

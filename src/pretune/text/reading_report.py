@@ -125,7 +125,8 @@ class Findings:
     dropped: Tally = field(default_factory=Tally)  # records that could not become documents
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
     unreadable: Tally = field(default_factory=Tally)  # files of a folder or an archive that could not be read
-    notices: list[str] = field(default_factory=list)
+    half_read: Tally = field(default_factory=Tally)  # JSON files with a text and a list of rows, of which one is read
+    notices: list[str] = field(default_factory=list)  # `all_notices` has those about files that are half read, too
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
     num_continued: int = 0  # cuts in documents that are too long for one
@@ -155,9 +156,13 @@ class Findings:
             problem += f" Documents read before that are kept: {num_kept:,}."
         self.unreadable.add(kind, problem, name)
 
+    def all_notices(self) -> list[str]:
+        """The notices; of all files that are half read in the same way, one, with their number."""
+        return self.notices + [f"{rule.reason}{_same_for(rule.count - 1)}" for rule in self.half_read.rules.values()]
+
     def sentences_about(self, path: str | Path) -> list[str]:
         """Of a single file of rows, what its user should know: bytes that were replaced, warnings and notices."""
-        return [concern.sentence for concern in self._concerns_about(path)] + self.notices
+        return [concern.sentence for concern in self._concerns_about(path)] + self.all_notices()
 
     def all_concerns_about(self, path: str | Path) -> list[Concern]:
         """Of a single file of rows, what went wrong: rows that were left out, bytes that were replaced, warnings."""
@@ -204,9 +209,13 @@ class Findings:
         ]
 
 
-_TALLIES = ("dropped", "ignored_files", "unreadable")
+_TALLIES = ("dropped", "ignored_files", "unreadable", "half_read")
 _LISTS = ("notices", "warnings", "files_with_broken_bytes")
 _COUNTS = ("num_files", "num_continued", "num_quoted_lines", "num_attachments", "bytes_read", "broken_bytes")
+
+
+def _same_for(more: int) -> str:
+    return f" The same applies to {more:,} more file{'' if more == 1 else 's'}." if more else ""
 
 
 def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:

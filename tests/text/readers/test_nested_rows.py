@@ -76,7 +76,7 @@ def test_many_rows_or_words_are_a_table_whatever_describes_it(
     findings = Findings()
     assert [record.fields for record in iter_records(tmp_path / "export.json", findings=findings)] == rows
     [key] = about
-    assert findings.notices == [
+    assert findings.all_notices() == [
         f"{tmp_path / 'export.json'}: the {num_rows:,} rows under 'reviews' are read; '{key}' beside them is not."
     ]
 
@@ -93,9 +93,49 @@ def test_rows_that_are_not_read_are_said(tmp_path: Path) -> None:
     (tmp_path / "post.json").write_text(json.dumps(post), encoding="utf-8")
     findings = Findings()
     assert len(list(iter_records(tmp_path / "post.json", findings=findings))) == 1
-    assert findings.notices == [
+    assert findings.all_notices() == [
         f"{tmp_path / 'post.json'}: the file is one row with 2 rows under 'comments', which are not read as rows."
     ]
+
+
+def test_several_texts_that_are_not_read_are_said(tmp_path: Path) -> None:
+    about = {"source": "Collected from three hotel portals between March and May", "comment": "Exported"}
+    (tmp_path / "rows.json").write_text(json.dumps({**about, "reviews": ROWS * 3}), encoding="utf-8")
+    findings = Findings()
+    assert len(list(iter_records(tmp_path / "rows.json", findings=findings))) == 12
+    [notice] = findings.all_notices()
+    assert notice.endswith("the 12 rows under 'reviews' are read; 'source', 'comment' beside them are not.")
+
+
+def test_many_files_that_are_half_read_are_one_notice(tmp_path: Path) -> None:
+    """A folder of 20,000 posts wrote as many notices."""
+    post = {"title": "A post", "text": "A long post", "comments": [{"text": "One"}, {"text": "Two"}]}
+    findings = Findings()
+    for number in range(1, 5):
+        (tmp_path / f"{number}.json").write_text(json.dumps(post), encoding="utf-8")
+        found = Findings()
+        list(iter_records(tmp_path / f"{number}.json", findings=found))
+        findings.add_all(found.to_json())
+        if number == 2:
+            assert findings.all_notices()[0].endswith("are not read as rows. The same applies to 1 more file.")
+    [notice] = findings.all_notices()
+    assert notice.startswith(f"{tmp_path / '1.json'}: the file is one row with 2 rows under 'comments'")
+    assert notice.endswith(" The same applies to 3 more files.")
+
+
+@pytest.mark.parametrize(
+    ("column", "is_said"), [("body", False), ("reply", False), ("text", True), ("no such column", True)]
+)
+def test_nothing_is_said_if_a_named_column_decides(tmp_path: Path, column: str, is_said: bool) -> None:
+    comments = [{"reply": f"A reply {n} with a few words", "text": "One"} for n in range(20)]
+    post = {"body": "A long post with many words, beside its many comments", "text": "A post", "comments": comments}
+    if column not in ("body", "text"):
+        del post["text"]
+    (tmp_path / "post.json").write_text(json.dumps(post), encoding="utf-8")
+    findings = Findings()
+    num_rows = len(list(iter_records(tmp_path / "post.json", findings=findings, columns=[column])))
+    assert num_rows == (1 if column in post else 20)
+    assert bool(findings.all_notices()) is is_said
 
 
 def test_a_wanted_column_beside_the_list_makes_a_row() -> None:

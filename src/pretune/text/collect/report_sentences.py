@@ -48,7 +48,7 @@ def remarks(findings: Findings, num_documents: int) -> list[Remark]:
 
 
 def _notices(findings: Findings) -> Iterator[str]:
-    yield from findings.notices
+    yield from findings.all_notices()
     yield from findings.sentences_about_more_files()
     if findings.ignored_files.total:
         # For unknown endings several examples are shown: the files may be of several kinds.

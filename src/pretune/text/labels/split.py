@@ -272,7 +272,7 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
     """Log how the files were read, the slices, how many rows were moved, and every warning."""
     for file in found.files:
         log.write("detected", **file.detected)
-        for notice in file.findings.notices:
+        for notice in file.findings.all_notices():
             log.write("notice", sentence=notice)
     sentences = [describe_slices(found)]
     if found.num_moved:

@@ -75,8 +75,9 @@ def _expand_single(records: Iterator[Record], malformed: Malformed, columns: Col
     rows = None
     if second is None and first.values is not None:
         rows = rows_within(first.values, columns)
-        if (lost := what_is_not_read(first.values, rows)) is not None:
-            malformed.findings.notices.append(f"{malformed.name}: {lost}")
+        if (lost := what_is_not_read(first.values, rows, columns)) is not None:
+            part = "rows" if rows is None else "text"  # a folder may have thousands of such files
+            malformed.findings.half_read.add(f"{part}_not_read", f"{malformed.name}: {lost}")
     if rows is None:
         yield first
     else:

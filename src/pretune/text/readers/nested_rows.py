@@ -40,23 +40,28 @@ def rows_within(value: dict[str, Any], columns: Collection[str] = ()) -> list[Ro
     return None
 
 
-def what_is_not_read(value: dict[str, Any], rows: list[Row] | None) -> str | None:
+def what_is_not_read(value: dict[str, Any], rows: list[Row] | None, columns: Collection[str] = ()) -> str | None:
     """What is lost of an object with both a text and a list of rows, of which one is read: `rows`, or itself if None.
 
-    None if nothing is lost.
+    None if nothing is lost, or if only what is read has one of the `columns` that are wanted.
     """
     if (found := _under_one_key(value)) is None:
         return None
     key, under_key = found
+    read, rest = ([value], under_key) if rows is None else (rows, [value])
+    if any(_has_column(read, name) and not _has_column(rest, name) for name in columns):
+        return None
     if rows is None:
         sentence = f"the file is one row with {len(under_key):,} rows under {key!r}, which are not read as rows."
         return sentence if _most_words(under_key) else None
     own = list(_own_texts(value))
-    return (
-        f"the {len(rows):,} rows under {key!r} are read; {join_names(map(repr, own))} beside them is not."
-        if own
-        else None
-    )
+    are = "is" if len(own) == 1 else "are"
+    sentence = f"the {len(rows):,} rows under {key!r} are read; {join_names(map(repr, own))} beside them {are} not."
+    return sentence if own else None
+
+
+def _has_column(rows: list[Row], name: str) -> bool:
+    return any(name in row for row in rows)
 
 
 def _split(value: dict[str, Any]) -> list[Row] | None:
@@ -79,7 +84,7 @@ def _under_one_key(value: dict[str, Any]) -> tuple[str, list[Row]] | None:
 def _has_own_text(value: dict[str, Any], key: str, rows: list[Row], columns: Collection[str]) -> bool:
     """Whether an object has a text beside its list of rows under `key`, as a post has beside its comments."""
     texts = _texts_of(value)
-    if any(name in texts and not any(name in row for row in rows) for name in columns):
+    if any(name in texts and not _has_column(rows, name) for name in columns):
         return True
     names = {name.strip().casefold() for name in texts}
     if "text" in names or key.strip().casefold() in _ROWS_NAMES:
