@@ -78,9 +78,20 @@ def test_differences_name_new_and_lost_settings() -> None:
     assert decided == ["a (was None, now False)"]
     assert describe_differences({}, {"a": False, "b": None}) == describe_differences({"a": False}, {}) == []
     assert describe_differences({}, {"a": 0}) == ["a (was None, now 0)"]
-    assert describe_differences({"a": False}, {"a": None}, exactly=True) == ["a (was False, now None)"]
+    for off in (False, 0.0):
+        assert describe_differences({"a": off}, {"a": None}) == []
+        assert describe_differences({"a": off}, {"a": None}, exactly=True) == [f"a (was {off}, now None)"]
+    assert describe_differences({"a": 0}, {"a": None}) == ["a (was 0, now None)"]  # a number, such as that of a seed
     found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
     assert found == ["b (was 2, now None)", "c (was None, now 3)"]
+
+
+def test_a_setting_that_one_version_lacks_differs_where_parts_are_reused() -> None:
+    """A training that began without a loss was resumed with it: both its absence and its default were None."""
+    assert describe_differences({}, {"a": None}) == describe_differences({"a": None}, {}) == []
+    assert describe_differences({}, {"a": None}, exactly=True) == ["a (was unknown, now None)"]
+    assert describe_differences({"a": None}, {}, exactly=True) == ["a (was None, now unknown)"]
+    assert describe_differences({}, {"a": 0.5}, exactly=True) == ["a (was None, now 0.5)"]
 
 
 def test_every_change_to_a_sealed_text_is_noticed() -> None:

@@ -118,6 +118,15 @@ def test_a_late_setting_may_change_until_the_folder_is_finished(tmp_path: Path) 
         open_with(0, 5)
 
 
+def test_a_folder_that_lacks_a_late_setting_is_resumed(tmp_path: Path) -> None:
+    open_stage(tmp_path / "c", "collect", config={"size": 5}, inputs={}).close()
+    config = {"seed": None, "size": 5}
+    folder = open_stage(tmp_path / "c", "collect", config=config, inputs={}, late=("seed",))
+    assert folder.is_resumed
+    folder.finish()
+    assert read_manifest(tmp_path / "c").config == config
+
+
 def test_another_stage_and_foreign_files_are_refused(tmp_path: Path) -> None:
     finished(tmp_path / "c")
     (tmp_path / "mine").mkdir()

@@ -112,20 +112,27 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
 def describe_differences(before: dict[str, Any], now: dict[str, Any], *, exactly: bool = False) -> list[str]:
     """The settings that differ between two configs, each as `name (was X, now Y)`.
 
-    Unless they are compared `exactly`, a setting that was off keeps what it did where it is now decided by default
-    (None). The reverse differs: what was decided by default may have been to switch it on.
+    Unless they are compared `exactly`, a setting that was off (False or 0.0) keeps what it did where it is now decided
+    by default (None). The reverse differs: what was decided by default may have been to switch it on. Compared
+    `exactly`, a setting that only one version has differs, whatever its value: without it, its default may be new.
     """
 
     def is_kept(name: str) -> bool:
         was, is_now = before.get(name), now.get(name)
-        if exactly or was == is_now:
-            return was == is_now
+        if exactly:
+            return name in before and name in now and was == is_now
+        if was == is_now:
+            return True
         if name in before and name in now:
-            return was is False and is_now is None
+            return is_now is None and (was is False or (isinstance(was, float) and was == 0))
         return not (was or is_now) and {type(was), type(is_now)} == {bool, type(None)}  # one version lacks the setting
 
+    def shown(config: dict[str, Any], name: str) -> str:
+        is_only_new_or_lost = before.get(name) is None and now.get(name) is None
+        return "unknown" if is_only_new_or_lost and name not in config else repr(config.get(name))
+
     differing = [name for name in sorted({*before, *now}) if not is_kept(name)]
-    return [f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in differing]
+    return [f"{name} (was {shown(before, name)}, now {shown(now, name)})" for name in differing]
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -212,7 +212,8 @@ def _refuse_difference(
     if found.stage != stage:
         raise FolderInTheWayError(f"{path} belongs to the {found.stage} stage, not {stage}; choose another --out.")
     if found.status != "finished":
-        config = {**config, **{name: found.config[name] for name in late if name in found.config}}
+        config = {name: value for name, value in config.items() if name not in late}
+        config |= {name: found.config[name] for name in late if name in found.config}
     # The parts of an unfinished folder are reused without a look at what they were made with.
     differing = describe_differences(found.config, config, exactly=found.status != "finished") + [
         f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
