@@ -15,10 +15,11 @@ from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.evaluation.strategies import FINETUNED
 from pretune.model import cost
+from pretune.model.base_folder import read_base_folder
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.runtime.stage_folder import open_stage
-from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
+from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig, to_identity
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.strategies import _describe_tuning, _Strategies, run_strategies
 from pretune.text.chat.chat_lines import read_chat_lines
@@ -126,18 +127,45 @@ def prepared(base: Path, talks: Path, tmp_path: Path) -> Path:
     return tmp_path / "prepared"
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "redo", "is_slow"), [("adamw", False, True), ("muon", False, False), ("adamw", True, False)]
-)
+@pytest.mark.parametrize("redo", [False, True])
+@pytest.mark.parametrize("was_slow", [False, True])
 def test_the_settings_are_those_that_an_earlier_call_chose_perhaps_on_another_machine(
-    base: Path, prepared: Path, domain: Path, tmp_path: Path, optimizer: str, redo: bool, is_slow: bool
+    base: Path,
+    prepared: Path,
+    domain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    was_slow: bool,
+    redo: bool,
 ) -> None:
-    """After a call without a GPU, one with a GPU differed in settings that nobody had given."""
-    out, config = tmp_path / "out", StrategiesConfig(tokens=20_000)
-    open_stage(out / "work" / "pretrain", "pretrain", config={"optimizer": optimizer}, inputs={}).close()
-    run = _Strategies(base, prepared, [str(domain)], out, config, redo, lambda _sentence: None)
+    """After a call without a GPU, one with a GPU differed in settings that nobody had given, and `redo` trained all
+    models again."""
+    monkeypatch.setattr(cost, "is_slow", lambda _model, _device: not was_slow)
+
+    def checked(tokens: int) -> _Strategies:
+        config = StrategiesConfig(tokens=tokens)
+        run = _Strategies(base, prepared, [str(domain)], tmp_path / "out", config, redo, lambda _sentence: None)
+        run.check()
+        return run
+
+    settings = to_identity(checked(20_000)._further_settings(0, is_slow=was_slow))
+    inputs = {"base": read_base_folder(base).fingerprint}
+    open_stage(tmp_path / "out" / "work" / "pretrain", "pretrain", config=settings, inputs=inputs).finish()
+    assert checked(20_000)._is_slow is was_slow
+    assert checked(30_000)._is_slow is (not was_slow if redo else was_slow)  # with redo, it is done again
+
+
+def test_a_base_that_has_changed_is_trained_further_with_the_settings_of_this_machine(
+    base: Path, prepared: Path, domain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "is_slow", lambda _model, _device: False)
+    config = StrategiesConfig(tokens=20_000)
+    run = _Strategies(base, prepared, [str(domain)], tmp_path / "out", config, True, lambda _sentence: None)
     run.check()
-    assert run._is_slow is is_slow
+    settings = to_identity(run._further_settings(0, is_slow=True))
+    open_stage(tmp_path / "out" / "work" / "pretrain", "pretrain", config=settings, inputs={"base": "other"}).finish()
+    run.check()
+    assert run._is_slow is False
 
 
 def write_pairs(file: Path, pairs: Sequence[tuple[str, str]]) -> Path:

@@ -21,13 +21,14 @@ from pretune.model.hub import local_folder
 from pretune.run_trace import formats
 from pretune.runtime.events import read_events
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import Manifest, read_manifest, read_manifest_if_any
+from pretune.runtime.manifest import Manifest, describe_differences, read_manifest, read_manifest_if_any
 from pretune.settings import (
     ChatTuningConfig,
     CollectConfig,
     PreprocessConfig,
     PretrainConfig,
     StrategiesConfig,
+    to_identity,
 )
 from pretune.stages.strategies import (
     Candidate,
@@ -136,18 +137,27 @@ class _Strategies:
         # These refuse a base that only fills in masked words, and conversations for another tokenizer.
         load_chat_session(read_base_folder(local_folder(self.base)).path)
         model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config
-        self._is_slow = self._began_slow(otherwise=cost.is_slow(model, device_at_hand()))
         self._max_seq_len = model.max_seq_len
+        self._is_slow = self._began_slow(otherwise=cost.is_slow(model, device_at_hand()))
         self._texts = read_held_out_texts(self.prepared, self.other, self.columns)
         for concern in (concern for text in self._texts for concern in text.concerns):
             self.say(concern.sentence)
         self._refuse_few_updates(model.max_seq_len)
 
     def _began_slow(self, *, otherwise: bool) -> bool:
-        """Whether an earlier call, perhaps on another machine, took the settings for a slow base; if there was none, or
-        what differs is done again, `otherwise`."""
-        begun = None if self.redo else read_manifest_if_any(self._folder("pretrain", self.config.seed))
-        return otherwise if begun is None else begun.config.get("optimizer") == _SLOW_SETTINGS["optimizer"]
+        """Whether an earlier call, perhaps on another machine, took the settings for a slow base; `otherwise` if there
+        was none, or if its pre-training is done again, since it had another base, budget or seed."""
+        begun = read_manifest_if_any(self._folder("pretrain", self.config.seed))
+        if begun is None:
+            return otherwise
+        was_slow = begun.config.get("optimizer") == _SLOW_SETTINGS["optimizer"]
+        return otherwise if self.redo and self._is_done_again(begun, is_slow=was_slow) else was_slow
+
+    def _is_done_again(self, begun: Manifest, *, is_slow: bool) -> bool:
+        """Whether the pre-training that was begun had another base or other settings than those given now."""
+        settings = to_identity(self._further_settings(self.config.seed, is_slow=is_slow))
+        differing = describe_differences(begun.config, settings, exactly=begun.status != "finished")
+        return bool(differing) or begun.inputs.get("base") != read_base_folder(self.base).fingerprint
 
     def _refuse_few_updates(self, max_seq_len: int) -> None:
         """Raise InputDataError if a budget in tokens is too small for the conversations of the fourth strategy, by the
@@ -245,7 +255,7 @@ class _Strategies:
         from pretune.stages.preprocess.stage import preprocess
         from pretune.stages.pretrain.stage import pretrain
 
-        config, work = self.config, self.folder / WORK
+        work = self.folder / WORK
         collected, preprocessed = work / "collect", work / "preprocess"
         self.say("collect, preprocess: the text of the domain, without the held-out conversations")
         _repeat(lambda again: collect(self.domain, collected, CollectConfig(), redo=again), redo=self.redo)
@@ -260,9 +270,19 @@ class _Strategies:
             ),
             redo=self.redo,
         )
-        folder, part = self._folder("pretrain", seed), config.domain_fraction
+        folder, settings = self._folder("pretrain", seed), self._further_settings(seed, is_slow=self._is_slow)
+        self.say(f"{folder.name}: pre-training further on the text of the domain")
+        _repeat(
+            lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again, alone=True),
+            redo=self.redo,
+        )
+        return folder
+
+    def _further_settings(self, seed: int, *, is_slow: bool) -> PretrainConfig:
+        """The settings of pre-training further, which gets its part of the budget."""
+        config, part = self.config, self.config.domain_fraction
         settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
-        if self._is_slow:
+        if is_slow:
             settings = replace(settings, **_SLOW_SETTINGS)
             settings = replace(settings, row_tokens=min(settings.row_tokens, self._max_seq_len))
         if config.tokens is not None:
@@ -271,12 +291,7 @@ class _Strategies:
             settings = replace(settings, tokens=tokens, tokens_per_step=per_step)
         elif config.minutes is not None:
             settings = replace(settings, minutes=config.minutes * part)
-        self.say(f"{folder.name}: pre-training further on the text of the domain")
-        _repeat(
-            lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again, alone=True),
-            redo=self.redo,
-        )
-        return folder
+        return settings
 
     def _protected(self) -> list[Path]:
         """The files of texts that the text of the domain must not contain: the messages of all held-out conversations.
