@@ -9,7 +9,7 @@ import pytest
 
 from pretune.errors import FolderInTheWayError
 from pretune.recipe import Recipe, override, save_recipe
-from pretune.run_changes import FoundRun, refuse_other_run, stages_left_out, stages_to_redo
+from pretune.run_changes import FoundRun, changed_parts, refuse_other_run, stages_left_out, stages_to_redo
 from pretune.runtime.stage_folder import open_stage
 
 
@@ -33,6 +33,14 @@ def test_a_folder_that_is_missing_or_has_the_same_run_is_accepted(tmp_path: Path
     assert refuse_other_run(run, recipe, redo=False) == FoundRun()
     begin(run, recipe, "collect")
     assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+
+
+def test_what_has_changed_is_known_by_input_and_stage(tmp_path: Path, recipe: Recipe) -> None:
+    other = replace(override(recipe, {"pretrain": {"minutes": 3, "seed": 1}}), labels=str(tmp_path / "labels.csv"))
+    assert changed_parts(tmp_path / "run", other) == set()  # there is no run yet
+    begin(tmp_path / "run", recipe)
+    assert changed_parts(tmp_path / "run", recipe) == set()
+    assert changed_parts(tmp_path / "run", other) == {"labels", "pretrain"}
 
 
 def test_labels_that_come_later_are_refused_before_anything_is_done(tmp_path: Path, recipe: Recipe) -> None:

@@ -21,6 +21,7 @@ from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import Recipe, check_inputs, read_recipe, save_recipe
 from pretune.run_changes import (
     FoundRun,
+    changed_parts,
     refuse_other_run,
     stage_status,
     stages_left_out,
@@ -110,7 +111,7 @@ def _folder_of(recipe: Recipe) -> Path:
 
 
 def _check(recipe: Recipe, folder: Path) -> None:
-    """Raise now what a later stage would raise after hours."""
+    """Raise now what a later stage would raise after hours, or once the recipe of a finished run has been replaced."""
     from pretune.compute.device import refuse_without_compiler, use_threads
     from pretune.stages.prepare import refuse_notice
     from pretune.stages.pretrain.base_model import fit_to_base
@@ -119,11 +120,13 @@ def _check(recipe: Recipe, folder: Path) -> None:
     refuse_notice(recipe.prepare)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)
+    changed = changed_parts(folder, recipe)
     if recipe.base is None:
         fit_to_base(recipe.pretrain, None)
-    elif stage_status(folder / "pretrain") == "missing":
+    elif stage_status(folder / "pretrain") == "missing" or not changed.isdisjoint(("base", "preprocess", "pretrain")):
         _check_base(recipe, Path(recipe.base))
-    if stage_status(folder / "split") == "missing":
+    is_split = stage_status(folder / "split") != "missing"
+    if not is_split or not changed.isdisjoint(("labels", "test_labels", "split", "finetune")):
         _check_labels(recipe)
 
 

@@ -71,6 +71,13 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
     return FoundRun()
 
 
+def changed_parts(folder: Path, recipe: Recipe) -> set[str]:
+    """The inputs, and the stages with settings, that differ from the recipe in the folder of a run, if it has one."""
+    saved = folder / RECIPE_NAME
+    changes = describe_changes(read_recipe(saved), recipe) if saved.is_file() else []
+    return {_name_of(change).partition(".")[0] for change in changes}
+
+
 def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
     """Which of the steps have begun and are to be done again: those that a change affects, and all that follow.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pretune import pipeline
-from pretune.errors import FolderInTheWayError, UsageError
+from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe, save_recipe
 from pretune.runtime.manifest import Manifest, is_text_seal_intact
 from pretune.runtime.stage_folder import open_stage
@@ -110,6 +110,24 @@ def test_a_redo_without_labels_renames_the_stages_of_the_old_ones(
         assert not (out / stage).exists()
         assert (out / f"{stage}.old-1" / "manifest.json").is_file()
     assert (out / "pretrain").is_dir()
+
+
+def test_a_redo_that_is_refused_leaves_the_recipe_of_the_finished_run(tmp_path: Path, run_folder: Path) -> None:
+    """The bad setting was saved before it was refused, and then the command of the finished run was refused."""
+    for name, rows in (("corpus.txt", ""), ("labels.csv", "a,b\n"), ("other.csv", "a,b\nc,b\n")):
+        (tmp_path / name).write_text(f"text,label\n{rows}", encoding="utf-8")
+    corpus, base = (str(tmp_path / "corpus.txt"),), str(run_folder / "pretrain" / "checkpoint")
+    recipe = Recipe(out=str(tmp_path / "run"), corpus=corpus, labels=str(tmp_path / "labels.csv"), base=base)
+    finish_stages(tmp_path / "run", recipe)
+    saved = (tmp_path / "run" / "recipe.toml").read_bytes()
+    with pytest.raises(UsageError, match=r"--causal-share is given, but the objective is masked"):
+        pipeline.run(override(recipe, {"pretrain": {"causal_share": 0.3}}), redo=True)
+    with pytest.raises(UsageError, match=r"--vocab-size is given, but the tokenizer is that of the base"):
+        pipeline.run(override(recipe, {"preprocess": {"vocab_size": 500}}), redo=True)
+    with pytest.raises(InputDataError, match=r"other\.csv"):
+        pipeline.run(replace(recipe, labels=str(tmp_path / "other.csv")), redo=True)
+    assert (tmp_path / "run" / "recipe.toml").read_bytes() == saved
+    assert not list((tmp_path / "run").glob("*.old-*"))
 
 
 def dry_run(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, *, redo: bool) -> list[str]:
