@@ -66,6 +66,12 @@ def test_what_is_no_prompt_is_refused(run_folder: Path, prompt: object) -> None:
         load_pretrained_model(run_folder).generate(prompt)
 
 
+def test_of_a_table_of_prompts_one_column_is_to_be_chosen(run_folder: Path) -> None:
+    """It was to be named with text_column=..., which generate refuses."""
+    with pytest.raises(InputDataError, match=r"the columns p, q; expected a list of texts, or one of the columns: "):
+        load_pretrained_model(run_folder).generate(pd.DataFrame({"p": PROMPTS, "q": PROMPTS}))
+
+
 def test_settings_may_be_numbers_of_numpy(
     run_folder: Path, save_language_model: Callable[[Path, str], Path], tmp_path: Path
 ) -> None:

@@ -83,13 +83,8 @@ def _items_of(data: Any, columns: Mapping[str, str]) -> list[Any]:
     """The items of a list or column, or of a table in memory; `columns` are those that the model was trained on."""
     if not is_table(data):
         return values_of(data)
-    names = names_of(data)
-    if len(names) != 1 and columns.get("text_column") not in names:
-        raise InputDataError(
-            f"The data is a table with the columns {join_names(map(str, names), 20)}; expected a list of texts, or one "
-            "of the columns: data[NAME]."
-        )
-    return examples_of(data, preferred=columns)
+    is_known = columns.get("text_column") in names_of(data)
+    return examples_of(data, preferred=columns) if is_known else values_of(data)
 
 
 def predict_file(

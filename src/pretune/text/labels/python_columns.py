@@ -31,9 +31,8 @@ def values_of(data: Any) -> list[Any]:
         names = names_of(data)
         if len(names) != 1:
             raise InputDataError(
-                f"The data is a table with the columns {join_names(map(str, names))}; expected a list of texts, of "
-                "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS]). To take columns of the table, name "
-                "them: text_column=..., label_column=..."
+                f"The data is a table with the columns {join_names(map(str, names), 20)}; expected a list of texts, or "
+                "one of the columns: data[NAME]."
             )
         return column_of(data, names[0])
     for name in _TO_VALUES:

@@ -61,9 +61,9 @@ def examples_of(
             text_column = wanted["text_column"]
         if text_pair_column is None and wanted.get("text_pair_column") in names:
             text_pair_column = wanted["text_pair_column"]
-        if text_column is None and label_column is not None:
-            raise _missing("text_column", data)
-        if text_column is not None:
+        if text_column is None:
+            _refuse_unnamed_texts(data, label_column)
+        else:
             texts = column_of(data, text_column)
             if text_pair_column is not None:
                 texts = list(zip(texts, column_of(data, text_pair_column), strict=True))
@@ -103,6 +103,19 @@ def written_label(label: Any) -> Written:
         names = [label_text(each) for each in (sorted(label, key=str) if isinstance(label, set | frozenset) else label)]
         return [name for name in names if name]
     return label_text(label)
+
+
+def _refuse_unnamed_texts(table: Any, label_column: str | None) -> None:
+    """Raise InputDataError unless the texts can only be in the single column of the table."""
+    if label_column is not None:
+        raise _missing("text_column", table)
+    names = names_of(table)
+    if len(names) != 1:
+        raise InputDataError(
+            f"The data is a table with the columns {join_names(map(str, names), 20)}; expected a list of texts, of "
+            "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS]). To take columns of the table, name "
+            "them: text_column=..., label_column=..."
+        )
 
 
 def _missing(setting: str, table: Any) -> InputDataError:
