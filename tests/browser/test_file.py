@@ -199,9 +199,7 @@ def test_a_file_with_the_model_predicts_offline(
     shown = watched.page.locator(".typed-result")
     [expected] = predict(small_run, [text])
     shown.get_by_text(f"Predicted “{expected.label}”").first.wait_for(timeout=60_000)
-    percent = re.search(
-        r"Predicted .* with >?([\d.]+)\u202f%", shown.inner_text()
-    )  # ">99.99 %" is as near as it is written
+    percent = re.search(r"Predicted .* with >?([\d.]+)\u202f%", shown.inner_text())  # at most ">99.99 %"
     assert percent is not None
     assert float(percent.group(1)) == pytest.approx(100 * (expected.probability or 0), abs=0.06)
     assert watched.complaints() == []
