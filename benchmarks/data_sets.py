@@ -344,7 +344,7 @@ DATA_SETS = (
     DataSet(
         name="sst2",
         title="SST-2, sentiment of phrases",
-        base="reviews",
+        base="sst2-reviews",
         train="sst2/train.tsv.zst",
         test="sst2/dev.tsv",
     ),
@@ -419,6 +419,13 @@ BASES = (
         sources=(Source(path="imdb/unsup.jsonl.zst", limit=50_000),),
         tokens=20_000_000,
         options=("--lowercase",),  # as `run` decides if it gets SST-2's labels, which have no capital letters
+    ),
+    Base(
+        name="sst2-reviews",  # as `run` does, which adds the labelled training texts
+        title="SST-2, reviews",
+        sources=(Source(of="sst2"), Source(path="imdb/unsup.jsonl.zst", limit=50_000)),
+        tokens=20_000_000,
+        options=("--lowercase",),
     ),
     Base(
         name="german",
