@@ -75,7 +75,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
 
 @pytest.mark.parametrize("objective", ["causal", "hybrid"])
 def test_words_around_a_row_need_masked_rows(objective: Any) -> None:
-    with pytest.raises(UsageError, match=f"--neighbour-weight is given, but --objective {objective} has rows"):
+    with pytest.raises(UsageError, match=f"--neighbour-weight is given, but the objective is {objective}, which"):
         PretrainConfig(objective=objective, neighbour_weight=0.3)
     PretrainConfig(objective="masked", neighbour_weight=0.3)
 

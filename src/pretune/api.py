@@ -30,7 +30,7 @@ from pretune.inference.load import (
     load_generator,
     prepare_process,
 )
-from pretune.inference.predict import predict, read_pairs, read_texts
+from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
@@ -300,11 +300,7 @@ class Model:
                 )
             file, preferred, found = existing_file(data), columns.get("text_column"), Findings()
             second = self._classifier.second_column(text_pair_column)
-            texts: Sequence[Text] = (
-                read_texts(file, text_column, preferred, found)
-                if second is None
-                else read_pairs(file, second, preferred, text_column, found)
-            )
+            texts = read_texts(file, text_column, preferred, found, text_pair_column=second)
             for sentence in found.sentences_about(file):
                 LOGGER.warning("%s", sentence)
             return Predictions(predict(self._classifier, texts))
@@ -458,7 +454,7 @@ def _read_settings(settings: dict[str, Any]) -> Recipe:
 
 
 def _refuse_columns(**columns: str | None) -> None:
-    """Raise UsageError if a column is named: there is no table that it could be in."""
+    """Raise UsageError if a column is named, since the data is not a table or file."""
     for name, column in columns.items():
         if column is not None:
             raise UsageError(f"{name} names a column of a table or file, and the data is neither; leave it out.")

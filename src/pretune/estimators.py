@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from pretune.api import Model, load_pretrained_model
 from pretune.errors import EstimatorDataError, InputDataError, InterruptedByUserError, StoppedError, UsageError
 from pretune.inference.model_files import ModelFiles
+from pretune.setting_kinds import to_python
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.python_columns import is_table, names_of, values_of
@@ -152,7 +153,7 @@ class _TextEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         found = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN_PARAMETERS}
         if isinstance(found["learning_rates"], numbers.Real):  # one of the values in a grid search
             found["learning_rates"] = (found["learning_rates"],)
-        return {name: _to_python(value) for name, value in {**found, "seed": seed}.items()}
+        return {name: to_python(value) for name, value in {**found, "seed": seed}.items()}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -376,12 +377,3 @@ def _has_several(value: Any) -> bool:
 
 def _is_infinite(value: Any) -> bool:
     return isinstance(value, numbers.Real | Decimal) and math.isinf(value)
-
-
-def _to_python(value: Any) -> Any:
-    """A parameter with Python's numbers instead of numpy's, and a tuple instead of a list or an array."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return tuple(map(_to_python, value))
-    return value

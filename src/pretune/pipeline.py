@@ -180,7 +180,7 @@ def announce(
     steps: list[Step],
     folder: Path,
     say: Say,
-    again: Container[str] = (),
+    again: Container[str],
     *,
     is_begun_estimated: bool = False,
 ) -> None:

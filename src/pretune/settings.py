@@ -188,15 +188,15 @@ class PretrainConfig:
         expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob", "causal_share")
         if self.causal_share is not None and self.objective in ("masked", "causal"):
             raise UsageError(
-                f"--causal-share is given, but --objective {self.objective} has rows of one kind only; leave it out, "
-                "or give --objective hybrid."
+                f"--causal-share is given, but the objective is {self.objective}, which has rows of one kind only; "
+                "leave it out, or give --objective hybrid."
             )
         expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
         expect(self, lambda value: 0 <= value <= 1, "0 to 1", "neighbour_weight")
         if self.neighbour_weight and self.objective in ("causal", "hybrid"):
             raise UsageError(
-                f"--neighbour-weight is given, but --objective {self.objective} has rows that are read word by word; "
-                "leave it out, or give --objective masked."
+                f"--neighbour-weight is given, but the objective is {self.objective}, which has rows that are read "
+                "word by word; leave it out, or give --objective masked."
             )
 
 
@@ -256,8 +256,8 @@ class PrepareConfig:
     )
     notice: str | None = _setting(
         None,
-        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations in "
-        "English, that they are no medical advice; for others, that of the base)",
+        "for chat: a sentence to show with the model's replies; blank: none (default: for English medical "
+        "conversations, that replies are no medical advice; for others, the base's sentence)",
     )
 
     def __post_init__(self) -> None:

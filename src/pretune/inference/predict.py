@@ -28,10 +28,8 @@ from pretune.text.labels.python_columns import is_table, names_of, values_of
 from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.delimited import sniff_tab_table
-from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
-from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, sniff_table, table_format_of
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
@@ -160,27 +158,17 @@ def read_texts(
     text_column: str | None = None,
     preferred: str | None = None,
     findings: Findings | None = None,
-) -> list[str]:
+    *,
+    text_pair_column: str | None = None,
+) -> list[Text]:
     """The texts of a file in any format that `predict_file` reads, one for each row; "" if the row does not parse.
 
-    The column is the one that is given, else `preferred` if the file has it, else it is detected. What is found while
-    reading is added to `findings`. Raises InputDataError.
+    The column is the one that is given, else `preferred` if the file has it, else it is detected. With
+    `text_pair_column`, the rows are pairs of texts. What is found while reading is added to `findings`. Raises
+    InputDataError.
     """
     findings = Findings() if findings is None else findings
-    return [str(text) for _, text in _Rows(path, text_column, findings, preferred)]
-
-
-def read_pairs(
-    path: Path | str,
-    text_pair_column: str,
-    preferred: str | None = None,
-    text_column: str | None = None,
-    findings: Findings | None = None,
-) -> list[tuple[str, str]]:
-    """The pairs of texts of a file in any format that `predict_file` reads; see `read_texts`."""
-    findings = Findings() if findings is None else findings
-    rows = _Rows(path, text_column, findings, preferred, text_pair_column=text_pair_column)
-    return [(texts[0], texts[1]) for _, texts in rows]
+    return [texts for _, texts in _Rows(path, text_column, findings, preferred, text_pair_column=text_pair_column)]
 
 
 class _Rows:
@@ -283,8 +271,7 @@ def _open_rows(path: Path | str, findings: Findings, expected: Sequence[str]) ->
     if stream.is_guess:
         sentence = f"{path} is probably {stream.encoding.upper()}; if its texts look wrong, convert it to UTF-8."
         findings.warnings.append(sentence)
-    head = stream.peek()
-    kind = kind or sniff_json(head) or ("tsv" if sniff_tab_table(head) else None)
+    kind = kind or sniff_table(stream.peek())
     if kind is None:
         return _iter_lines(stream), True
     return iter_stream_records(stream, kind, columns=expected), False

@@ -112,7 +112,7 @@ def test_the_objective_is_that_of_the_base_unless_another_is_given(
 
 
 def test_a_causal_share_needs_rows_of_both_kinds() -> None:
-    with pytest.raises(UsageError, match="--causal-share is given, but --objective causal has rows of one kind only"):
+    with pytest.raises(UsageError, match="--causal-share is given, but the objective is causal, which has rows"):
         PretrainConfig(objective="causal", causal_share=0.5)
     with pytest.raises(UsageError, match="--causal-share is given, but the objective is masked"):
         fit_to_base(PretrainConfig(causal_share=0.5), None)

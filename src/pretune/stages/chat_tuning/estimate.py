@@ -23,10 +23,11 @@ def tests_in_evaluations(corpus: ChatCorpus) -> float:
     return len(corpus.test) / len(corpus.validation)
 
 
-def seconds_before_plan(corpus: ChatCorpus, pace: Pace, calibration_steps: int) -> float:
-    """Seconds of measuring the base and of the calibration, after which the stage makes its plan."""
+def seconds_before_plan(pace: Pace, calibration_steps: int) -> float:
+    """Seconds of measuring the base, as long on the test conversations as after training, and of the calibration, after
+    which the stage makes its plan."""
     steps = (1 + calibration_steps) * pace.short_step_seconds
-    return steps + (2 + tests_in_evaluations(corpus)) * pace.evaluation_seconds
+    return steps + 2 * pace.evaluation_seconds + pace.closing_seconds
 
 
 def seconds_of_plan(plan: Plan, pace: Pace, config: ChatTuningConfig) -> float:

@@ -52,7 +52,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         evaluation_rounds=len(corpus.validation),
     )
     pace = replace(pace, closing_seconds=tests_in_evaluations(corpus) * pace.evaluation_seconds)
-    before = seconds_before_plan(corpus, pace, calibration_steps(start.config, compute.device))
+    before = seconds_before_plan(pace, calibration_steps(start.config, compute.device))
     before += STARTING_SECONDS
     plan = plan_run(
         choices.budget_of(config),

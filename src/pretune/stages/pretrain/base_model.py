@@ -85,7 +85,7 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
         )
     _refuse_settings(config, model.config)
     objective = resolve_objective(config, model.config)
-    _refuse_without_rows(config, objective)
+    replace(config, objective=objective)  # refuses settings of rows that it does not have
     if objective != "causal" and model.config.mask_token_id < 0:
         raise ModelError(
             f"{base} has no mask token, so it cannot learn to predict missing words; give --objective causal, or a "
@@ -110,9 +110,9 @@ def fit_to_base(config: PretrainConfig, base: BaseModel | None) -> PretrainConfi
     objective does not have.
     """
     objective = resolve_objective(config, None if base is None else base.config)
-    _refuse_without_rows(config, objective)
-    share = config.causal_share or DEFAULT_CAUSAL_SHARE
-    config = replace(config, objective=objective, causal_share=share if objective == "hybrid" else None)
+    config = replace(config, objective=objective)  # refuses settings of rows that it does not have
+    if objective == "hybrid":
+        config = replace(config, causal_share=config.causal_share or DEFAULT_CAUSAL_SHARE)
     if config.neighbour_weight is None:  # not measured for a model that is trained further
         is_usual = objective == "masked" and base is None
         config = replace(config, neighbour_weight=DEFAULT_NEIGHBOUR_WEIGHT if is_usual else 0.0)
@@ -128,20 +128,6 @@ def resolve_objective(config: PretrainConfig, base: ModelConfig | None) -> Objec
     if config.objective != "auto":
         return config.objective
     return "masked" if base is None else base.objective
-
-
-def _refuse_without_rows(config: PretrainConfig, objective: ObjectiveName) -> None:
-    """Refuse settings of rows that the objective does not have; with `auto`, it is only known here."""
-    if config.causal_share is not None and objective != "hybrid":
-        raise UsageError(
-            f"--causal-share is given, but the objective is {objective}, which has rows of one kind only; leave it "
-            "out, or give --objective hybrid."
-        )
-    if config.neighbour_weight and objective != "masked":
-        raise UsageError(
-            f"--neighbour-weight is given, but the objective is {objective}, which has rows that are read word by "
-            "word; leave it out, or give --objective masked."
-        )
 
 
 def _refuse_settings(config: PretrainConfig, model: ModelConfig) -> None:

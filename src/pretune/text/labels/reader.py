@@ -13,10 +13,16 @@ from pretune.errors import InputDataError
 from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
 from pretune.text.labels.several_labels import MIN_FLAG_COLUMNS, flag_columns
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.delimited import sniff_tab_table
-from pretune.text.readers.json_rows import JSON_FORMATS, json_format, sniff_json
+from pretune.text.readers.json_rows import JSON_FORMATS, json_format
 from pretune.text.readers.records import LABEL_NAMES, SAMPLE_ROWS, Record
-from pretune.text.readers.tables import TABLE_ENDINGS, ending_of, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import (
+    TABLE_ENDINGS,
+    ending_of,
+    iter_records,
+    iter_stream_records,
+    sniff_table,
+    table_format_of,
+)
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
@@ -64,7 +70,7 @@ def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tup
     stream = TextStream(path, findings)
     if ending_of(path) in CONLL_ENDINGS or (kind in (None, "tsv") and sniff_conll(stream.peek())):
         return list(iter_conll(stream, findings, expected)), _how("CoNLL", stream)
-    kind = kind or sniff_json(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
+    kind = kind or sniff_table(stream.peek())
     if kind is None and LABEL_PREFIX.match(stream.peek()):
         return _read_prefixed(stream), _how("fastText", stream)
     if kind is None:

@@ -9,7 +9,7 @@ from typing import Literal
 from pretune.errors import InputDataError
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.delimited import iter_delimited
+from pretune.text.readers.delimited import iter_delimited, sniff_tab_table
 from pretune.text.readers.json_rows import iter_json, sniff_json
 from pretune.text.readers.parquet import iter_parquet
 from pretune.text.readers.records import Malformed, Record
@@ -39,6 +39,11 @@ def ending_of(path: str | PurePath) -> str:
     while endings and endings[-1] in COMPRESSED_ENDINGS:
         endings.pop()
     return endings[-1] if endings else ""
+
+
+def sniff_table(head: str) -> TableFormat | None:
+    """The format of a table whose name does not tell it, if its beginning does."""
+    return sniff_json(head) or ("tsv" if sniff_tab_table(head) else None)
 
 
 def iter_records(
