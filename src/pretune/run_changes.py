@@ -81,8 +81,7 @@ def changed_parts(folder: Path, recipe: Recipe) -> set[str]:
 def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
     """Which of the steps have begun and are to be done again: those that a change affects, and all that follow.
 
-    With `redo`, these are also the ones after a stage that is unfinished, as an earlier `redo` that was stopped leaves
-    them.
+    With `redo`, these include the stages after an unfinished one, which a stopped `redo` leaves behind.
     """
     again: set[str] = set()
     follows = False
@@ -95,8 +94,8 @@ def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo:
 
 
 def stages_left_out(folder: Path, recipe: Recipe, found: FoundRun) -> list[str]:
-    """The stages of the labels that have begun, if others are done again and there are no labels now: beside the new
-    model, their folders would show the old classifier and predict with it."""
+    """The begun stages that need labels, if the run no longer has labels and other stages are done again: their folders
+    would still show the old classifier, and `predict` would use it."""
     if recipe.has_labels or not found.affected:
         return []
     return [stage for stage in _NEED_LABELS if stage_status(folder / stage) != "missing"]

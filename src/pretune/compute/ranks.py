@@ -174,7 +174,7 @@ class Ranks:
             raise
 
     def _is_shared(self, error: PretuneError) -> bool:
-        """Whether the first process has met the same error, or one of the others that noticed it earlier than this."""
+        """Whether the first process, or another one before this, has met the same error."""
         if self._store is None or isinstance(error, RankLostError):
             return False
         if isinstance(error, StoppedError | InterruptedByUserError):

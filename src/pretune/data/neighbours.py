@@ -1,7 +1,7 @@
-"""Rows of packed documents go in, the words around each of them in its document come out, for a second loss.
+"""Rows of packed documents go in, the words around each row in its document come out, for a second loss.
 
-A classifier reads the mean of a row's vectors, of which predicting hidden words asks nothing. Predicting from it the
-words of the text around it does, as two-view embeddings did for documents (Johnson and Zhang 2015, arXiv:1504.01255).
+A classifier reads the mean of a row's vectors, which predicting hidden words does not train. Predicting the surrounding
+words from it does, as two-view embeddings did for documents (Johnson and Zhang 2015, arXiv:1504.01255).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Neighbours:
     def of(self, table: RowTable, rows: IntArray) -> IntArray:
         """(R, 2 * REACH): the ids of the tokens around each row; -1 where there is none.
 
-        A row of several documents has no neighbours: its mean is of none of them.
+        A row of several documents has no neighbours: its mean describes none of them alone.
         """
         first = table.firsts[rows]
         is_single = table.firsts[rows + 1] - first == 1

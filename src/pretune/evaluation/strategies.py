@@ -122,7 +122,7 @@ def conclude(every: Sequence[Measured], text: HeldOut) -> Conclusion:
 
 
 def _correct(lead: Difference, num_others: int) -> Difference:
-    """The lead of the best of several, which was chosen for it, with Bonferroni's correction."""
+    """The lead of the best of several, with Bonferroni's correction, since the best was chosen by its lead."""
     return replace(lead, p_value=min(1.0, num_others * lead.p_value))
 
 

@@ -112,8 +112,8 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
 def describe_differences(before: dict[str, Any], now: dict[str, Any], *, exactly: bool = False) -> list[str]:
     """The settings that differ between two configs, each as `name (was X, now Y)`.
 
-    Unless they are compared `exactly`, a setting that was off (False or 0.0) keeps what it did where it is now decided
-    by default (None). The reverse differs: what was decided by default may have been to switch it on. Compared
+    Unless compared `exactly`, a setting that was off (False or 0.0) and is now left to the default (None) does not
+    differ: it stays off. The reverse differs, since the default may have switched it on. Compared
     `exactly`, a setting that only one version has differs, whatever its value: without it, its default may be new.
     """
 

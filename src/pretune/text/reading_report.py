@@ -157,15 +157,15 @@ class Findings:
         self.unreadable.add(kind, problem, name)
 
     def all_notices(self) -> list[str]:
-        """The notices; of all files that are half read in the same way, one, with their number."""
+        """The notices, with one for all files that are half read in the same way, which gives their number."""
         return self.notices + [f"{rule.reason}{_same_for(rule.count - 1)}" for rule in self.half_read.rules.values()]
 
     def sentences_about(self, path: str | Path) -> list[str]:
-        """Of a single file of rows, what its user should know: bytes that were replaced, warnings and notices."""
+        """What the user of a single file of rows should know: replaced bytes, warnings and notices."""
         return [concern.sentence for concern in self._concerns_about(path)] + self.all_notices()
 
     def all_concerns_about(self, path: str | Path) -> list[Concern]:
-        """Of a single file of rows, what went wrong: rows that were left out, bytes that were replaced, warnings."""
+        """What went wrong with a single file of rows: rows left out, replaced bytes, warnings."""
         lost = [
             Concern(rule=rule.name, count=rule.count, sentence=f"{path}: {rule.count:,} left out, {rule.reason}.")
             for rule in self.dropped.rules.values()

@@ -29,7 +29,7 @@ class LossSum:
     """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Without
     gradients, a prediction of tokens also has the `losses` (N,) and `is_correct` (N,) of single labels.
 
-    `second` is a loss that is trained on besides, and neither logged nor judged by.
+    `second` is an additional loss that is trained on, but neither logged nor used to choose weights.
     """
 
     loss: Tensor
@@ -42,7 +42,7 @@ class LossSum:
 
     @property
     def trained(self) -> Tensor:
-        """What the gradient is of."""
+        """The loss to differentiate."""
         return self.loss if self.second is None else self.loss + self.second
 
 

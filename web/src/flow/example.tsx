@@ -73,12 +73,12 @@ function Tokens({ example }: { example: Example }) {
   );
 }
 
-/** Where the texts were left out, that both are the same sign says nothing. */
+/** Redacted texts are both the same sign, so their equality says nothing. */
 export function isUnchanged({ text, clean_text }: Pick<Example, "text" | "clean_text">): boolean {
   return text !== LEFT_OUT && text === clean_text;
 }
 
-const MOST_TOKENS = 512; // that the document has of a long text
+const MOST_TOKENS = 512; // of a long text, all that a trace holds
 
 export function cutInto({ length }: string[]): string {
   if (length === 0) return "";

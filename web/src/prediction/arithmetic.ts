@@ -146,8 +146,8 @@ export function stackedSums({ parts }: StackedDecision): number[] {
   return contributionLogits(parts, parts[0]?.logits.length ?? 0);
 }
 
-/** The number that a stack predicts: the sum of its parts, which has more digits than the label; of large parts that
- * cancel each other, the label, which the parts of a document, rounded to six digits, do not give back. */
+/** The number that a stack predicts: the sum of its parts, which has more digits than the label. If large parts cancel
+ * out, it is the label: the parts, rounded to six digits, do not add up to it. */
 function stackedScore(stack: StackedDecision): number | null {
   const [sum = null] = stackedSums(stack);
   const written = Number(stack.label); // NaN where texts are left out

@@ -245,7 +245,7 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   const isSet = prediction.task === "multilabel";
   if (!flip) {
     const named = isSet && <>whether “<UserText text={prediction.label_names[decision.index] ?? ""} limit={40} />” is predicted</>;
-    return <p class="note">No masking of words that was tried changes {named || "the label"}.</p>;
+    return <p class="note">None of the maskings tried changes {named || "the label"}.</p>;
   }
   const masked = new Set(flip.words);
   const gaps = gapsBefore([prediction.text, prediction.text_pair ?? ""], reasons.words);

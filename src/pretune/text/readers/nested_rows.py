@@ -41,9 +41,9 @@ def rows_within(value: dict[str, Any], columns: Collection[str] = ()) -> list[Ro
 
 
 def what_is_not_read(value: dict[str, Any], rows: list[Row] | None, columns: Collection[str] = ()) -> str | None:
-    """What is lost of an object with both a text and a list of rows, of which one is read: `rows`, or itself if None.
+    """What is not read of an object with a text and a list: its text if `rows` are read, the list if that is None.
 
-    None if nothing is lost, or if only what is read has one of the `columns` that are wanted.
+    None if nothing is lost, or if one of the wanted `columns` is only in the part that is read.
     """
     if (found := _under_one_key(value)) is None:
         return None
