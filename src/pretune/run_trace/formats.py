@@ -95,6 +95,16 @@ def percent(fraction: float) -> str:
     return f"{value:.2f} %" if abs(value) < 1 else f"{value:.1f} %"
 
 
+def probability(value: float) -> str:
+    """A softmax probability as a percentage. It is never 0 or 1, whatever it rounds to, and so is never written as such:
+    >99.99 %, <0.01 %."""
+    if value < 0.0001:
+        return "<0.01 %"
+    if value > 0.9999:
+        return ">99.99 %"
+    return f"{100 * value:.{2 if value < 0.01 or value > 0.999 else 1}f} %"
+
+
 def points(difference: float) -> str:
     """A difference of two fractions in percentage points, signed: +3.1 points."""
     return f"{100 * difference:+.1f} points"

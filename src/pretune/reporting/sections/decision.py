@@ -105,7 +105,7 @@ def _labels(trace: PredictionTrace, page: Page) -> Lines:
         is_predicted = probability >= threshold
         line = Text(f"  {'✓' if is_predicted else ' '} {pad(clean(names[k], 20), width)}  ")
         line.append(bar(probability, 2 * bar_width(page)), style="cyan")
-        line.append(f"  {formats.percent(probability)}", style="bold" if is_predicted else "")
+        line.append(f"  {formats.probability(probability)}", style="bold" if is_predicted else "")
         lines.append(line.append(f", threshold {formats.percent(threshold)}", style="dim"))
     hidden = len(names) - len(shown)
     lines += (

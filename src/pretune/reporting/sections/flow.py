@@ -241,11 +241,11 @@ def _pretrained(example: Example, _is_finished: bool) -> list[str]:
     if found is None:
         return []
     sentences = [quote(around(clean(found.masked_text), MASK, EXAMPLE_LIMIT))]
-    guesses = [f"{quote(guess.word, 20)} {formats.percent(guess.probability)}" for guess in found.predictions[:3]]
+    guesses = [f"{quote(guess.word, 20)} {formats.probability(guess.probability)}" for guess in found.predictions[:3]]
     if guesses:
         masked = f"the masked word is {quote(found.true_word, 30)}"
         if found.probability is not None and found.rank:
-            masked += f" ({formats.percent(found.probability)}, rank {formats.count(found.rank)})"
+            masked += f" ({formats.probability(found.probability)}, rank {formats.count(found.rank)})"
         sentences.append(f"predicted: {', '.join(guesses)}; {masked}")
     return sentences
 
@@ -266,7 +266,7 @@ def _finetuned(example: Example, is_finished: bool) -> list[str]:
         return [NOT_LABELLED] * is_finished
     sentence = f"predicted {quote(example.predicted, 40)}"
     if example.probability is not None:
-        sentence += f" with probability {formats.percent(example.probability)}"
+        sentence += f" with probability {formats.probability(example.probability)}"
     if example.label is not None:
         is_right = example.label == example.predicted
         sentence += ", which is correct" if is_right else f"; the label is {quote(example.label, 40)}"

@@ -241,7 +241,7 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     rows: list[Row] = []
     for readout in trace.readouts:
         values = readout.probabilities
-        cells = [_layer_name(readout.layer), *(formats.percent(values[k]) for k in shown)]
+        cells = [_layer_name(readout.layer), *(formats.probability(values[k]) for k in shown)]
         rows.append([*cells, Cell(bar(values[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2)
     note = f"Bars: {_label(trace, first)}. {describe_read_outs(trace)}"
@@ -262,7 +262,7 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
     for readout in readouts:
         if (probe := readout.probe) is not None:
             accuracies = (probe.validation_accuracy, probe.shuffled_accuracy, probe.random_weights_accuracy)
-            shown = (formats.percent(value) for value in (probe.probabilities[first], *accuracies))
+            shown = [formats.probability(probe.probabilities[first]), *map(formats.percent, accuracies)]
             rows.append([_layer_name(readout.layer), *shown])
             n = probe.n
     if not rows:
@@ -367,12 +367,12 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
         probability = decision.probabilities[k]
         line = Text(f"  {pad(_label(trace, k), width)}  ")
         line.append(bar(probability, 2 * bar_width(page)), style="cyan")
-        lines.append(line.append(f"  {formats.percent(probability)}"))
+        lines.append(line.append(f"  {formats.probability(probability)}"))
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace.head.logits)
     error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
     lines += check("the softmax of the logits and the probabilities", error, page)
-    shown_probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
+    shown_probability, margin = formats.probability(decision.probability), f"{100 * decision.margin:.1f} points"
     sentence = f"{clean(decision.label, 40)} with probability {shown_probability}, {margin} ahead of the next class"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
@@ -451,8 +451,8 @@ def _flip(trace: PredictionTrace, reasons: Reasons) -> str:
     if flip is None:
         return "Masking any one word leaves the label as it is, and so do the sets of up to 4 words that were tried."
     words = ", ".join(quote(reasons.words[word], 24) for word in flip.words)
-    changed = f"changes the label to {clean(flip.label, 40)} ({formats.percent(flip.probability)})"
+    changed = f"changes the label to {clean(flip.label, 40)} ({formats.probability(flip.probability)})"
     if trace.task == "multilabel":
-        now = f"{clean(reasons.label, 40)} {formats.percent(flip.probability)}"
+        now = f"{clean(reasons.label, 40)} {formats.probability(flip.probability)}"
         changed = f"changes the labels to {clean(flip.label, 60)} ({now})"
     return f"Masking {words} {changed}."

@@ -44,7 +44,7 @@ def render_stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> 
     changed = "" if stack.label == trace.decision.label else ", unlike the network alone"
     sentence = clean(stack.label, 200)
     if trace.task in _OF_CLASSES:
-        sentence = f"{clean(stack.label, 40)} with probability {formats.percent(stack.probability)}"
+        sentence = f"{clean(stack.label, 40)} with probability {formats.probability(stack.probability)}"
     return lines + paragraph(f"{sentence}{changed}", page, indent=2, first="→ ", style="bold green")
 
 

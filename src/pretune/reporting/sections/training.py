@@ -342,10 +342,10 @@ def _guess(moment: WatchedMoment | None, true_word: str) -> Cell:
         return Cell("-")
     first = moment.predictions[0]
     is_hit = first.word.strip() == true_word.strip()
-    top = f"{clean(first.word, 14) or '(blank)'} {formats.percent(first.probability)}" + " ✓" * is_hit
+    top = f"{clean(first.word, 14) or '(blank)'} {formats.probability(first.probability)}" + " ✓" * is_hit
     if is_hit:
         return Cell(top, "green")
-    below = [] if moment.probability is None else [formats.percent(moment.probability)]
+    below = [] if moment.probability is None else [formats.probability(moment.probability)]
     below += [f"rank {formats.count(moment.rank)}"] if moment.rank else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
 
