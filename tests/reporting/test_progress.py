@@ -84,6 +84,15 @@ def test_without_a_terminal_progress_lines_are_rare(builder: Any, monkeypatch: p
     assert lines[1] == "collect     15 %  6,000 of 40,000 documents  1,000/s  0:34 left"
 
 
+def test_the_rate_of_a_resumed_stage_is_that_of_this_attempt(builder: Any) -> None:
+    """The parts of the attempt before are read again at once."""
+    fields = {"done_before": 30_000, "total": 40_000, "unit": "documents"}
+    event = builder.add("preprocess", "progress", done=32_000, elapsed_seconds=10.0, **fields)
+    assert Narrator().progress(event) == ("32,000 of 40,000 documents  200/s  0:40 left", 0.8)
+    event = builder.add("preprocess", "progress", done=30_000, elapsed_seconds=1.0, **fields)
+    assert Narrator().progress(event) == ("30,000 of 40,000 documents", 0.75)
+
+
 def trained(step: int, time: float, tokens: int, **more: Any) -> dict[str, Any]:
     shared = {"event": "train", "stage": "pretrain", "steps": 100, "epoch": 0.1, "loss": 5.0, "accuracy": 0.1}
     return {**shared, "step": step, "time": time, "tokens": tokens, "tokens_per_second": 7.0, **more}

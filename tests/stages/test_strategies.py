@@ -119,6 +119,8 @@ def test_what_is_measured_is_not_measured_again(
         run(candidates, prepared, out)
     run(candidates, prepared, out)
     assert calls == [AS_IS, FINETUNED, FINETUNED]
+    progress = [event for event in read_events(out) if event["event"] == "progress"]
+    assert [(event["done"], event["done_before"]) for event in progress] == [(1, 1), (2, 1)]
     run(candidates, prepared, out)  # finished
     assert len(calls) == 3
     monkeypatch.undo()

@@ -160,10 +160,12 @@ class Narrator:
             done, total = event["done"], event.get("total")
             of_all = f" of {formats.count(total)}" if total else ""
             text = f"{formats.count(done)}{of_all} {clean(event.get('unit', ''), 20)}".rstrip()
-            if event.get("elapsed_seconds"):
-                text += f"  {formats.short_count(done / event['elapsed_seconds'])}/s"
-                if total and done:
-                    text += f"  {formats.clock(event['elapsed_seconds'] * (total - done) / done)} left"
+            # What an interrupted attempt did is read again at once, so it would make the rate far too high.
+            done_now, seconds = done - event.get("done_before", 0), event.get("elapsed_seconds")
+            if seconds and done_now > 0:
+                text += f"  {formats.short_count(done_now / seconds)}/s"
+                if total:
+                    text += f"  {formats.clock(seconds * (total - done) / done_now)} left"
             return text, (done / total if total else None)
         if event["event"] == "train":
             return self._training(event)

@@ -31,6 +31,11 @@ def part_folder(step: Path, number: int) -> Path:
     return step / f"{number:06d}"
 
 
+def finished_parts(step: Path, num_parts: int) -> set[int]:
+    """The numbers of the parts that an interrupted attempt committed, which are read again at once."""
+    return {number for number in range(num_parts) if (part_folder(step, number) / RESULT_NAME).is_file()}
+
+
 def amount_of_range(amount: int, num_parts: int) -> int:
     """The amount for each task of a reduce: `amount`, or more if there are many parts.
 

@@ -213,6 +213,7 @@ class _Comparison:
         config: StrategiesConfig,
     ) -> None:
         self.start = time.monotonic()
+        self.num_before = 0  # models that an interrupted attempt measured
         self.folder, self.candidates, self.config, self.texts = folder, candidates, config, texts
         self.tokenizer = load_tokenizer(prepared)
         self.training_replies = read_replies(prepared)
@@ -241,6 +242,7 @@ class _Comparison:
             self.folder.log.write(
                 "progress",
                 done=number + 1,
+                done_before=self.num_before,
                 total=len(self.candidates),
                 unit="models",
                 elapsed_seconds=round(time.monotonic() - self.start, 3),
@@ -256,6 +258,8 @@ class _Comparison:
             file.parent.mkdir(exist_ok=True)
             write_json(file, self._measure(candidate))
             gc.collect()  # before the next model is loaded
+        else:
+            self.num_before += 1
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:

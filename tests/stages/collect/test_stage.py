@@ -104,9 +104,12 @@ def test_an_interrupted_stage_starts_over(reviews: Path, tmp_path: Path, monkeyp
         patch.setattr(finish, lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             collect([reviews], out)
+    monkeypatch.setattr("pretune.stages.collect.stage.PROGRESS_SECONDS", 0.0)
     manifest = collect([reviews], out)
     assert len(list(iter_corpus(out))) == manifest.summary["documents"] == 50
     assert len(events(out, "stage_started")) == 1
+    progress = [(each["done"], each["done_before"]) for each in events(out, "progress")]
+    assert progress == [(50, 50)]  # so no rate is shown
 
 
 def test_a_resume_without_its_engine_keeps_what_is_finished(

@@ -1,4 +1,4 @@
-"""Progress counts the seconds of a step, not those since the stage began."""
+"""Progress counts the seconds of a step in this attempt, and tells what an earlier attempt had done of it."""
 
 from __future__ import annotations
 
@@ -26,4 +26,23 @@ def test_a_step_is_timed_from_its_own_beginning(tmp_path: Path, monkeypatch: pyt
     assert [(event["unit"], event["elapsed_seconds"]) for event in logged] == [
         ("documents cleaned", 1.0),
         ("documents encoded", 1.0),
+    ]
+
+
+def test_what_an_earlier_attempt_did_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate of all documents would be far too high."""
+    (tmp_path / "text.txt").write_text("".join(f"Guest {n} liked the soup.\n" for n in range(40)), encoding="utf-8")
+    collect([tmp_path / "text.txt"], tmp_path / "collect")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "pretune.stages.preprocess.steps.Steps.encode", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(tmp_path / "collect", tmp_path / "out")
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
+    preprocess(tmp_path / "collect", tmp_path / "out")
+    logged = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
+    assert [(event["unit"], event["done_before"]) for event in logged] == [
+        ("documents cleaned", 40),
+        ("documents encoded", 0),
     ]

@@ -197,7 +197,7 @@ class _Collection:
             self.engine,
             self.folder.path / WORK_NAME,
             self.reading,
-            lambda documents, findings: self._log_progress(own + documents, findings),
+            lambda documents, findings: self._log_progress(own + documents, findings, reader.num_before),
         )
         documents, characters = reader.read(self.units, self.findings, self.folder.path)
         refuse_unreadable(documents, self.findings)
@@ -239,14 +239,19 @@ class _Collection:
             for text in (row.raw, *row.texts[1:]):
                 yield Document(text, split.path, row.line, from_labels=True)
 
-    def _log_progress(self, num_documents: int, findings: Findings) -> None:
+    def _log_progress(self, num_documents: int, findings: Findings, num_before: int = 0) -> None:
         self._log_detections(findings)
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECONDS
             total = self.config.builtin_documents if self.is_builtin else None
             self.folder.log.write(
-                "progress", done=num_documents, total=total, unit="documents", elapsed_seconds=now - self.start
+                "progress",
+                done=num_documents,
+                done_before=num_before,
+                total=total,
+                unit="documents",
+                elapsed_seconds=now - self.start,
             )
 
     def _log_detections(self, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.runtime.manifest import hash_json
-from pretune.runtime.map_reduce import part_folder, place_file, run_step
+from pretune.runtime.map_reduce import finished_parts, part_folder, place_file, run_step
 from pretune.runtime.workers import Engine
 from pretune.text.collect.collect_shard import collect_work_unit, irregular_files, task_of
 from pretune.text.collect.documents import Reading, stamp_of, warn_of_change
@@ -22,11 +22,12 @@ Read = tuple[Path, dict[str, Any]]  # the folder of a work unit, and the result 
 
 
 class WorkUnitReader:
-    """Reads work units on an engine; `on_progress(documents, findings)` is called now and then."""
+    """Reads work units on an engine; `on_progress(documents, findings)` is called now and then. Of these documents,
+    `num_before` are of units that an interrupted attempt had read."""
 
     def __init__(self, engine: Engine, work: Path, reading: Reading, on_progress: OnProgress) -> None:
         self.engine, self.work, self.reading, self._on_progress = engine, work, reading, on_progress
-        self._num_read = 0
+        self._num_read = self.num_before = 0
 
     def read(self, units: Sequence[WorkUnit], findings: Findings, out: Path) -> tuple[int, int]:
         """Append the documents of all units to those in `out`; returns the counts of documents and characters."""
@@ -51,11 +52,13 @@ class WorkUnitReader:
     def _run(self, units: Sequence[WorkUnit]) -> list[Read]:
         tasks = [task_of(unit, self.reading) for unit in units]
         step = self.work / hash_json(tasks)[:16]  # not the results of an attempt with other input
+        finished = finished_parts(step, len(tasks))
         for file in (file for task in tasks for file in task["files"]):
             file["path"] = str(self.engine.place_of(Path(file["path"])))
 
-        def on_part(_number: int, result: dict[str, Any]) -> None:
+        def on_part(number: int, result: dict[str, Any]) -> None:
             self._num_read += result["documents"]
+            self.num_before += result["documents"] if number in finished else 0
             self._on_progress(self._num_read, Findings())
 
         work = collect_work_unit

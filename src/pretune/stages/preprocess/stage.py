@@ -375,7 +375,7 @@ class _Preprocessing:
             decoded, text = decoded.replace(" ", ""), text.replace(" ", "")
         return decoded == (text.lower() if tokenizer.is_lowercase else text)
 
-    def _log_progress(self, done: int, unit: str) -> None:
+    def _log_progress(self, done: int, done_before: int, unit: str) -> None:
         now = time.monotonic()
         if not done:
             self._step_start = now
@@ -384,7 +384,14 @@ class _Preprocessing:
             total = self.source.summary["documents"]
             if unit == "documents encoded":
                 total -= self.steps.dropped.total
-            self.folder.log.write("progress", done=done, total=total, unit=unit, elapsed_seconds=now - self._step_start)
+            self.folder.log.write(
+                "progress",
+                done=done,
+                done_before=done_before,
+                total=total,
+                unit=unit,
+                elapsed_seconds=now - self._step_start,
+            )
 
     def _log_drops(self) -> None:
         total = self.source.summary["documents"]

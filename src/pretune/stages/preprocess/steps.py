@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.runtime.map_reduce import Step, Work, part_folder, place_file, run_steps
+from pretune.runtime.map_reduce import Step, Work, finished_parts, part_folder, place_file, run_steps
 from pretune.runtime.workers import Engine
 from pretune.settings import PreprocessConfig
 from pretune.text.arrays.counted_words import Stretches
@@ -49,7 +49,7 @@ from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]
-OnProgress = Callable[[int, str], None]
+OnProgress = Callable[[int, int, str], None]  # documents done, those of them that were done before, and the unit
 
 
 class Steps:
@@ -284,15 +284,17 @@ class Steps:
 
     def _step(self, step: str, work: Work, tasks: Results, unit: str | None = None) -> Step:
         """A step; with `unit`, its start and the number of finished documents are reported."""
-        done = 0
+        done = done_before = 0
+        finished = set() if unit is None else finished_parts(self.work / step, len(tasks))
         if unit is not None:
-            self._on_progress(done, unit)
+            self._on_progress(done, done_before, unit)
 
-        def on_part(_number: int, result: dict[str, Any]) -> None:
-            nonlocal done
+        def on_part(number: int, result: dict[str, Any]) -> None:
+            nonlocal done, done_before
             if unit is not None:
                 done += result["documents"]
-                self._on_progress(done, unit)
+                done_before += result["documents"] if number in finished else 0
+                self._on_progress(done, done_before, unit)
 
         self._counts[step] = len(tasks)
         return Step(self.work / step, work, tasks, on_part)
