@@ -96,8 +96,8 @@ def percent(fraction: float) -> str:
 
 
 def probability(value: float) -> str:
-    """A softmax probability as a percentage. It is never 0 or 1, whatever it rounds to, and so is never written as such:
-    >99.99 %, <0.01 %."""
+    """A softmax probability as a percentage. It is never 0 or 1, so it is never written as such, whatever it rounds
+    to: >99.99 %, <0.01 %."""
     if value < 0.0001:
         return "<0.01 %"
     if value > 0.9999:
