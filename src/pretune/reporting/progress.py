@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pretune.reporting.update_rate import UpdateRate
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import metric_of, write_interval, write_named
 from pretune.run_trace.training import read_phase
@@ -32,7 +32,6 @@ from pretune.terminal import (
 )
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of progress without a terminal
-RATE_SECONDS = 15.0  # over which the current rate is measured
 REDRAW_SECONDS = 0.25  # between two redraws of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
@@ -107,30 +106,20 @@ class Narrator:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.recent = deque[tuple[float, int]]()  # time and tokens of the latest updates
+        self.rate = UpdateRate()
         self.is_whole = True  # whether `events` goes back to the start of the stage
 
     def follow(self, event: Event) -> None:
         """Take an event into account."""
         if event["event"] == "stage_started":
             self.events, self.is_whole = [], True
-            self.recent.clear()
         if event["event"] == "resumed":
             self.is_whole = False
-            self.recent.clear()
         if event["event"] in _FOLDED:
             self.events.append(event)
         if event["event"] == "rolled_back":
             self.events = fold([*self.events, event])
-            self.recent.clear()
-        if event["event"] == "trial_started":
-            self.recent.clear()
-        if event["event"] == "train" and "tokens" in event:
-            if self.recent and event["time"] < self.recent[-1][0]:  # the clock was set back
-                self.recent.clear()
-            self.recent.append((event["time"], event["tokens"]))
-            while event["time"] - self.recent[0][0] > RATE_SECONDS and len(self.recent) > 2:
-                self.recent.popleft()
+        self.rate.follow(event)
 
     def sentence(self, event: Event) -> str | None:
         """The line of its own that an event deserves, or None if it is only progress."""
@@ -183,7 +172,7 @@ class Narrator:
         text += f"  loss {formats.nats(event['loss'])}"
         if event.get("accuracy") is not None and self._has_accuracy():
             text += f"  accuracy {formats.percent(event['accuracy'])}"
-        if rate := self._current_rate():
+        if rate := self.rate.per_second():
             text += f"  {formats.short_count(rate)} tokens/s"
         if event.get("seconds_left") is not None:
             text += f"  {formats.clock(event['seconds_left'])} left"
@@ -194,13 +183,6 @@ class Narrator:
         of a hybrid model is not: it would mix hidden words and next tokens."""
         evaluations = [event for event in self.events if event["event"] == "evaluation"]
         return metric_of(evaluations) == "accuracy" and not any("causal" in event for event in evaluations)
-
-    def _current_rate(self) -> float | None:
-        """Tokens per second in the last few seconds; the mean since the start would include compilation."""
-        if len(self.recent) < 2:
-            return None
-        (start, before), (end, tokens) = self.recent[0], self.recent[-1]
-        return (tokens - before) / (end - start) if end > start else None
 
 
 class PlainLines:
