@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, wilson } from "../src/errors/counts.ts";
+import { sliceSentence } from "../src/errors/slices.tsx";
+import type { SliceError } from "../src/trace.ts";
 
 test("the threshold decides, and a probability at it counts as the second class", () => {
   const probability = [0.1, 0.5, 0.5, 0.9];
@@ -28,4 +30,12 @@ test("Wilson's interval stays within 0 and 1 and holds the fraction", () => {
   assert.deepEqual(wilson(0, 0), [0, 1]);
   const [low, high] = wilson(1987, 2000);
   assert.ok(Math.abs(low - 0.98891) < 1e-4 && Math.abs(high - 0.9962) < 1e-4, `${low} ${high}`);
+});
+
+test("intervals that overlap are not taken for a lack of a difference", () => {
+  const sliceOf = (slice: string, low: number, wrong: number, high: number): SliceError => ({ slice, n: 100, wrong, low, high });
+  const [easy, hard, hardest] = [sliceOf("easy", 0.05, 10, 0.15), sliceOf("hard", 0.14, 20, 0.26), sliceOf("hardest", 0.3, 40, 0.5)];
+  assert.equal(sliceSentence([easy, hard]), "The intervals of all slices overlap; that alone does not tell whether slices differ.");
+  assert.match(sliceSentence([easy, hard, hardest]) ?? "", /hardest.* is wrong in 40\.0.% of its rows.*easy.* in 10\.0.%; their intervals do not overlap/);
+  assert.equal(sliceSentence([easy]), undefined);
 });

@@ -58,14 +58,16 @@ function errorRate({ n, wrong }: SliceError): number {
   return n === 0 ? 0 : wrong / n;
 }
 
-/** Which slices differ: two of them do where their intervals do not touch. */
-function sliceSentence(slices: readonly SliceError[]): string {
+/** Which slices differ: two of them do where their intervals do not touch. Where they do touch, the difference may still
+ * be larger than chance explains. */
+export function sliceSentence(slices: readonly SliceError[]): string | undefined {
   const counted = slices.filter(({ n }) => n > 0);
+  if (counted.length < 2) return undefined;
   const pair = counted
     .flatMap((worse) => counted.map((better) => ({ worse, better })))
     .filter(({ worse, better }) => worse.low > better.high)
     .sort((a, b) => errorRate(b.worse) - errorRate(b.better) - (errorRate(a.worse) - errorRate(a.better)))[0];
-  if (!pair) return "The intervals of all slices overlap, so no slice is measurably worse than another.";
+  if (!pair) return "The intervals of all slices overlap; that alone does not tell whether slices differ.";
   const { worse, better } = pair;
   return (
     `“${plainText(worse.slice, 40)}” is wrong in ${rate(errorRate(worse))} of its rows, “${plainText(better.slice, 40)}” in ` +
