@@ -42,7 +42,7 @@ def write_headline(
     if verdict is not None and comparison is not None:
         return _of_verdict(verdict, comparison)
     if comparison is not None and find_delivered(comparison) is not None:
-        return _of_delivered(comparison, _open_question(stages, running))
+        return _of_delivered(comparison, phases.finetune, _open_question(stages, running))
     if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
         return _of_replies(phases.finetune, running)
     if phases.finetune is not None and (find_test(phases.finetune) is not None or phases.finetune.evaluations):
@@ -114,7 +114,7 @@ def _describe_delivered(comparison: Comparison) -> str:
     return " ".join(filter(None, [found, name_test(verdict)]))
 
 
-def _of_delivered(comparison: Comparison, open_question: str) -> Headline:
+def _of_delivered(comparison: Comparison, phase: Phase | None, open_question: str) -> Headline:
     """A run without a control, whose model has linear models stacked on it, or is the mean of the seeds."""
     model = find_delivered(comparison)
     assert model is not None
@@ -124,17 +124,31 @@ def _of_delivered(comparison: Comparison, open_question: str) -> Headline:
         if comparison.metric == "accuracy"
         else f"reaches {write_named(comparison.metric, model.score)} on the test texts"
     )
-    models = {each.kind: each for each in comparison.models}
-    alone = models.get("pretrained")
-    if model.kind == "stack":  # on the mean of the seeds, if there is one
-        alone = models.get("averaged", alone)
-    name = "One seed of it, on average" if model.kind == "averaged" else "The network alone"
-    network = "" if alone is None else f"{name}: {write_score(comparison.metric, alone.score)}."
+    parts = [_describe_delivered(comparison), _describe_network(model, comparison, phase), open_question]
     return Headline(
         sentence=f"The model as delivered, {model.name}, {reaches}.",
         figure=figure,
-        detail=f"{_describe_delivered(comparison)} {network} {open_question}".replace("  ", " "),
+        detail=" ".join(filter(None, parts)),
     )
+
+
+def _describe_network(delivered: ComparedModel, comparison: Comparison, phase: Phase | None) -> str:
+    """The figure of the network that linear models are stacked on, or of one seed of those that are averaged."""
+    models = {each.kind: each for each in comparison.models}
+    seeds, averaged = models.get("pretrained"), models.get("averaged")
+    place = None if phase is None or phase.metric != comparison.metric else find_test(phase)
+    name, score = "The network alone", None
+    if delivered.kind == "stack" and averaged is not None:
+        score = averaged.score
+    elif delivered.kind == "stack" and phase is not None and place is not None:
+        score = phase.test[place].score
+    elif seeds is not None:
+        score = seeds.score
+        if delivered.kind == "averaged":
+            name = "One seed of it, on average"
+        elif len(seeds.seeds) > 1:
+            name = "One seed of the network, on average"
+    return "" if score is None else f"{name}: {write_score(comparison.metric, score)}."
 
 
 def signed_points(difference: float) -> str:
