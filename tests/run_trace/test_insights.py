@@ -8,7 +8,7 @@ import pytest
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.expression import evaluate, read_pointer
 from pretune.run_trace.insights import MOST, RULES, choose_next_step, find_insights
-from pretune.trace_schema import Comparison, RunTrace, Verdict
+from pretune.trace_schema import Comparison, Phase, RunTrace, Verdict
 
 
 def test_every_number_of_an_insight_re_derives(traced: RunTrace) -> None:
@@ -93,6 +93,27 @@ def test_a_help_and_a_larger_harm_are_both_named(traced: RunTrace) -> None:
     harm = find_insights(compared(traced, verdict("scratch", "worse", -0.05), slices[1]))
     assert harm[0].sentence.startswith("Pre-training did harm on the test texts of slice “unseen”")
     assert not [each for each in harm if each.rule == "no help"]
+
+
+def test_validation_that_promised_more_is_said_of_the_network_that_was_measured(traced: RunTrace) -> None:
+    """It is one seed without linear models that may be stacked on it, and so not always the model as delivered."""
+    phase = traced.phases.finetune
+    assert phase is not None
+
+    def gap(phase: Phase, name: str = "finetune") -> str:
+        phases = replace(traced.phases, scratch=None, finetune=None)
+        trace = replace(traced, phases=replace(phases, **{name: phase}))
+        insight = next(found for rule in RULES if (found := rule(trace)) is not None and found.rule == "validation")
+        lead, _, figures = insight.sentence.partition(": ")
+        assert lead == "Validation promised more than the test gave"
+        return figures.partition(" classifies")[0]
+
+    low = replace(phase, test=[replace(phase.test[0], score=0.5, low=0.45, high=0.55)])
+    assert gap(low) == "the network"
+    assert gap(low, "scratch") == "the network from scratch"
+    averaged = replace(low, averaged_trials=[0, 1, 2])
+    assert gap(averaged) == "one of the 3 networks whose weights are averaged"
+    assert gap(averaged, "scratch") == "one of the 3 networks from scratch whose weights are averaged"
 
 
 def test_a_run_without_a_model_has_no_insight(builder: Any) -> None:

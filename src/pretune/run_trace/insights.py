@@ -121,7 +121,7 @@ def _linear(trace: RunTrace) -> Insight | None:
 
 def _validation_gap(trace: RunTrace) -> Insight | None:
     """A validation score outside the interval of the test score: then validation does not stand for the test."""
-    for phase, name in ((trace.phases.scratch, "the network from scratch"), (trace.phases.finetune, "the model")):
+    for phase, origin in ((trace.phases.scratch, " from scratch"), (trace.phases.finetune, "")):
         best, place = _best(phase), None if phase is None else find_test_of_shown(phase)
         if phase is None or best is None or place is None:
             continue
@@ -130,6 +130,9 @@ def _validation_gap(trace: RunTrace) -> Insight | None:
             continue
         base = f"/phases/{phase.stage}"
         measure = "accuracy" if phase.metric == "accuracy" else "score"
+        # One seed, without linear models that may be stacked on it: validation is measured of nothing else.
+        count = len(phase.averaged_trials)
+        name = f"one of the {count} networks{origin} whose weights are averaged" if count else f"the network{origin}"
         numbers = {
             f"validation_{measure}": (row.score, ["at", f"{base}/evaluations/{best}/{measure}"]),
             f"test_{measure}": (test.score, ["at", f"{base}/test/{place}/{measure}"]),
