@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gainOf } from "../src/run/index.tsx";
-import type { Comparison } from "../src/trace.ts";
+import { cameOut, gainOf } from "../src/run/index.tsx";
+import type { Comparison, Phase, RunTrace } from "../src/trace.ts";
 
 function compared(metric: string): Comparison {
   const models = [{ kind: "scratch", score: 0.75 }, { kind: "pretrained", score: 0.875 }];
@@ -13,4 +13,23 @@ test("what pre-training added is said in the metric of the chart, and not in tha
   assert.deepEqual(gainOf(compared("accuracy")), { from: 0, to: 1, difference: 0.1234 });
   assert.deepEqual(gainOf(compared("macro_f1")), { from: 0, to: 1, difference: 0.125 });
   assert.equal(gainOf({ ...compared("accuracy"), models: [] }), null);
+});
+
+function traceOf(phases: object, comparison: object | null = null): RunTrace {
+  return { phases: { pretrain: null, finetune: null, scratch: null, ...phases }, tokenizer: null, comparison } as unknown as RunTrace;
+}
+
+test("what is found is named by what is predicted", () => {
+  const names = (unit: Phase["unit"]) => cameOut(traceOf({ pretrain: { unit, evaluations: [] } })).map(({ name }) => name);
+  assert.ok(names("masked tokens").includes("Hidden tokens found"));
+  assert.ok(names("next tokens").includes("Next tokens found"));
+});
+
+test("the test figure of what came out is that of the model as delivered", () => {
+  const finetune = { metric: "accuracy", averaged_trials: [], trials: [], test: [{ seed: 0, score: 0.9, low: 0.88, high: 0.92 }] };
+  const models = [{ kind: "pretrained", score: 0.9, low: 0.88, high: 0.92 }, { kind: "stack", score: 0.95, low: 0.93, high: 0.97 }];
+  const value = (comparison: object | null) => cameOut(traceOf({ finetune }, comparison)).find(({ name }) => name === "Test accuracy")?.value;
+  assert.equal(value(null), "90.0\u202f%");
+  assert.equal(value({ metric: "accuracy", models: models.slice(0, 1) }), "90.0\u202f%");
+  assert.equal(value({ metric: "accuracy", models }), "95.0\u202f%");
 });

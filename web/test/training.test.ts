@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cameOut } from "../src/run/index.tsx";
 import { epochDecimals, epochs, eventsAt, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { shownPhases, summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
@@ -9,21 +8,15 @@ import type { Phase, RunTrace } from "../src/trace.ts";
 const UNIFORM = { id: "uniform", name: "ln V", meaning: "", value: 8.5 };
 const BASE = { id: "base", name: "base", meaning: "", value: 4.1 };
 
-function pretrained(values: Partial<Phase>): Pick<RunTrace, "phases" | "tokenizer"> {
+function pretrained(values: Partial<Phase>): Pick<RunTrace, "phases"> {
   const evaluations = [{ step: 0, loss: 4.1, score: 0.1 }, { step: 200, loss: 3.2, score: 0.3 }];
   const pretrain = { stage: "pretrain", unit: "masked tokens", loss_references: [UNIFORM], evaluations, ...values };
-  return { phases: { pretrain, finetune: null, scratch: null }, tokenizer: null } as unknown as RunTrace;
+  return { phases: { pretrain, finetune: null, scratch: null } } as unknown as RunTrace;
 }
 
 test("a base that is trained on begins where it stands, which is no loss that is off", () => {
   assert.match(summary(pretrained({ loss_references: [UNIFORM, BASE] })), /^The base begins at 4.10 nats, where a uniform guess has ln V = 8.50\. After 200 steps/);
   assert.match(summary(pretrained({})), /^Before training the loss was off: 4.10 nats, where/);
-});
-
-test("what is found is named by what is predicted", () => {
-  const names = (unit: Phase["unit"]) => cameOut(pretrained({ unit })).map(({ name }) => name);
-  assert.ok(names("masked tokens").includes("Hidden tokens found"));
-  assert.ok(names("next tokens").includes("Next tokens found"));
 });
 
 test("of a tuning on conversations, reply tokens are counted, and no texts or labels", () => {

@@ -167,12 +167,13 @@ function wentIn(trace: RunTrace): LedgerLine[] {
   ];
 }
 
-/** What the run made, and how well that does. */
-export function cameOut(trace: Pick<RunTrace, "phases" | "tokenizer">): LedgerLine[] {
+/** What the run made, and how well that does: the model as delivered, with linear models if they are stacked on it. */
+export function cameOut(trace: Pick<RunTrace, "phases" | "tokenizer" | "comparison">): LedgerLine[] {
   const { pretrain, finetune } = trace.phases;
   const last = pretrain?.evaluations.at(-1);
-  const test = deliveredTest(finetune);
-  const metric = finetune?.metric ?? "accuracy";
+  const stack = trace.comparison?.models.find(({ kind }) => kind === "stack");
+  const test = stack ?? deliveredTest(finetune);
+  const metric = (stack && trace.comparison?.metric) ?? finetune?.metric ?? "accuracy";
   return [
     { name: "Tokenizer, tokens", value: maybe(trace.tokenizer?.vocab_size, count) },
     { name: "Model, parameters", value: maybe((pretrain ?? finetune)?.parameters, count) },
