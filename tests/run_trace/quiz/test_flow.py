@@ -82,6 +82,16 @@ def test_words_are_counted_only_where_blanks_are_between_them(
     assert found & {"Q-TOKENS", "Q-SUBWORDS", "Q-PER-WORD"} == asked
 
 
+def test_subwords_are_asked_for_only_if_words_are_cut(make_trace: Callable[..., RunTrace]) -> None:
+    """Of a vocabulary of whole words, a rare word is unknown, and only punctuation marks are further tokens."""
+    trace = make_trace()
+    assert trace.tokenizer is not None
+    for kind, asked in (("bpe", {"Q-SUBWORDS", "Q-PER-WORD"}), ("words", {"Q-PER-WORD"})):
+        changed = dataclasses.replace(trace, tokenizer=dataclasses.replace(trace.tokenizer, kind=kind))
+        found = {each.id for each in TEMPLATES if each.requires(changed)}
+        assert found & {"Q-SUBWORDS", "Q-PER-WORD"} == asked
+
+
 def test_few_steps_are_named_one_by_one(make_trace: Callable[..., RunTrace]) -> None:
     draft = FUNNEL.make(make_trace(), Random(0))
     assert draft.solution == ["60,000 - 10 - 38 - 33 = 59,919 documents."]

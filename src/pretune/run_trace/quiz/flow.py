@@ -85,6 +85,11 @@ def _has_more_tokens_than_words(trace: RunTrace) -> bool:
     return tokenizer is not None and tokenizer.tokens_per_word is not None and tokenizer.tokens_per_word >= 1.05
 
 
+def _has_subwords(trace: RunTrace) -> bool:
+    """Whether rare words are cut; of a vocabulary of whole words, they are unknown."""
+    return _has_more_tokens_than_words(trace) and trace.tokenizer is not None and trace.tokenizer.kind != "words"
+
+
 def _subwords(trace: RunTrace, _rng: Random) -> Draft:
     assert trace.tokenizer is not None and trace.tokenizer.tokens_per_word is not None
     ratio = at("tokenizer", "tokens_per_word")
@@ -366,7 +371,7 @@ def _packing(trace: RunTrace, _rng: Random) -> Draft:
 
 TEMPLATES = (
     Template("Q-TOKENS", "easy", "tokens", "flow", _has_short_example, _tokens),
-    Template("Q-SUBWORDS", "easy", "subwords", "flow", _has_more_tokens_than_words, _subwords),
+    Template("Q-SUBWORDS", "easy", "subwords", "flow", _has_subwords, _subwords),
     Template("Q-PER-WORD", "easy", "tokens per word", "flow", _has_more_tokens_than_words, _words_to_tokens),
     Template("Q-FUNNEL", "easy", "cleaning", "flow", _has_dropping_steps, _funnel),
     Template("Q-RULE", "easy", "cleaning", "flow", _has_rules, _rule),
