@@ -116,6 +116,22 @@ def test_validation_that_promised_more_is_said_of_the_network_that_was_measured(
     assert gap(averaged, "scratch") == "one of the 3 networks from scratch whose weights are averaged"
 
 
+@pytest.mark.parametrize(
+    ("loss", "error", "side"), [(6.0, 0.02, "below"), (6.0, 0.2, "not measurably below"), (6.3, 0.02, "not below")]
+)
+def test_a_loss_within_noise_of_word_frequencies_is_not_called_below(
+    traced: RunTrace, loss: float, error: float, side: str
+) -> None:
+    phase = traced.phases.pretrain
+    assert phase is not None
+    rows = [*phase.evaluations[:-1], replace(phase.evaluations[-1], loss=loss, loss_error=error)]
+    levels = [replace(each, value=6.12) if each.id == "unigram" else each for each in phase.loss_references]
+    phase = replace(phase, evaluations=rows, loss_references=levels)
+    trace = replace(traced, phases=replace(traced.phases, pretrain=phase))
+    insight = next(found for rule in RULES if (found := rule(trace)) is not None and found.rule == "pre-training")
+    assert f"the loss reached {loss:.2f} nats, {side} the 6.12 that word frequencies alone give." in insight.sentence
+
+
 def test_a_run_without_a_model_has_no_insight(builder: Any) -> None:
     builder.add("collect", "stage_started", config={}, synthetic=False)
     assert find_insights(builder.trace) == []

@@ -62,6 +62,16 @@ test("the loss of the mean of numbers is the one that is drawn", () => {
   assert.match(said([]), /has a loss of about 1\.$/);
 });
 
+test("a loss within noise of the unigram entropy is not called below it", () => {
+  const unigram = { id: "unigram", value: 6.1 };
+  const rows = [{ step: 0, loss: 8.5, loss_error: 0.1, observations: [] }, { step: 50, loss: 6.0, observations: [] }, { step: 100, loss: 5.6, observations: [{ rule: "below unigram" }] }];
+  const said = (evaluations: object[]) => lossSentence({ metric: "accuracy", loss_references: [unigram], evaluations } as unknown as Phase);
+  assert.equal(said(rows), "By step 100 the loss is below what word frequencies alone give.");
+  assert.equal(said(rows.slice(0, 2)), "So far the loss is not measurably below what word frequencies alone give.");
+  assert.equal(said([{ ...rows[0], loss: 6.0 }]), "So far the loss is not measurably below what word frequencies alone give.");
+  assert.equal(said([{ ...rows[0], loss: 4.1 }]), "From the start the loss is below what word frequencies alone give.");
+});
+
 test("the decay of the rate is marked only once it has been reached", () => {
   const phase = (evaluations: object[], step: number[], epoch: number[]) => ({ evaluations, steps: { step, epoch } }) as unknown as Phase;
   const drawn = phase([{ step: 0, epoch: 0 }, { step: 100, epoch: 1 }], [50, 120], [0.5, 1.2]);

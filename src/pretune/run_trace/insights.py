@@ -16,6 +16,7 @@ from pretune.run_trace.comparison import find_verdict, name_test
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
+from pretune.run_trace.noise import loss_noise
 from pretune.run_trace.shown_trial import find_test_of_shown
 from pretune.trace_schema import DELIVERED, Insight, NextStep, Phase, RunTrace, Verdict
 
@@ -185,7 +186,9 @@ def _pretraining(trace: RunTrace) -> Insight | None:
     loss, level = phase.evaluations[last].loss, phase.loss_references[known["unigram"]].value
     row, reference = f"{base}/evaluations/{last}", f"{base}/loss_references/{known['unigram']}"
     numbers = {"loss": (loss, ["at", f"{row}/loss"]), "unigram": (level, ["at", f"{reference}/value"])}
-    side = "below" if loss < level else "not below"
+    is_lower = loss < level
+    is_clear = loss < level - loss_noise(phase.evaluations[last])  # as the observations judge it
+    side = "below" if is_clear else "not measurably below" if is_lower else "not below"
     sentence = (
         f"On {phase.unit} the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
         "frequencies alone give."

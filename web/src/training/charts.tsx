@@ -156,13 +156,20 @@ function ScoreChart({ phase }: { phase: Phase }) {
   );
 }
 
+/** Whether an evaluation is the first whose loss is below the unigram entropy by more than noise, as the observations have
+ * it. They leave out the start, where a base may be below it. */
+function isBelow({ step, loss, loss_error, observations }: Evaluation, unigram: number): boolean {
+  if (step === 0) return loss < unigram - 1.96 * (loss_error ?? 0);
+  return observations.some(({ rule }) => rule === "below unigram");
+}
+
 export function lossSentence(phase: Phase, isAlone = false): string {
   const unigram = phase.loss_references.find((reference) => reference.id === "unigram");
   if (unigram) {
-    const below = phase.evaluations.find((row) => row.loss < unigram.value);
+    const below = phase.evaluations.find((row) => isBelow(row, unigram.value));
     const sentence = below
-      ? `By step ${count(below.step)} the loss is below what word frequencies alone give.`
-      : "So far the loss is not below what word frequencies alone give.";
+      ? `${below.step === 0 ? "From the start" : `By step ${count(below.step)}`} the loss is below what word frequencies alone give.`
+      : "So far the loss is not measurably below what word frequencies alone give.";
     return phase.objective === "causal" ? `${sentence} ${bitsSentence(phase)}`.trim() : sentence;
   }
   const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
