@@ -39,6 +39,24 @@ def test_an_overconfident_model_lies_outside() -> None:
     assert all(each.right / each.n < each.chance_low for each in found.bins)
 
 
+def test_the_band_of_chance_is_over_groups_of_rows() -> None:
+    """Of a calibrated model that is right on all rows of a group or on none, half of the bins lay outside the band."""
+    draw = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 10)
+    confidence = draw.uniform(0.5, 1.0, 100)[groups]
+    rows = rows_of(confidence, draw.random(100)[groups] < confidence)
+
+    def outside(groups: np.ndarray | None) -> int:
+        bins = calibrate("pretrained", rows, groups).bins
+        return sum(not each.chance_low <= each.right / each.n <= each.chance_high for each in bins)
+
+    assert outside(None) >= 5
+    assert outside(groups + 7) <= 1
+    found, naive = calibrate("pretrained", rows, groups), calibrate("pretrained", rows)
+    assert naive.error_by_chance < found.error < found.error_by_chance
+    assert calibrate("pretrained", rows, np.arange(1000)) == naive
+
+
 def test_the_error_is_that_of_the_comparison() -> None:
     draw = np.random.default_rng(1)
     rows = rows_of(draw.uniform(0.5, 1.0, 300), draw.random(300) < 0.7)

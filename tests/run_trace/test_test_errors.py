@@ -34,6 +34,22 @@ def test_the_errors_are_those_of_the_prediction_files(traced: RunTrace) -> None:
     assert (unseen.low, unseen.high) == (pytest.approx(low, rel=1e-5), pytest.approx(high, rel=1e-5))
 
 
+def test_rows_of_which_one_contains_another_vary_together(tested_run: Path, traced: RunTrace) -> None:
+    """In slices and in the calibration, of the control too: eight of them say less than eight other rows."""
+    path = tested_run / "prepare" / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    nested = [{**row, "text": f"cold soup number{row['row'] // 8} " * (1 + row["row"] % 8)} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in nested), encoding="utf-8")
+    errors = read_errors(tested_run, traced.phases)
+    assert errors is not None and traced.errors is not None
+    for wide, narrow in zip(errors.calibration, traced.errors.calibration, strict=True):
+        assert wide.error == narrow.error
+        assert wide.error_by_chance > narrow.error_by_chance
+    for wide_slice, slice_error in zip(errors.slices, traced.errors.slices, strict=True):
+        assert wide_slice.wrong == slice_error.wrong
+        assert wide_slice.high - wide_slice.low > slice_error.high - slice_error.low
+
+
 def test_many_classes_stay_small(tmp_path: Path) -> None:
     """77 classes and 3,080 rows: each cell that has rows is shown before a cell is shown twice."""
     draw = np.random.default_rng(0)

@@ -2,7 +2,8 @@
 
 The bins hold about equally many rows, since most rows of a good classifier lie in the last of equally wide bins (Nguyen
 and O'Connor 2015, arXiv:1508.05154). A perfectly calibrated model with the same probabilities is drawn many times: a
-row with probability p is right with probability p. The band of a bin holds 95 % of these draws; so does the range from
+row with probability p is right with probability p. The rows of a group share one draw, since a model is often right on
+all rows of which one contains another, or on none. The band of a bin holds 95 % of these draws; so does the range from
 zero to the error by chance, since the expected calibration error is above zero by chance (Vaicenavicius et al. 2019,
 arXiv:1902.06977).
 """
@@ -25,16 +26,17 @@ DRAWS = 1000
 _CHUNK = 2_000_000  # random numbers at a time, which limits memory
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
-def calibrate(model: str, rows: PredictedRows) -> Calibration:
-    """The calibration of one model: of the probability of the class that it predicts."""
+def calibrate(model: str, rows: PredictedRows, groups: IntArray | None = None) -> Calibration:
+    """The calibration of one model: of the probability of the class that it predicts. `groups` (N,) are the numbers of
+    the groups of rows that are not independent, if there are some."""
     confidence = np.array([rounded(float(value)) for value in rows.probabilities.max(axis=1)])
     is_right = rows.probabilities.argmax(axis=1) == rows.label
     places = bin_edges(confidence)
     index = np.clip(np.searchsorted(places, confidence, side="right") - 1, 0, len(places) - 2)
-    rights, errors = _draw(confidence, index, len(places) - 1)
+    rights, errors = _draw(confidence, index, len(places) - 1, groups)
     bins = []
     for number, (low, high) in enumerate(pairwise(places.tolist())):
         mask = index == number
@@ -70,14 +72,18 @@ def bin_edges(confidence: FloatArray) -> FloatArray:
     return np.append(starts, 1.0) if starts[-1] < 1.0 else starts if len(starts) > 1 else np.array([starts[0], 1.0])
 
 
-def _draw(confidence: FloatArray, index: npt.NDArray[np.int64], bins: int) -> tuple[FloatArray, FloatArray]:
+def _draw(confidence: FloatArray, index: IntArray, bins: int, groups: IntArray | None) -> tuple[FloatArray, FloatArray]:
     """Of each draw of a perfectly calibrated model: the right rows of each bin (R, bins), and its error (R,)."""
     n = len(confidence)
+    num_groups, group = n, np.arange(n)
+    if groups is not None:
+        names, group = np.unique(groups, return_inverse=True)
+        num_groups = len(names)
     step = max(1, _CHUNK // n)
     rights, errors = [], []
     for chunk, start in enumerate(range(0, DRAWS, step)):
-        shape = (min(step, DRAWS - start), n)
-        is_right = generator(0, "calibration", chunk).random(shape) < confidence
+        shape = (min(step, DRAWS - start), num_groups)
+        is_right = generator(0, "calibration", chunk).random(shape)[:, group] < confidence
         rights.append(np.stack([is_right[:, index == k].sum(axis=1) for k in range(bins)], axis=1))
         errors.append(np.array([calibration_error_of(confidence, draw) for draw in is_right]))
     return np.concatenate(rights).astype(np.float64), np.concatenate(errors)

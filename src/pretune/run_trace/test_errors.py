@@ -49,14 +49,19 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
     num_classes = rows.probabilities.shape[1]
     names, texts = read_label_names(run), read_test_rows(run)
+    groups = _groups_of(rows, texts)
+    calibration = [calibrate(ours, rows, groups)]
+    if control is not None:
+        is_same = control.row.tolist() == rows.row.tolist()
+        calibration.append(calibrate("scratch", control, groups if is_same else _groups_of(control, texts)))
     has_probabilities = num_classes == 2 and len(rows.row) <= MOST_PROBABILITIES
     return TestErrors(
         n=len(rows.row),
         seed=rows.seed,
         labels=names if len(names) == num_classes else [str(label) for label in range(num_classes)],
         confusion=confusion_matrix(rows.label, rows.predicted, num_classes).tolist(),
-        calibration=[calibrate(kind, each) for kind, each in ((ours, rows), ("scratch", control)) if each is not None],
-        slices=_slices(rows, _groups_of(rows, texts)),
+        calibration=calibration,
+        slices=_slices(rows, groups),
         positive_probability=[rounded(float(p)) for p in rows.probabilities[:, 1]] if has_probabilities else [],
         label=rows.label.tolist() if has_probabilities else [],
         examples=_examples(rows, texts),

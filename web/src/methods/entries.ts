@@ -166,7 +166,7 @@ function calibration({ errors }: RunTrace): MethodEntry | null {
   return {
     id: "calibration",
     figure: "Calibration",
-    made: "Bins of the probability of the predicted class, with the fraction that is right; the band is what chance would show for a perfectly calibrated model with these rows.",
+    made: "Bins of the probability of the predicted class, with the fraction that is right; the band is what chance would show for a perfectly calibrated model with these rows. The interval of a fraction counts rows as independent.",
     care: "An error below what chance shows is no evidence of bad calibration.",
     source: "Guo et al., 2017; Bröcker and Smith, 2007",
   };
