@@ -156,7 +156,7 @@ export function Scores({ found, errors, alone, isRedacted }: Shown<ScoreErrors>)
   return (
     <div class="errors">
       <Lead>
-        A prediction is {significant(found.mean_absolute_error)} off on average, where always predicting the mean is{" "}
+        A prediction is {significant(found.mean_absolute_error)} off on average, where always predicting the mean of the test rows is{" "}
         {significant(found.baseline_error)} off; predicted and true numbers correlate with {fixed(found.pearson, 3)}.{alone}
       </Lead>
       <div class="g2 errors-more">
