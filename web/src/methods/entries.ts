@@ -69,7 +69,7 @@ const LOSSES: Record<string, string> = {
   accuracy: "In fine-tuning it is the mean per text; ln K is a guess that takes all classes for equally likely.",
   micro_f1: "In fine-tuning it is the binary cross-entropy of each label, summed over the labels, per text.",
   pearson:
-    "In fine-tuning it is the squared error of the standardised numbers, and no logarithm: always predicting the mean of the training rows gives 1.",
+    "In fine-tuning it is the squared error of the standardised numbers, and no logarithm: always predicting the mean of the training rows gives about 1.",
   entity_f1: "In fine-tuning it is the mean per word; ln K is a guess that takes all tags for equally likely.",
   replies: "In fine-tuning it is the mean per token of the replies.",
 };
