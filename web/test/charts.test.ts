@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drawnGuess } from "../src/charts/intervals.tsx";
+import { type Line, stepDots, vertical } from "../src/charts/lines.tsx";
 import { areaPath, linePath } from "../src/charts/path.ts";
 import { scaleLinear, scaleLog } from "../src/charts/scale.ts";
 import { forestScale } from "../src/charts/small.tsx";
@@ -24,6 +25,16 @@ test("the ticks of a scale are round and lie within it", () => {
 test("a logarithmic scale has equal ratios equally far apart", () => {
   const scale = scaleLog([1, 10000], [0, 4]);
   assert.deepEqual([1, 10, 100].map((value) => Math.round(scale(value) * 1e6) / 1e6), [0, 1, 2]);
+});
+
+test("single updates above the axis are left out, and few of them are", () => {
+  const steps: Line = { name: "step", kind: "steps", points: Array.from({ length: 100 }, (_, x) => ({ x, y: x < 97 ? x / 100 : 50 })) };
+  const validation: Line = { name: "validation", kind: "validation", points: [{ x: 50, y: 0.5 }] };
+  const y = vertical({ lines: [steps, validation] }, 190);
+  assert.ok((y.domain()[1] ?? 0) > 0.94 && (y.domain()[1] ?? 0) < 1.1);
+  const drawn = stepDots(steps.points, scaleLinear([0, 99], [0, 99]), y).split("M").length - 1;
+  assert.ok(drawn >= 95 && drawn <= 97);
+  assert.ok((vertical({ lines: [steps] }, 190).domain()[1] ?? 0) > 50);
 });
 
 test("zero is on every forest column", () => {

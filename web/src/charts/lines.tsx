@@ -47,6 +47,8 @@ export interface LineChartProps {
   height?: number;
 }
 
+/** the part of the single updates that the axis reaches */
+const MOST_STEPS = 0.95;
 const MARGIN = { top: 22, right: 8, bottom: 30, left: 46 };
 
 /** Lines over the course of training. The arrow keys move a cursor; what stands there is said below. */
@@ -146,10 +148,27 @@ function left(props: LineChartProps): number {
   return Math.max(MARGIN.left, 14 + Math.max(...labels.map(textWidth)));
 }
 
-function vertical({ lines, levels = [], domain }: LineChartProps, height: number): Scale {
-  const values = lines.flatMap((l) => (l.kind === "steps" && lines.length > 1 ? [] : l.points.map((p) => p.y)));
+/** Beside lines, few dots of single updates may lie above the axis: outliers would leave the lines little room. */
+export function vertical({ lines, levels = [], domain }: Pick<LineChartProps, "lines" | "levels" | "domain">, height: number): Scale {
+  const values = lines.flatMap((l) => {
+    const all = l.points.map((p) => p.y);
+    return l.kind === "steps" && lines.length > 1 ? lowest(all, MOST_STEPS) : all;
+  });
   const [, high = 1] = extent([...values, ...levels.map((level) => level.value)]);
   return scaleLinear(domain ?? [0, (high || 1) * 1.04], [height - MARGIN.bottom, MARGIN.top]).clamp(true);
+}
+
+function lowest(values: readonly number[], part: number): number[] {
+  return [...values].sort((a, b) => a - b).slice(0, Math.ceil(part * values.length));
+}
+
+/** A dot for each single update, without those above the axis: at its upper end, they would look like a plateau. */
+export function stepDots(points: readonly Point[], x: Scale, y: Scale): string {
+  const [, top = Number.POSITIVE_INFINITY] = y.domain();
+  return points
+    .filter((p) => p.y <= top)
+    .map((p) => `M${x(p.x).toFixed(1)} ${y(p.y).toFixed(1)}h0`)
+    .join("");
 }
 
 function Drawing(props: LineChartProps & { width: number; height: number; cursor: number | undefined }) {
@@ -228,8 +247,7 @@ export function HorizontalAxis(props: {
 
 function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
   if (l.kind === "steps") {
-    const dots = l.points.map((p) => `M${x(p.x).toFixed(1)} ${y(p.y).toFixed(1)}h0`).join("");
-    return <path class="step-dots" d={dots} />;
+    return <path class="step-dots" d={stepDots(l.points, x, y)} />;
   }
   const banded = l.points.filter((p) => p.low != null && p.high != null);
   const band = areaPath(
