@@ -12,7 +12,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime.atomic import commit_folder, write_json
-from pretune.runtime.manifest import sealed, sealed_text
+from pretune.runtime.manifest import read_manifest, sealed, sealed_text
 from pretune.runtime.stage_folder import open_stage
 from pretune.runtime.verification import Fault, Verified, verify
 
@@ -310,3 +310,16 @@ def test_a_trace_of_another_model_is_named(run: Path) -> None:
     (run / "other").rename(run / "finetune")
     [fault] = faults(verify(run))
     assert (fault.file, fault.found) == ("trace.json", "it traces another model than this run's")
+
+
+def test_a_trace_of_another_pre_trained_model_is_named_in_a_run_without_labels(run: Path) -> None:
+    """Its masked words are traced with the pre-trained model; only a fine-tuned one was compared."""
+    (run / "finetune" / "manifest.json").write_text("{")  # whose model is not known
+    assert [fault.file for fault in faults(verify(run))] == ["finetune/manifest.json"]
+    shutil.rmtree(run / "finetune")
+    [fault] = faults(verify(run))
+    assert (fault.file, fault.found) == ("trace.json", "it traces another model than this run's")
+    fingerprint = read_manifest(run / "pretrain").fingerprint
+    for named in (fingerprint, None):  # without a masked word, no model is named
+        edit(run / "trace.json", lambda value, named=named: value.update(fingerprint=named), is_sealed_again=True)
+        assert faults(verify(run)) == []

@@ -134,11 +134,18 @@ class _Reader:
             content = _read_json(trace)
             is_intact = content is not None and is_seal_intact(content)
             self._check_sealed(trace, is_intact, result, _REWRITE_TRACE)
-            traced, source = (content or {}).get("fingerprint"), self.stages.get("finetune")
-            if is_intact and source is not None and source.status == "finished" and traced != source.fingerprint:
-                found, expected = "it traces another model than this run's", f"that of {source.fingerprint[:12]}"
-                result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_REWRITE_TRACE))
+            if is_intact and content is not None:
+                self._check_traced(content.get("fingerprint"), result)
         return result
+
+    def _check_traced(self, traced: Any, result: Verified) -> None:
+        """Compare the model that a trace names with that of the run, which without labels is the pre-trained one. A
+        trace without traced predictions names none."""
+        source = self.stages.get("finetune" if (self.top / "finetune").exists() else "pretrain")
+        if source is None or source.status != "finished" or traced in (None, source.fingerprint):
+            return
+        found, expected = "it traces another model than this run's", f"that of {source.fingerprint[:12]}"
+        result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_REWRITE_TRACE))
 
     def _check_sealed(self, file: Path, is_intact: bool, result: Verified, advice: str) -> None:
         """Add a file that contains its own hash to the result."""
