@@ -1046,6 +1046,6 @@ export interface RunTrace {
   quiz: Quiz | null;
   insights: Insight[];
   next_step: NextStep | null;
-  /** of the fine-tuned model that `predictions` were traced with */
+  /** of the model that `predictions` and `fills` were traced with */
   fingerprint: string | null;
 }
