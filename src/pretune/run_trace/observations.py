@@ -325,16 +325,25 @@ def _read_change_noise(moment: Moment, since: int) -> Any:
 
 
 def _not_above_majority(moment: Moment) -> Observation | None:
+    """The answers of the majority class are no paired comparison here, so the sentence is about the interval alone."""
     found, row = moment.reference("accuracy", "majority"), moment.row
-    if found is None or row.step == 0 or row.score - row.score_noise > found[0].value:
+    if found is None or row.step == 0:
         return None
     majority, pointer = found[0].value, found[1]
-    sentence = f"not measurably better than the majority class ({formats.percent(majority)})"
-    numbers = {
+    numbers: Numbers = {
         "accuracy": (row.score, moment.read("accuracy")),
         "majority": (majority, ["at", f"{pointer}/value"]),
-        "noise": (row.score_noise, moment.read("accuracy_noise")),
     }
+    if row.score_low is not None and row.score_high is not None:
+        low, high = row.score_low, row.score_high
+        numbers |= {"low": (low, moment.read("accuracy_low")), "high": (high, moment.read("accuracy_high"))}
+    else:
+        low, high = row.score - row.score_noise, row.score + row.score_noise
+        numbers["noise"] = (row.score_noise, moment.read("accuracy_noise"))
+    if low > majority:
+        return None
+    verb = "still reaches" if high >= majority else "lies below"
+    sentence = f"the interval of the accuracy {verb} the majority class ({formats.percent(majority)})"
     return _found("majority", sentence, numbers, [*moment.at(moment.index), pointer])
 
 
