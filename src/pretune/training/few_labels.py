@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 CLOZE_ROWS = 1000  # --method auto may take cloze for at most so many training rows in all
 LEAST_EXPECTED = 0.01  # if the base expects the words of each label with this probability, on average over rows
-LEAST_PICKING_ROWS = 200  # with fewer validation rows, nothing is chosen on them
+LEAST_PICKING_ROWS = 200  # with fewer validation rows, neither an epoch nor a seed is chosen on them
 LEAST_UPDATES = 40
 UPDATES_PER_ROOT = 4
 NOISE_ERRORS = 2.0  # a difference of the validation loss of fewer standard errors is noise

@@ -126,6 +126,8 @@ def test_nothing_is_chosen_and_the_budget_is_in_updates(head: Path) -> None:
     started, ended = of_kind(head, "trial_started"), of_kind(head, "trial_finished")
     assert [(event["learning_rate"], event["is_search"]) for event in started] == [(5e-4, False)] * 2
     assert [(event["step"], event["best_step"], event["stopped"]) for event in ended] == [(9, 9, "updates")] * 2
+    [sentence] = [e["sentence"] for e in of_kind(head, "notice") if e["sentence"].startswith("There are")]
+    assert "They still decide on whether the mean of the seeds' weights is delivered" in sentence
 
 
 def test_rates_that_are_given_are_searched_and_the_notice_says_so(
@@ -142,18 +144,24 @@ def test_rates_that_are_given_are_searched_and_the_notice_says_so(
 @pytest.mark.parametrize(
     ("facts", "end"),
     [
-        ((0, False, False), "not the learning rate, not the epoch, and not the seed."),
-        ((0, True, False), "and not the seed. They still decide on the thresholds of the labels."),
+        ((0, False, False, False), "not the learning rate, not the epoch, and not the seed."),
+        ((0, False, True, False), "and not the seed. They still decide on the thresholds of the labels."),
         (
-            (3, True, True),
-            "They still decide on the thresholds of the labels and the weights of linear models that are combined with "
-            "the network.",
+            (0, True, False, False),
+            "and not the seed. They still decide on whether the mean of the seeds' weights is delivered.",
+        ),
+        (
+            (3, True, True, True),
+            "They still decide on whether the mean of the seeds' weights is delivered, the thresholds of the labels "
+            "and the weights of linear models that are combined with the network.",
         ),
     ],
 )
-def test_what_few_rows_still_decide_is_said(facts: tuple[int, bool, bool], end: str) -> None:
-    num_rates, has_thresholds, may_stack = facts
-    found = describe_few_rows(60, num_rates=num_rates, has_thresholds=has_thresholds, may_stack=may_stack)
+def test_what_few_rows_still_decide_is_said(facts: tuple[int, bool, bool, bool], end: str) -> None:
+    num_rates, may_average, has_thresholds, may_stack = facts
+    found = describe_few_rows(
+        60, num_rates=num_rates, may_average=may_average, has_thresholds=has_thresholds, may_stack=may_stack
+    )
     assert found.startswith("There are 60 validation rows, fewer than 200, so")
     assert found.endswith(end)
 

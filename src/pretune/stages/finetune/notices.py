@@ -37,6 +37,7 @@ def starting_notices(
         yield describe_few_rows(
             num_rows,
             num_rates=sum(trial.is_search for trial in trials),
+            may_average=sum(not trial.is_search for trial in trials) > 1 and not config.from_scratch,
             has_thresholds=data.task.link == "sigmoid",
             may_stack=can_stack(config) and num_rows >= LEAST_ROWS,
         )
@@ -44,7 +45,9 @@ def starting_notices(
         yield "Early stopping uses macro-F1 on validation, which gives every class the same weight."
 
 
-def describe_few_rows(num_rows: int, *, num_rates: int, has_thresholds: bool, may_stack: bool) -> str:
+def describe_few_rows(
+    num_rows: int, *, num_rates: int, may_average: bool, has_thresholds: bool, may_stack: bool
+) -> str:
     """Sentences for so few validation rows that neither the epoch nor the seed is chosen on them, and on what is: of
     several learning rates that the user gives, the best is taken."""
     few = f"There are {num_rows:,} validation rows, fewer than {LEAST_PICKING_ROWS}, so"
@@ -55,6 +58,7 @@ def describe_few_rows(num_rows: int, *, num_rates: int, has_thresholds: bool, ma
         )
     else:
         sentence = f"{few} training chooses nothing on them: not the learning rate, not the epoch, and not the seed."
-    decided = ["the thresholds of the labels"] if has_thresholds else []
+    decided = ["whether the mean of the seeds' weights is delivered"] if may_average else []
+    decided += ["the thresholds of the labels"] if has_thresholds else []
     decided += ["the weights of linear models that are combined with the network"] if may_stack else []
     return f"{sentence} They still decide on {join_names(decided)}." if decided else sentence

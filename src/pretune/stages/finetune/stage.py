@@ -72,11 +72,12 @@ def finetune(
 
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
     the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, training
-    chooses nothing on them (see `pretune.training.few_labels`), unless several rates are given. The test rows are read
-    once, at the end. The same call resumes after an interruption, also with another `config.stack`, which acts after
-    all training. The processes of a launch train together, unless only this one makes the call, with `alone`. Raises
-    ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for conversations and
-    for a pattern or label words that do not work, InterruptedByUserError or StoppedError after a signal and a commit.
+    chooses no epoch and no seed on them, and a rate only if several are given (see `pretune.training.few_labels`). The
+    test rows are read once, at the end. The same call resumes after an interruption, also with another `config.stack`,
+    which acts after all training. The processes of a launch train together, unless only this one makes the call, with
+    `alone`. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for
+    conversations and for a pattern or label words that do not work, InterruptedByUserError or StoppedError after a
+    signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
