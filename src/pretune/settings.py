@@ -462,7 +462,7 @@ class Sampling:
         1.0, "draw from the smallest set of most probable tokens whose probabilities reach this sum"
     )
     repetition_penalty: float = _setting(
-        1.0, "make tokens that have occurred less probable, from 1, which does nothing"
+        1.0, "make tokens that have already occurred less probable: 1 changes nothing, more is stronger"
     )
     seed: int = _setting(0, "another seed draws another text")
 

@@ -46,6 +46,11 @@ def test_what_is_decided_by_default_can_be_switched_on_and_off() -> None:
     assert parse("run", "--no-lowercase") == {"preprocess": {"lowercase": False}}
 
 
+def test_the_default_of_a_switch_is_on() -> None:
+    options = {option.dest: option for option in build_parser(VERBS["finetune"])._actions}
+    assert str(options["set:finetune.stack"].help).endswith("(default: on)")
+
+
 def test_a_setting_that_stages_share_is_one_option() -> None:
     assert parse("run", "--seed", "7") == {"pretrain": {"seed": 7}, "finetune": {"seed": 7}}
     assert parse("run", "--precision", "fp32") == {

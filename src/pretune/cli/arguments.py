@@ -322,8 +322,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--chat",
         metavar="FILE",
-        help="conversations to evaluate the replies of a causal model on, or the output folder of prepare --task chat, "
-        "whose held-out ones are read",
+        help="conversations to evaluate the replies of a causal or hybrid model on, or the output folder of prepare "
+        "--task chat, whose held-out ones are read",
     )
     what.add_argument(
         "--minimal-pairs",

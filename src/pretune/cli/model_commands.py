@@ -191,7 +191,7 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
 
 
 def _evaluate_text(arguments: Arguments) -> int:
-    """Show how well a causal model predicts text."""
+    """Show how well a causal or hybrid model predicts text."""
     refuse_options(arguments, OF_LABELS, "with --text", "use --labels")
     from pretune.evaluation.text import evaluate_text
 

@@ -142,7 +142,7 @@ def _help_text(option: Option) -> str:
     default = option.default
     if default is None or default is False or default == () or default is dataclasses.MISSING:
         return text
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    shown = "on" if default is True else ",".join(map(str, default)) if isinstance(default, tuple) else default
     return f"{text} (default: {shown})".strip()
 
 

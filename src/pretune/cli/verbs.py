@@ -157,13 +157,13 @@ VERBS = {
         ),
         _verb(
             "generate MODEL PROMPT [--max-tokens N] [--temperature X] [--seed N] [--json]",
-            "continue a text with a causal model, word by word",
+            "continue a text with a causal or hybrid model, word by word",
             'generate runs/novels "The sun rises in"',
             arguments.add_generate,
         ),
         _verb(
             "chat MODEL [--system TEXT] [--max-tokens N] [--temperature X] [--json]",
-            "hold a conversation with a causal model in the terminal, or with messages from a pipe",
+            "chat with a causal or hybrid model, in the terminal or with messages from a pipe",
             'chat work/chat --system "You answer questions about health."',
             arguments.add_chat,
         ),
