@@ -93,21 +93,21 @@ def base_model() -> LanguageModel:
 
 
 def draw_rows() -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (ROWS, LENGTH), and which of them are learnt; the first one of a row never is."""
+    """Token ids (ROWS, LENGTH), and which of them are learned; the first one of a row never is."""
     rng = torch.Generator().manual_seed(0)
     ids = torch.randint(4, VOCABULARY, (ROWS, LENGTH), generator=rng)
-    is_learnt = torch.rand(ROWS, LENGTH, generator=rng) < SUPERVISED
-    is_learnt[:, 0] = False
-    return ids, is_learnt
+    is_learned = torch.rand(ROWS, LENGTH, generator=rng) < SUPERVISED
+    is_learned[:, 0] = False
+    return ids, is_learned
 
 
 def our_step(base: LanguageModel, rows: tuple[torch.Tensor, torch.Tensor], rank: int) -> Step:
     """A step as `finetune --adapter lora` makes it."""
-    ids, is_learnt = rows
+    ids, is_learned = rows
     model = LanguageModel(base.config)
     model.load_state_dict(base.state_dict())
     add_lora(model, LoraConfig(rank=rank, alpha=2.0 * rank), seed=0)
-    targets = is_learnt.flatten().nonzero()[:, 0]
+    targets = is_learned.flatten().nonzero()[:, 0]
     batch = Batch(
         input_ids=ids,
         labels=ids.flatten()[targets],
@@ -139,8 +139,8 @@ def their_step(base: LanguageModel, rows: tuple[torch.Tensor, torch.Tensor], ran
     tokenizer.mkdir()
     (tokenizer / "tokenizer.json").write_text("{}", encoding="utf-8")
     save_model_folder(target, base, tokenizer)
-    ids, is_learnt = rows
-    labels = ids.masked_fill(~is_learnt, -100)
+    ids, is_learned = rows
+    labels = ids.masked_fill(~is_learned, -100)
     lora = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(TARGETS), task_type="CAUSAL_LM")
     model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(target), lora).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

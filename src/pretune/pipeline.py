@@ -311,12 +311,12 @@ def plan_stages(
         tokenize, learn = "take the base's tokenizer", "go on learning"
     steps += [
         Step(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
-        Step(name="pretrain", title=f"{learn} to predict {_LEARNT[recipe.pretrain.objective]}", do=pretrain),
+        Step(name="pretrain", title=f"{learn} to predict {_LEARNED[recipe.pretrain.objective]}", do=pretrain),
     ]
     return steps + (_task_steps(recipe, folder) if has_split else [])
 
 
-_LEARNT = {
+_LEARNED = {
     "auto": "missing words",
     "masked": "missing words",
     "causal": "the next token",

@@ -36,7 +36,7 @@ def test_what_was_found_is_shown(tokenizer_folder: Path, tmp_path: Path, capsys:
     told = capsys.readouterr()
     assert "question in 'question', reply in 'answer'" in told.err
     assert "1 row with an empty reply left out (line 61)" in told.err
-    assert "train conversations" in told.out and "fraction of tokens learnt" in told.out
+    assert "train conversations" in told.out and "fraction of tokens learned" in told.out
     assert run_command_line(["show", str(out)]) == 0
     assert " ".join(capsys.readouterr().out.split()).count("empty reply") == 2  # dropped, and warned of
 

@@ -1,4 +1,4 @@
-"""Whole conversations in rows: each token that is learnt is predicted once an epoch, from its own conversation only."""
+"""Whole conversations in rows: each learned token is predicted once an epoch, from its own conversation only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pretune.text.token_shards import ShardWriter
 
 
 def draw_chats(count: int, longest: int = 20, seed: int = 0) -> EncodedChats:
-    """Conversations of tokens 10 to 49, about half of which are learnt, and each of which has at least one."""
+    """Conversations of tokens 10 to 49, about half of which are learned, and each of which has at least one."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, longest + 1, count)
-    learnt = rng.random(int(lengths.sum())) < 0.5
+    learned = rng.random(int(lengths.sum())) < 0.5
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    learnt[offsets[1:] - 1] = True
-    tokens = rng.integers(10, 50, len(learnt)).astype(np.uint16)
-    return EncodedChats(tokens=tokens, is_supervised=learnt, offsets=offsets)
+    learned[offsets[1:] - 1] = True
+    tokens = rng.integers(10, 50, len(learned)).astype(np.uint16)
+    return EncodedChats(tokens=tokens, is_supervised=learned, offsets=offsets)
 
 
 def rows_of(chats: EncodedChats, row_tokens: int = 32, rows_per_batch: int = 3, seed: int = 0) -> ChatRows:
@@ -35,7 +35,7 @@ def rows_of(chats: EncodedChats, row_tokens: int = 32, rows_per_batch: int = 3, 
 
 @settings(max_examples=15)
 @given(count=st.integers(1, 30), seed=st.integers(0, 1000), rows_per_batch=st.integers(1, 40))
-def test_every_learnt_token_is_predicted_once_an_epoch(count: int, seed: int, rows_per_batch: int) -> None:
+def test_every_learned_token_is_predicted_once_an_epoch(count: int, seed: int, rows_per_batch: int) -> None:
     chats = draw_chats(count, seed=seed)
     rows = rows_of(chats, rows_per_batch=rows_per_batch)
     first = np.zeros(len(chats.tokens), dtype=np.bool_)
@@ -53,8 +53,8 @@ def test_every_learnt_token_is_predicted_once_an_epoch(count: int, seed: int, ro
         found += Counter(batch.labels.tolist())
         by_chat += Counter(chat_of_label.tolist())
     assert found == expected
-    learnt = np.add.reduceat((chats.is_supervised & ~first).astype(int), chats.offsets[:-1])
-    assert by_chat == Counter({chat: int(count) for chat, count in enumerate(learnt) if count})
+    learned = np.add.reduceat((chats.is_supervised & ~first).astype(int), chats.offsets[:-1])
+    assert by_chat == Counter({chat: int(count) for chat, count in enumerate(learned) if count})
 
 
 def test_a_row_has_whole_conversations_and_padding_at_its_end() -> None:

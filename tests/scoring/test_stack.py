@@ -57,7 +57,7 @@ def test_the_other_links_agree_with_scikit_learn() -> None:
 
 
 def test_rows_of_a_group_are_scored_by_a_stack_without_them() -> None:
-    """Copies of a row, each with the same random label, are learnt by heart if they are in several folds."""
+    """Copies of a row, each with the same random label, are learned by heart if they are in several folds."""
     random = np.random.default_rng(0)
     copies = np.repeat(np.arange(40), 25)
     labels, scores = random.integers(2, size=40)[copies], random.normal(size=(40, 2))[copies]

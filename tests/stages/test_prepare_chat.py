@@ -83,9 +83,9 @@ def test_the_folder_has_all_that_fine_tuning_needs(pairs_file: Path, tokenizer_f
         total, supervised = total + len(chats.tokens), supervised + chats.num_supervised
         for index, conversation in enumerate(lines.conversations):
             start, end = chats.offsets[index : index + 2]
-            learnt = chats.tokens[start:end][chats.is_supervised[start:end]]
-            assert tokenizer.decode(learnt.tolist()) == conversation.last_reply
-            assert tokenizer.surfaces(learnt.tolist())[-1] == "<|im_end|>"
+            learned = chats.tokens[start:end][chats.is_supervised[start:end]]
+            assert tokenizer.decode(learned.tolist()) == conversation.last_reply
+            assert tokenizer.surfaces(learned.tolist())[-1] == "<|im_end|>"
     assert (summary["tokens"], summary["supervised_tokens"]) == (total, supervised)
     assert summary["example"]["split"] == "test"
     check_hashes(out, run(pairs_file, out, tokenizer_folder))  # finished, so nothing is done again

@@ -61,10 +61,10 @@ def load_chats(folder: Path, split: str) -> EncodedChats:
             "move it away and run `pretune prepare --task chat` again."
         )
     lengths = shard.lengths
-    learnt = [lines.is_supervised(index, int(lengths[index])) for index in range(len(lines))]
+    learned = [lines.is_supervised(index, int(lengths[index])) for index in range(len(lines))]
     return EncodedChats(
         tokens=shard.tokens,
-        is_supervised=np.concatenate(learnt) if learnt else np.zeros(0, dtype=np.bool_),
+        is_supervised=np.concatenate(learned) if learned else np.zeros(0, dtype=np.bool_),
         offsets=np.asarray(shard.offsets, dtype=np.int64),
     )
 
@@ -72,8 +72,8 @@ def load_chats(folder: Path, split: str) -> EncodedChats:
 class ChatRows:
     """Rows of whole conversations, as many as fit, which do not see each other.
 
-    A position predicts the token after it, if that token is learnt: it belongs to a reply, or ends one. The batches are
-    a function of (conversations, row_tokens, rows_per_batch, seed, index).
+    A position predicts the token after it, if that token is learned: it belongs to a reply, or ends one. The batches
+    are a function of (conversations, row_tokens, rows_per_batch, seed, index).
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 Stacking (Wolpert 1992, Neural Networks 5:241) with a generalised linear model: one weight for each model and one bias
 for each class, so what a model adds to a decision can be read off. For classes it is logistic regression on
 log-probabilities, for several labels on the log-odds of each, and for numbers least squares. The rows must be new to
-all models, or a model that has learnt them by heart would get all the weight.
+all models, or a model that has learned them by heart would get all the weight.
 
 Shapes: M models, N rows, C classes, labels, or one number.
 """

@@ -38,7 +38,7 @@ from pretune.training.finetuning_trial import FinetuningTrial
 
 # At this rate the model stays as it starts, with a linear head on mean vectors. The label depends on a pair of words,
 # of which neither alone tells anything, so such a head knows little; nine times in ten the pair is right.
-LEARNT_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, method="head")
+LEARNED_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, method="head")
 PAIRS = {"good": ("fine room", "poor lobby"), "bad": ("fine lobby", "poor room")}
 
 
@@ -62,7 +62,7 @@ def root(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stacking")
     labels, test = write_rows(folder / "train.jsonl", 700, 1), write_rows(folder / "test.jsonl", 150, 2)
     prepare(labels, folder / "prepare", base=run_folder / "pretrain", test_labels=test)
-    finetune(run_folder / "pretrain", folder / "prepare", folder / "finetune", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", folder / "prepare", folder / "finetune", LEARNED_NOTHING)
     return folder
 
 
@@ -139,7 +139,7 @@ def test_a_trace_shows_what_each_part_adds(root: Path) -> None:
     "settings", [{"stack": False}, {"from_scratch": True}], ids=["not wanted", "the control from scratch"]
 )
 def test_nothing_is_stacked(settings: dict[str, bool], root: Path, run_folder: Path, tmp_path: Path) -> None:
-    config = replace(LEARNT_NOTHING, **settings)
+    config = replace(LEARNED_NOTHING, **settings)
     finetune(run_folder / "pretrain", root / "prepare", tmp_path / "out", config)
     assert not (tmp_path / "out" / "checkpoint" / STACK_NAME).exists()
     assert not (tmp_path / "out" / "predictions" / "stack.jsonl").exists()
@@ -157,9 +157,9 @@ def test_a_training_whose_stack_failed_is_resumed_without_one(
     given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(f"pretune.stages.finetune.stage.{place}", fail)
-        finetune(*given, LEARNT_NOTHING)
+        finetune(*given, LEARNED_NOTHING)
     monkeypatch.setattr(FinetuningTrial, "run", fail)  # no trial runs again
-    manifest = finetune(*given, replace(LEARNT_NOTHING, stack=False))
+    manifest = finetune(*given, replace(LEARNED_NOTHING, stack=False))
     assert manifest.config["stack"] is False
     for name in ("checkpoint/model.safetensors", "predictions/seed-0.jsonl"):
         assert (tmp_path / "out" / name).read_bytes() == (root / "finetune" / name).read_bytes()
@@ -168,7 +168,7 @@ def test_a_training_whose_stack_failed_is_resumed_without_one(
     sentences = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
     assert not any("predictions combine" in sentence for sentence in sentences)
     with pytest.raises(StageDiffersError, match=r"stack \(was False, now True\)"):
-        finetune(*given, LEARNT_NOTHING)
+        finetune(*given, LEARNED_NOTHING)
 
 
 def test_a_resumed_training_that_keeps_no_stack_has_no_predictions_of_one(
@@ -182,11 +182,11 @@ def test_a_resumed_training_that_keeps_no_stack_has_no_predictions_of_one(
     given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr("pretune.stages.finetune.stage.save_model_folder", fail)
-        finetune(*given, LEARNT_NOTHING)
+        finetune(*given, LEARNED_NOTHING)
     left = tmp_path / "out" / "predictions" / "stack.jsonl"
     assert left.is_file()
     monkeypatch.setattr("pretune.stages.finetune.stage.train_stack", lambda *_: None)  # not better this time
-    finetune(*given, LEARNT_NOTHING)
+    finetune(*given, LEARNED_NOTHING)
     assert not left.exists()
 
 
@@ -210,7 +210,7 @@ def test_pairs_are_combined_with_their_overlap(task: str, run_folder: Path, tmp_
     labels, test = write_pairs(tmp_path / "train.jsonl", 700, task), write_pairs(tmp_path / "test.jsonl", 120, task)
     columns = SplitConfig(text_column="a", text_pair_column="b", label_column="label")
     prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test, split=columns)
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNED_NOTHING)
     compare(tmp_path / "finetune", None, tmp_path / "prepare", tmp_path / "compare")
     [event] = [event for event in read_events(tmp_path / "compare") if event["event"] == "comparison"]
     rows, metric = {row["kind"]: row for row in event["rows"]}, event["rows"][0]["metric"]
@@ -230,7 +230,7 @@ def test_rare_classes_are_combined_for_macro_f1(run_folder: Path, tmp_path: Path
     labels = write_rows(tmp_path / "train.jsonl", 700, 1, good=0.85)
     test = write_rows(tmp_path / "test.jsonl", 150, 2, good=0.85)
     prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNED_NOTHING)
     sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
     assert any("the macro-F1 from" in sentence and "predictions combine" in sentence for sentence in sentences)
     alone, both = (evaluate(tmp_path / "finetune", test, stack=stack)["macro_f1"] for stack in (False, True))
@@ -250,7 +250,7 @@ def test_several_labels_are_combined_with_thresholds_of_their_own(run_folder: Pa
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     test = tmp_path / "test.jsonl"
     prepare(tmp_path / "train.jsonl", tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNED_NOTHING)
     alone, both = (evaluate(tmp_path / "finetune", test, stack=stack) for stack in (False, True))
     assert both["micro_f1"] > max(0.95, alone["micro_f1"] + 0.05)
     found = trace(tmp_path / "finetune", "day 9 food and room")
@@ -262,7 +262,7 @@ def test_several_labels_are_combined_with_thresholds_of_their_own(run_folder: Pa
 
 
 def write_entities(path: Path, num_rows: int, seed: int) -> Path:
-    """Rows with made-up names, which a network that has learnt nothing cannot tell from other words."""
+    """Rows with made-up names, which a network that has learned nothing cannot tell from other words."""
     random = np.random.default_rng(seed)
     lines = []
     for _ in range(num_rows):
@@ -279,7 +279,7 @@ def write_entities(path: Path, num_rows: int, seed: int) -> Path:
 def test_entities_are_combined_with_a_tagger(run_folder: Path, tmp_path: Path) -> None:
     labels, test = write_entities(tmp_path / "train.jsonl", 600, 1), write_entities(tmp_path / "test.jsonl", 60, 2)
     prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNED_NOTHING)
     sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
     assert any("With the linear tagger, the loss over" in sentence for sentence in sentences)
     assert any("validation words goes" in sentence and "the entity F1 from" in sentence for sentence in sentences)
@@ -327,7 +327,7 @@ def test_rows_that_are_parts_of_others_do_not_decide(
     new = [text for text, one in zip(validation, is_new(validation, training).tolist(), strict=True) if one]
     assert 0 < len(new) < LEAST_ROWS < len(validation)
 
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "few", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "few", LEARNED_NOTHING)
     assert not (tmp_path / "few" / "checkpoint" / STACK_NAME).exists()
     sentences = [event["sentence"] for event in read_events(tmp_path / "few") if event["event"] == "notice"]
     expected = (
@@ -350,7 +350,7 @@ def test_rows_that_are_parts_of_others_do_not_decide(
 
     monkeypatch.setattr("pretune.stages.finetune.stacking.LEAST_ROWS", len(new))
     monkeypatch.setattr(Classification, "partners", record)
-    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "enough", LEARNT_NOTHING)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "enough", LEARNED_NOTHING)
     assert given == [new]
 
 

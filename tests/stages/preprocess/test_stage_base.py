@@ -109,7 +109,7 @@ def test_documents_end_although_the_tokenizer_adds_no_end(collected: Path, endle
     )
     [batch] = corpus.short_batches(1)
     ends = int((batch.input_ids == tokenizer.end_id).sum()) - int((batch.attention.document_ids < 0).sum())
-    assert int((batch.labels == tokenizer.end_id).sum()) == ends > 5  # each end is learnt
+    assert int((batch.labels == tokenizer.end_id).sum()) == ends > 5  # each end is learned
 
 
 @pytest.mark.slow

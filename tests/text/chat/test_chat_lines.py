@@ -21,7 +21,7 @@ TALK = Conversation((Message("user", "Why\u2028so?"), Message("assistant", "So."
 
 
 @given(is_supervised=st.lists(st.booleans(), max_size=40))
-def test_spans_say_which_tokens_are_learnt(is_supervised: list[bool]) -> None:
+def test_spans_say_which_tokens_are_learned(is_supervised: list[bool]) -> None:
     lines = ChatLines(conversations=[TALK], spans=[spans_of(is_supervised)])
     assert lines.is_supervised(0, len(is_supervised)).tolist() == is_supervised
 

@@ -1,4 +1,4 @@
-"""The ids of a conversation: those of transformers, none learnt by mistake, and nothing typed is special."""
+"""The ids of a conversation: those of transformers, none learned by mistake, and nothing typed is special."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_nothing_that_is_typed_becomes_a_special_token(tokenizer: Tokenizer, con
 
 @LAW
 @given(conversation=conversations())
-def test_the_replies_and_their_ends_are_learnt_and_nothing_else(
+def test_the_replies_and_their_ends_are_learned_and_nothing_else(
     tokenizer: Tokenizer, conversation: Conversation
 ) -> None:
     row = encode(conversation, tokenizer, 10_000)
@@ -148,8 +148,8 @@ def test_a_long_conversation_loses_its_oldest_turns_then_the_middle_of_the_quest
         assert (row.ids, row.is_message_cut) == (shorter.ids, False)
         return
     assert row.is_message_cut and len(row.ids) == max_seq_len
-    said = [i for i, is_learnt in zip(row.ids, row.is_supervised, strict=True) if is_learnt]
-    all_said = [i for i, is_learnt in zip(shorter.ids, shorter.is_supervised, strict=True) if is_learnt]
+    said = [i for i, is_learned in zip(row.ids, row.is_supervised, strict=True) if is_learned]
+    all_said = [i for i, is_learned in zip(shorter.ids, shorter.is_supervised, strict=True) if is_learned]
     assert said == all_said[: len(said)]  # the beginning of the reply; its end mark only if it is whole
 
 

@@ -23,7 +23,7 @@ from pretune.settings import PretrainConfig
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 
 # What a model of each objective predicts, in sentences.
-LEARNT: dict[ObjectiveName, str] = {
+LEARNED: dict[ObjectiveName, str] = {
     "masked": "missing words",
     "causal": "the next token",
     "hybrid": "missing words and the next token",
@@ -65,7 +65,7 @@ class BaseModel:
         start = f"Training starts from {self.given} ({name_shape(self.config)}{trained}), not from random weights."
         if self.objective == self.config.objective:
             return start
-        before, now = LEARNT[self.config.objective], LEARNT[self.objective]
+        before, now = LEARNED[self.config.objective], LEARNED[self.objective]
         return f"{start} It was trained to predict {before}, and now learns to predict {now}."
 
 

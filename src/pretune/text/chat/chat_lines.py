@@ -1,4 +1,4 @@
-"""The lines of a prepare folder of conversations: the messages, and which of the row's tokens are learnt."""
+"""The lines of a prepare folder of conversations: the messages, and which of the row's tokens are learned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Spans = list[list[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class ChatLines:
-    """The conversations of one split, in order, and for each the spans [start, end) of its row that are learnt."""
+    """The conversations of one split, in order, and for each the spans [start, end) of its row that are learned."""
 
     conversations: list[Conversation]
     spans: list[Spans]
@@ -34,7 +34,7 @@ class ChatLines:
         return len(self.conversations)
 
     def is_supervised(self, index: int, length: int) -> npt.NDArray[np.bool_]:
-        """(length,): whether each token of one row is learnt."""
+        """(length,): whether each token of one row is learned."""
         found = np.zeros(length, dtype=np.bool_)
         for start, end in self.spans[index]:
             found[start:end] = True
@@ -42,7 +42,7 @@ class ChatLines:
 
 
 def chat_line(record: ChatRecord, row: ChatRow) -> dict[str, Any]:
-    """One line: the row and the line of the file, the messages, and the spans of tokens that are learnt."""
+    """One line: the row and the line of the file, the messages, and the spans of tokens that are learned."""
     fields: dict[str, Any] = {"row": record.row, "line": record.line, "messages": record.conversation.to_json()}
     if row.num_left_out:
         fields["messages_left_out"] = row.num_left_out
@@ -52,11 +52,11 @@ def chat_line(record: ChatRecord, row: ChatRow) -> dict[str, Any]:
 
 
 def spans_of(is_supervised: list[bool]) -> Spans:
-    """The spans [start, end) of the tokens that are learnt."""
+    """The spans [start, end) of the tokens that are learned."""
     spans, place = [], 0
-    for is_learnt, group in groupby(is_supervised):
+    for is_learned, group in groupby(is_supervised):
         length = sum(1 for _ in group)
-        if is_learnt:
+        if is_learned:
             spans.append([place, place + length])
         place += length
     return spans

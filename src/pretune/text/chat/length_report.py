@@ -1,4 +1,4 @@
-"""How long encoded conversations are: their tokens, how many of them are learnt, and what had to be cut."""
+"""How long encoded conversations are: their tokens, how many of them are learned, and what had to be cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pretune.text.chat.split import ChatSplit
 from pretune.text.chat.template import ChatRow
 from pretune.text.splits import Split
 
-_FEW_LEARNT = 0.05  # of the tokens; with fewer, nearly all of the work is reading questions
+_FEW_LEARNED = 0.05  # of the tokens; with fewer, nearly all of the work is reading questions
 
 
 class LengthReport:
@@ -96,9 +96,9 @@ class LengthReport:
             f"first: {cut[0] if cut else ''}); give a larger --max-seq-len, or shorten the system message.",
         )
         found.lint.warn(
-            "few_learnt",
-            self.num_supervised if self.supervised_fraction < _FEW_LEARNT else 0,
-            f"Only {self.supervised_fraction:.1%} of the tokens are in replies; the rest is read but not learnt.",
+            "few_learned",
+            self.num_supervised if self.supervised_fraction < _FEW_LEARNED else 0,
+            f"Only {self.supervised_fraction:.1%} of the tokens are in replies; the rest is read but not learned.",
         )
 
 

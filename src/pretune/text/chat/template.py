@@ -166,10 +166,10 @@ def _cut_last(
     for_question, for_reply = share_out(room, len(asked), len(said))
     kept = [*question.ids[: question.num_head], *cut_middle(asked, for_question)]
     asking = [*before.ids, *marks.around(kept), marks.start, *reply.ids[: reply.num_head]]
-    num_learnt = min(for_reply, len(said) - len(marks.line_break))
+    num_learned = min(for_reply, len(said) - len(marks.line_break))
     return ChatRow(
         ids=asking + said[:for_reply],
-        is_supervised=[False] * len(asking) + [True] * num_learnt + [False] * (for_reply - num_learnt),
+        is_supervised=[False] * len(asking) + [True] * num_learned + [False] * (for_reply - num_learned),
         num_left_out=num_left_out,
         is_message_cut=True,
     )
