@@ -89,8 +89,9 @@ def test_the_commands_of_a_page_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (name, make), random = FILES[page], np.random.default_rng(0)
-    rows = [make(random) for _ in range(160)]
-    (_write_csv if name.endswith(".csv") else _write_jsonl)(tmp_path / name, rows)
+    write = _write_csv if name.endswith(".csv") else _write_jsonl
+    for file, num_rows in ((name, 160), (f"held-out{Path(name).suffix}", 20)):
+        write(tmp_path / file, [make(random) for _ in range(num_rows)])
     texts = "\n".join(_sentence(random) for _ in range(400)) + "\n"
     for corpus in ("mails.txt", "letters.txt"):
         (tmp_path / corpus).write_text(texts, encoding="utf-8")
