@@ -223,11 +223,16 @@ def make_corpus(base: Base, data: Path, folder: Path, scale: float) -> list[Path
                 files.append(path)
             continue
         rows = read_parts(data_set_named(source.of), data)[0] if source.of else read_rows(data / source.path)
-        stem = source.of or source.path.replace("/", "-").split(".")[0]
-        path = folder / f"{stem}.jsonl"
+        path = folder / file_name(source)
         write_rows(path, ({"text": text} for row in rows[:limit] for text in texts_of(row)))
         files.append(path)
     return files
+
+
+def file_name(source: Source) -> str:
+    """The name of the file with the texts of a source that is no archive of books."""
+    stem = source.of or source.path.replace("/", "-").split(".")[0]
+    return f"{stem}.jsonl"
 
 
 def make_protected(base: Base, data: Path, folder: Path) -> Path:

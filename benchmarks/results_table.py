@@ -22,6 +22,7 @@ from data_sets import (
     DataSet,
     LabelFiles,
     base_named,
+    file_name,
     find_data,
     make_corpus,
     make_label_files,
@@ -242,7 +243,7 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
     stages = ("collect", "preprocess", "pretrain")
     return {
         "name": name,
-        "title": _given_title(folder) if name in plan.given_bases else base_named(name).title,
+        "title": _given_title(name, folder) if name in plan.given_bases else base_named(name).title,
         "is_given": name in plan.given_bases,
         "scale": plan.scale,
         "minutes": plan.minutes,
@@ -255,12 +256,17 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _given_title(folder: Path) -> str:
-    """The names of the files that a given base was trained on, if it is part of a run."""
+def _given_title(name: str, folder: Path) -> str:
+    """What a given base was trained on, if it is part of a run: the title of the base that it stands for if its files
+    have the names of that base's texts, else the names of the files."""
     recipe = folder.parent / "recipe.toml"
     if not recipe.is_file():
         return "-"
-    return ", ".join(Path(path).name for path in tomllib.loads(recipe.read_text(encoding="utf-8"))["corpus"])
+    files = [Path(path).name for path in tomllib.loads(recipe.read_text(encoding="utf-8"))["corpus"]]
+    base = base_named(name)
+    names = [{file_name(source), Path(source.path).name} for source in base.sources]
+    is_this_base = len(files) == len(names) and all(own & {*files} for own in names)
+    return base.title if is_this_base else ", ".join(files)
 
 
 def _find(folder: Path, kind: str) -> list[Event]:

@@ -187,6 +187,21 @@ def test_a_given_base_that_no_stage_wrote_is_described(tmp_path: Path) -> None:
     assert (found["title"], found["precision"], found["tokens"]) == ("-", None, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "corpus", "title"),
+    [
+        ("reviews", ["texts/imdb-unsup.jsonl"], "reviews"),
+        ("reviews", ["/data/imdb/unsup.jsonl.zst"], "reviews"),
+        ("sst2-reviews", ["imdb-unsup.jsonl", "sst2.jsonl"], "SST-2, reviews"),
+        ("sst2-reviews", ["imdb-unsup.jsonl"], "imdb-unsup.jsonl"),
+        ("reviews", ["imdb-unsup.jsonl", "novels.txt"], "imdb-unsup.jsonl, novels.txt"),
+    ],
+)
+def test_one_text_of_pretraining_has_one_name(name: str, corpus: list[str], title: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(f"corpus = {corpus}\n", encoding="utf-8")
+    assert table._given_title(name, tmp_path / "pretrain") == title
+
+
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
