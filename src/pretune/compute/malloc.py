@@ -2,7 +2,7 @@
 
 A training step frees its activations and needs as much again a moment later. By default, glibc returns blocks above
 128 KB to the system at once, and the top of its heap soon after, so that every step touches fresh pages: a quarter of
-the time of a fine-tuning step on short texts (docs/guide/performance.md).
+the time of a fine-tuning step on short texts (docs/experiments.md).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.schedule import Plan
 
 _COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
-_COMPILED_FRACTION = 0.9  # of an uncompiled update's time (docs/guide/performance.md)
+_COMPILED_FRACTION = 0.9  # of an uncompiled update's time (docs/experiments.md)
 _VECTOR_SECONDS_PER_TOKEN = 1.0e-6
 _VECTOR_SECONDS_PER_ENTRY = 1.0e-7  # of the table of words by words
 _VECTOR_BYTES_PER_TOKEN, _VECTOR_BYTES_PER_ENTRY = 45, 20
