@@ -23,7 +23,9 @@ from pretune.model.folder import (
     load_model_folder,
     save_model_folder,
 )
-from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier
+from pretune.model.transformer import ClozeClassifier, EncoderModel, LanguageModel, SequenceClassifier
+from pretune.text.cloze.answers import ClozeAnswers
+from pretune.text.cloze.pattern import read_pattern
 from pretune.text.labels.labelling import Labelling
 
 CONFIG = ModelConfig(
@@ -119,6 +121,22 @@ def test_classifier_round_trip(tmp_path: Path, tokenizer_folder: Path, classes: 
     assert_same_weights(model, loaded.model)
     assert (describe_native_head(model) is None) == (classes <= 32)
     assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["split_special_tokens"] is True
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_cloze_round_trip(tmp_path: Path, tokenizer_folder: Path, is_tied: bool) -> None:
+    """A head of its own was not saved, so a cloze on such a base could be trained but never loaded."""
+    ids = ((7, 9), (11,))
+    answers = ClozeAnswers(
+        pattern=read_pattern("{text} It was [MASK].", has_pair=False), words=(("a", "b"), ("c",)), word_ids=ids
+    )
+    model = randomize(ClozeClassifier(replace(CONFIG, tie_word_embeddings=is_tied), ids))
+    labelling = Labelling(names=("good", "bad"), answers=answers)
+    save_model_folder(tmp_path / "model", model, tokenizer_folder, labelling)
+    loaded = load_model_folder(tmp_path / "model")
+    assert isinstance(loaded.model, ClozeClassifier)
+    assert loaded.labelling == labelling
+    assert_same_weights(model, loaded.model)
 
 
 def test_the_way_of_reading_long_texts_is_kept(tmp_path: Path, tokenizer_folder: Path) -> None:

@@ -313,7 +313,7 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= {name: ours[name] for name in ("classifier.weight", "classifier.bias")}
     elif isinstance(model, SequenceClassifier):
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
-    elif isinstance(model, LanguageModel) and not config.tie_word_embeddings:
+    elif isinstance(model, LanguageModel | ClozeClassifier) and not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
     # Cloned, so that views of one matrix do not share memory in the file.
     return {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in theirs.items()}
