@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pretune.api import load_model, load_pretrained_model
-from pretune.errors import InterruptedByUserError, StageDiffersError, UsageError
+from pretune.errors import FolderInTheWayError, InterruptedByUserError, StageDiffersError, UsageError
 from pretune.runtime.interruption import StopFlag
 
 EXAMPLES = [
@@ -61,3 +61,14 @@ def test_a_model_is_not_trained_into_the_folder_that_it_was_loaded_from(
             model.train(EXAMPLES, tmp_path / out, redo=redo, **SETTINGS)
     assert sorted(tmp_path.rglob("*")) == before
     assert model.predict(["A film."]).labels
+
+
+@pytest.mark.parametrize("inner", [".", "checkpoint"], ids=["a model folder", "a stage folder"])
+def test_a_folder_with_a_model_is_no_place_to_train_in(run_folder: Path, tmp_path: Path, inner: str) -> None:
+    """The model in the folder, rather than the trained one, was loaded after the training."""
+    out = tmp_path / "out"
+    load_model(run_folder).save(out / inner)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FolderInTheWayError, match=r"out has a model of its own, .*; choose another out="):
+        load_pretrained_model(run_folder).train(EXAMPLES, out, **SETTINGS)
+    assert sorted(tmp_path.rglob("*")) == before

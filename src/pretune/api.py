@@ -264,7 +264,7 @@ class Model:
                 prepared, start = run.path / "prepare", self.path
                 prepare(labels, prepared, recipe.prepare, base=start, test_labels=test_labels, split=split, redo=redo)
                 finetune(start, prepared, run.path / "finetune", recipe.finetune, redo=redo, alone=True)
-        trained = Model(find_model_folder(run.path, "finetune"))
+        trained = Model(find_model_folder(run.path / "finetune", "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
         history = History(read_events(run.path / "finetune"))
         self.history.append(history)

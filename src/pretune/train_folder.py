@@ -21,6 +21,7 @@ from pretune.errors import (
     StoppedError,
     UsageError,
 )
+from pretune.inference.load import own_model_folder
 from pretune.runtime.atomic import remove_folder, write_text
 from pretune.runtime.home import expand_home
 from pretune.runtime.interruption import RUN_AGAIN
@@ -32,8 +33,11 @@ LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
 
 
 class TrainFolder:
-    """The folder at `out`, or a temporary one. Raises FolderInTheWayError for that of a command-line run, whose stages
-    were made from other examples."""
+    """The folder at `out`, or a temporary one.
+
+    Raises FolderInTheWayError for that of a command-line run, whose stages were made from other examples, and for a
+    model folder, whose model would be loaded in place of the trained one.
+    """
 
     def __init__(self, out: Path | str | None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else expand_home(out)
@@ -42,6 +46,11 @@ class TrainFolder:
         self._written: list[Path] = []
         if (self.path / RECIPE_NAME).is_file():
             raise FolderInTheWayError(f"{self.path} is a run made by `pretune run`; choose another out=.")
+        if own_model_folder(self.path) is not None:
+            raise FolderInTheWayError(
+                f"{self.path} has a model of its own, which would be loaded in place of the trained one; choose "
+                "another out=."
+            )
 
     def labels_file(self, examples: Examples, name: str) -> Path:
         """The file of labelled examples: the given one, or `name` in the folder after writing it."""

@@ -186,13 +186,18 @@ def find_model_folder(path: ModelPlace, stage: ModelStage) -> Path:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
-    if has_weights(path) or any((path / name).is_file() for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME)):
-        return path
-    if (path / CHECKPOINT_NAME).is_dir():
-        return path / CHECKPOINT_NAME
+    if (own := own_model_folder(path)) is not None:
+        return own
     if (path / stage / CHECKPOINT_NAME).is_dir():
         return path / stage / CHECKPOINT_NAME
     raise ModelNotFoundError(_describe_absence(path, stage))
+
+
+def own_model_folder(path: Path) -> Path | None:
+    """The path itself if it is a model folder, or the model in it if it is a stage folder; None for other folders."""
+    if has_weights(path) or any((path / name).is_file() for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME)):
+        return path
+    return path / CHECKPOINT_NAME if (path / CHECKPOINT_NAME).is_dir() else None
 
 
 def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
