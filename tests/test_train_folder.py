@@ -9,6 +9,9 @@ import pytest
 from pretune.api import load_model, load_pretrained_model
 from pretune.errors import FolderInTheWayError, InterruptedByUserError, StageDiffersError, UsageError
 from pretune.runtime.interruption import StopFlag
+from pretune.settings import SplitConfig
+from pretune.text.labels.task_rows import read_task_rows
+from pretune.train_folder import read_examples
 
 EXAMPLES = [
     (f"The {thing} {n} was {word}.", word) for n in range(12) for thing in ("film", "meal") for word in ("good", "bad")
@@ -72,3 +75,16 @@ def test_a_folder_with_a_model_is_no_place_to_train_in(run_folder: Path, tmp_pat
     with pytest.raises(FolderInTheWayError, match=r"out has a model of its own, .*; choose another out="):
         load_pretrained_model(run_folder).train(EXAMPLES, out, **SETTINGS)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", " "], ids=repr)
+@pytest.mark.parametrize("several", [["a", "b"], "a|b"], ids=["lists", "joined"])
+def test_a_missing_label_is_not_learned_as_none_of_the_labels(tmp_path: Path, several: object, missing: object) -> None:
+    """With several labels a row, None was learned as the answer that none of them fits."""
+    examples = read_examples([("A text.", several), ("More.", missing), ("Other.", [])], SplitConfig())
+    assert isinstance(examples.content, str)
+    (tmp_path / "labels.jsonl").write_text(examples.content, encoding="utf-8")
+    rows = read_task_rows(
+        tmp_path / "labels.jsonl", task="multilabel", label_separator="|" if several == "a|b" else None
+    )
+    assert rows.labels == [("a", "b"), None, ()]

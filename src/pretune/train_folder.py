@@ -153,4 +153,5 @@ def _to_row(
     text: str | tuple[str, str], label: Written, text_column: str, label_column: str, text_pair_column: str
 ) -> dict[str, Any]:
     texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
-    return {**texts, label_column: label}
+    # Null is a missing label; in a file of several labels a row, a blank one is an answer: none of the labels.
+    return {**texts, label_column: None if label == "" else label}
