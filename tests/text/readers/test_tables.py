@@ -64,6 +64,20 @@ def test_lines_are_counted_from_one_also_over_cells_with_line_breaks(tmp_path: P
     assert rows_of(path) == [({"text": "one\ntwo", "label": "1"}, 2), ({"text": "three", "label": "2"}, 5)]
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_quoted_empty_cell_is_a_row_of_a_single_column(tmp_path: Path, name: str) -> None:
+    """pandas writes a missing text as "" there; the row was skipped as a blank line, which shifted all predictions."""
+    path = write(tmp_path, name, 'text\n"one, two"\n""\n\nthree\n""\n')
+    assert [(record.fields["text"], record.line) for record in read(path)] == [
+        ("one, two", 2),
+        ("", 3),
+        ("three", 5),
+        ("", 6),
+    ]
+    several = write(tmp_path, f"two-{name}", 'text,label\nx,1\n""\n\n'.replace(",", "," if "csv" in name else "\t"))
+    assert [record.line for record in read(several)] == [2]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
     path = write(tmp_path, "a.csv", f"text{delimiter}label\nA good, long; text{' ' if delimiter in ',;' else ''}\n")

@@ -51,7 +51,8 @@ def iter_delimited(
             if "".join(lines.row).count('"') % 2:
                 raise InputDataError(_unclosed(stream.name, start))
             merges.check(lines.row, start, len(header or ()))
-        if not row or row == [""]:
+        # A quoted empty cell is a row of a file of one column: programs write a missing value like that.
+        if not row or (row == [""] and len(header or ()) != 1):
             pass
         elif header is None:
             header = _check_header(row, stream.name)
