@@ -64,6 +64,15 @@ def test_several_labels_a_row(labels: list[Any], form: str, separator: str | Non
     assert reason in found.sentence
 
 
+def test_decimal_commas_join_no_labels() -> None:
+    """Scores such as 7, 7,5 and 8,25 were taken for several labels a row, because 7, 8 and 5 occur by themselves."""
+    scores = [f"{n / 4:g}".replace(".", ",") for n in range(41)] * 3
+    found = detect(labelled(scores))
+    assert (found.task, found.form) == ("regression", "number")
+    assert detect(labelled(scores), "multilabel").label_separator == ","
+    assert detect(labelled(scores), separator=",").task == "multilabel"
+
+
 def test_a_given_separator_wins_and_must_occur() -> None:
     assert detect(labelled(["a;b", "c;d"] * 4), separator=";").label_separator == ";"
     assert detect(labelled(["a;b", "c;d"] * 4)).task == "classification"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text.labels.scores import NumberForm, are_measures, detect_number_form, number_of, read_scores
+from pretune.text.labels.scores import (
+    NumberForm,
+    are_measures,
+    detect_number_form,
+    have_decimal_commas,
+    number_of,
+    read_scores,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +126,29 @@ def test_a_mixture_of_signs_is_not_guessed() -> None:
 )
 def test_measures_and_classes(labels: list[str], measured: bool) -> None:
     assert are_measures(Counter(labels)) is measured
+
+
+def with_comma(numbers: Iterable[float]) -> list[str]:
+    return [f"{number:g}".replace(".", ",") for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("labels", "are_decimals"),
+    [
+        (with_comma(n / 10 for n in range(101)), True),
+        (with_comma(n / 4 for n in range(41)), True),
+        (with_comma(n / 10 for n in range(-15, 16)), True),
+        (with_comma(n / 2 for n in range(200)), True),
+        ([f"0,{n:02}" for n in range(100)], True),
+        ([f"{n}.250,{n}" for n in range(10, 40)], True),
+        ([f"{n},{n + 3}" for n in range(30)], False),
+        ([*map(str, range(9)), *(f"{n},{(n + step) % 9}" for n in range(9) for step in (2, 5))], False),
+        ([f"{n:02},{(n * 7 + 1) % 30:02}" for n in range(30)] + [f"{n:02}" for n in range(30)], False),
+        (["7,5", "8", "7,7"], False),
+        (with_comma(range(30)), False),
+        (["a,b", "a"], False),
+    ],
+)
+def test_decimal_commas_are_told_from_signs_between_classes(labels: list[str], are_decimals: bool) -> None:
+    assert have_decimal_commas(Counter(labels)) is are_decimals
+    assert not are_decimals or are_measures(Counter(labels * 2))

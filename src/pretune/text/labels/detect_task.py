@@ -16,7 +16,13 @@ from pretune.text.labels.entities import are_tagged_words
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.pairs import check_pair_column, find_pair_columns
 from pretune.text.labels.reader import find_columns
-from pretune.text.labels.scores import are_measures, describe_measures, detect_number_form, number_of
+from pretune.text.labels.scores import (
+    are_measures,
+    describe_measures,
+    detect_number_form,
+    have_decimal_commas,
+    number_of,
+)
 from pretune.text.labels.several_labels import (
     FLAGS_JOINED_BY,
     MIN_FLAG_COLUMNS,
@@ -328,8 +334,10 @@ def _as_lists(table: _Table, text: str, label: str) -> DetectedTask | None:
 
 def _as_joined(table: _Table, text: str, label: str) -> DetectedTask | None:
     counts = table.labels(label)
-    sign = table.separator or table.preferred_separator or find_separator(counts)
-    if sign is None:
+    given = table.separator or table.preferred_separator
+    sign = given or find_separator(counts)
+    is_detected = table.is_open and given is None
+    if sign is None or (is_detected and sign == "," and have_decimal_commas(counts) and are_measures(counts)):
         return None
     number = count_with_sign(counts, sign)
     if table.separator is not None and not number:

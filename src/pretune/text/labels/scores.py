@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _GROUPED_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _GROUPED_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")
 _WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
+_PADDED = re.compile(r"0\d")
 _BLANK_BETWEEN_GROUPS = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))")
 
 
@@ -146,11 +147,37 @@ def are_measures(counts: Counter[str]) -> bool:
     if not present or num_words > MAX_WORDS_FRACTION * counts.total():
         return False
     rarest = min(counts[label] for label, number in found.items() if number is not None)
-    if len(present) > MANY_NUMBERS and rarest == 1:
+    if len(present) > MANY_NUMBERS and (rarest == 1 or have_decimal_commas(counts)):
         return True
     # A few frequent values with a comma, such as 1,2, may be anything, two numbers of classes for example.
     has_fractions = form.decimal == "." and any(not number.is_integer() for number in present)
     return has_fractions and len(present) > 2 and not num_words
+
+
+def have_decimal_commas(counts: Counter[str]) -> bool:
+    """Whether the commas in labels are decimal signs of a measurement, rather than signs between numbers of classes.
+
+    The numbers of two classes come from the same set, differ, and are often sorted; those around a decimal sign do not.
+    0,05 and 7,7 are scores, and so are 8,25 if nothing else is 25, numbers below zero, and those with few different
+    fractions.
+    """
+    form = detect_number_form(counts)
+    if form.decimal != "," or len(counts) <= MANY_NUMBERS:
+        return False
+    parts = [_strip(label).removesuffix("%").rstrip().partition(",") for label in counts]
+    known = {before for before, _, _ in parts}
+    joined = [(before, after) for before, sign, after in parts if sign]
+    befores, afters = ({pair[place] for pair in joined} for place in range(2))
+    is_padded = any(map(_PADDED.match, afters)) and not any(map(_PADDED.match, known))
+    if form.group or is_padded or any(before.startswith("-") for before in befores):
+        return True
+    if all(int(before) < int(after) for before, after in joined):
+        return False
+    num_alike = sum(before == after for before, after in joined)
+    num_new = sum(after not in known for _, after in joined)
+    # A few may be slips.
+    is_odd = num_alike > 0.05 * len(joined) or num_alike + num_new > 0.5 * len(joined)
+    return is_odd or len(afters) < len(befores) / 3
 
 
 def describe_measures(counts: Counter[str]) -> str:
