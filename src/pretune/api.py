@@ -300,7 +300,8 @@ class Model:
                 )
             file, preferred, found = existing_file(data), columns.get("text_column"), Findings()
             second = self._classifier.second_column(text_pair_column)
-            texts = read_texts(file, text_column, preferred, found, text_pair_column=second)
+            has_words = self._classifier.task.is_token_level
+            texts = read_texts(file, text_column, preferred, found, text_pair_column=second, reads_words=has_words)
             for sentence in found.sentences_about(file):
                 LOGGER.warning("%s", sentence)
             return Predictions(predict(self._classifier, texts))

@@ -24,6 +24,7 @@ from pretune.inference.load import ModelPlace, load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
 from pretune.runtime.home import expand_home
 from pretune.tasks.prediction import Prediction
+from pretune.text.labels.entities import have_words, text_of_words
 from pretune.text.labels.python_columns import is_table, names_of, values_of
 from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
 from pretune.text.labels.reader import without_labels
@@ -117,7 +118,15 @@ def predict_file(
     classifier = _as_classifier(model, stack=stack)
     columns, second = classifier.columns, classifier.second_column(text_pair_column)
     names = classifier.task.prediction.cell_names
-    rows = _Rows(input, text_column, findings, columns.get("text_column"), text_pair_column=second, added=names)
+    rows = _Rows(
+        input,
+        text_column,
+        findings,
+        columns.get("text_column"),
+        text_pair_column=second,
+        reads_words=classifier.task.is_token_level,
+        added=names,
+    )
     done = without_text = 0
 
     def write(file: BinaryIO) -> None:
@@ -160,15 +169,24 @@ def read_texts(
     findings: Findings | None = None,
     *,
     text_pair_column: str | None = None,
+    reads_words: bool = False,
 ) -> list[Text]:
     """The texts of a file in any format that `predict_file` reads, one for each row; "" if the row does not parse.
 
     The column is the one that is given, else `preferred` if the file has it, else it is detected. With
-    `text_pair_column`, the rows are pairs of texts. What is found while reading is added to `findings`. Raises
+    `text_pair_column`, the rows are pairs of texts. With `reads_words`, as for a model of entities, texts may be lists
+    of words, which are joined by single blanks. What is found while reading is added to `findings`. Raises
     InputDataError.
     """
-    findings = Findings() if findings is None else findings
-    return [texts for _, texts in _Rows(path, text_column, findings, preferred, text_pair_column=text_pair_column)]
+    rows = _Rows(
+        path,
+        text_column,
+        Findings() if findings is None else findings,
+        preferred,
+        text_pair_column=text_pair_column,
+        reads_words=reads_words,
+    )
+    return [texts for _, texts in rows]
 
 
 class _Rows:
@@ -186,6 +204,7 @@ class _Rows:
         preferred: str | None = None,
         *,
         text_pair_column: str | None = None,
+        reads_words: bool = False,
         added: tuple[str, ...] = (),
     ) -> None:
         self.name, self._findings = str(path), findings
@@ -202,6 +221,7 @@ class _Rows:
         elif text_column is None and is_plain:
             text_column = TEXT
         self.text_column = detect_text_column(sample, self.name, text_column)
+        self._has_words = reads_words and have_words(sample, self.text_column)
         taken = {column.strip().casefold() for column in self.columns}
         self.added = tuple(f"{_TAKEN_PREFIX}{name}" if name in taken else name for name in added)
         if text_pair_column is not None and not has_column(sample, text_pair_column):
@@ -241,7 +261,7 @@ class _Rows:
                 f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
             )
         row: Row = record.fields if record.values is None else record.values
-        text = text_of(record, self.text_column)
+        text = (text_of_words if self._has_words else text_of)(record, self.text_column)
         if self.text_pair_column is None:
             return row, text
         return row, (text, text_of(record, self.text_pair_column))

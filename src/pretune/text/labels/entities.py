@@ -170,6 +170,17 @@ def read_with_spans(records: Sequence[Record], text_column: str, spans_column: s
     return found
 
 
+def have_words(records: Sequence[Record], column: str) -> bool:
+    """Whether the cells of a column, except missing ones, are lists of words, as `read_tagged` takes them."""
+    cells = [cell for record in records if not is_missing(cell := cell_of(record, column)[1])]
+    return bool(cells) and all(as_list(cell) is not None for cell in cells)
+
+
+def text_of_words(record: Record, column: str) -> str:
+    """The text that `read_tagged` makes of the list of words in a cell; empty if there is no list."""
+    return join_words(map(_word, as_list(cell_of(record, column)[1]) or ()))[0]
+
+
 def are_tagged_words(words: Any, tags: Any) -> bool:
     """Whether two cells are a list of words and one of as many tags, which may be numbers."""
     one, other = as_list(words), as_list(tags)
