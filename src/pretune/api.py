@@ -20,6 +20,7 @@ from pretune.compute.device import restored_threads
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.chat_session import answer
 from pretune.inference.classify import Classifier
+from pretune.inference.expected_labels import describe_labels
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.generate import TextGenerator
 from pretune.inference.load import (
@@ -54,12 +55,10 @@ from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import clean, page_for, to_text, write_text
 from pretune.text.labels.python_columns import is_table, values_of
 from pretune.text.labels.python_data import (
-    Text,
     as_texts,
     examples_of,
     existing_file,
     texts_and_labels,
-    written_label,
 )
 from pretune.text.reading_report import Findings, join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
@@ -309,7 +308,7 @@ class Model:
             _refuse_columns(text_column=text_column, label_column=label_column, text_pair_column=text_pair_column)
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
-        expected = None if labels is None else _describe_labels(given, labels, self._classifier)
+        expected = None if labels is None else describe_labels(given, labels, self._classifier)
         return Predictions(self._classifier.predict(given), expected)
 
     def trace(self, text: str, text_pair: str | None = None) -> TracedPrediction:
@@ -459,26 +458,3 @@ def _refuse_columns(**columns: str | None) -> None:
     for name, column in columns.items():
         if column is not None:
             raise UsageError(f"{name} names a column of a table or file, and the data is neither; leave it out.")
-
-
-def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
-    """Each label as the task of the model shows it, by the rules of `evaluate`; None for a missing label."""
-    task, names = classifier.task, classifier.label_names
-    written = [written_label(label) for label in labels]
-    if task.name == "multilabel":
-        written = [[label] if isinstance(label, str) and label else label for label in written]
-    known = [place for place, label in enumerate(written) if label != ""]
-    places = [f"item {place + 1}" for place in known]
-    try:
-        originals = classifier.labelling.labels
-        matched = task.match_labels([written[place] for place in known], places, names, originals=originals)
-    except (TypeError, ValueError) as error:
-        raise InputDataError(f"The expected labels are not those of the task {task.name}: {error}.") from error
-    found: list[str | None] = [None] * len(labels)
-    for place, value in zip(known, matched, strict=True):
-        found[place] = task.describe(task.from_json(value, names), _first_of(texts[place]), names, names)
-    return found
-
-
-def _first_of(texts: Text) -> str:
-    return texts if isinstance(texts, str) else texts[0]
