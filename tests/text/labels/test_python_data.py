@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.labels.python_data import as_pairs, as_texts, examples_of, existing_file
+from pretune.text.labels.python_data import as_pairs, as_texts, examples_of, existing_file, written_label
 
 
 def test_examples_comeas_pairs_or_as_columns() -> None:
@@ -29,6 +29,14 @@ def test_two_texts_are_not_two_columns() -> None:
     assert examples_of(("a", "b")) == ["a", "b"]
     assert examples_of((None, "b")) == [None, "b"]
     assert examples_of((["a"], ["x"])) == [("a", "x")]
+
+
+def test_entities_are_in_order() -> None:
+    """Expected ones were compared in any order with predictions, which are in order, and counted as wrong."""
+    assert written_label([[9, 12, "b"], {"start": 0, "end": 3, "label": "a"}, [9, 12, "b"]]) == [
+        (0, 3, "a"),
+        (9, 12, "b"),
+    ]
 
 
 def test_a_missing_text_is_empty_and_a_number_is_refused() -> None:

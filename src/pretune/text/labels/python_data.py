@@ -94,11 +94,11 @@ def texts_and_labels(items: Sequence[Any], *, has_pairs: bool) -> tuple[list[Tex
 
 
 def written_label(label: Any) -> Written:
-    """The written form of a label, or of each label in a list, tuple, set or column; entities become spans."""
+    """The written form of a label, or of each label in a list, tuple, set or column; entities become spans in order."""
     if len(getattr(label, "shape", ())) == 1:
         label = values_of(label)
     if isinstance(label, list | tuple) and label and are_spans(label):
-        return [span for item in label if (span := span_of(item)) is not None]
+        return sorted({span for item in label if (span := span_of(item)) is not None})
     if isinstance(label, list | tuple | set | frozenset):
         names = [label_text(each) for each in (sorted(label, key=str) if isinstance(label, set | frozenset) else label)]
         return [name for name in names if name]
