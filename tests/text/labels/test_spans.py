@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,11 +32,14 @@ TEXT = "Ada Lovelace lived in London."
         [(22, 28, "LOC"), (0, 12, "PER")],
         [{"start": 0, "end": 12, "label": "PER"}, {"start": 22, "end": 28, "label": "LOC"}],
         [{"start_offset": 0, "end_offset": 12, "type": "PER", "id": 4}, [22, 28, "LOC"], [22, 28, "LOC"]],
+        [(np.int64(0), np.int32(12), "PER"), {"start": np.int64(22), "end": np.uint8(28), "label": "LOC"}],
     ],
 )
 def test_spellings(items: list[Any]) -> None:
     assert are_spans(items)
-    assert read_spans(items, TEXT, "rows.jsonl, line 3") == ((Span(0, 12, "PER"), Span(22, 28, "LOC")), 0)
+    spans, num_trimmed = read_spans(items, TEXT, "rows.jsonl, line 3")
+    assert (spans, num_trimmed) == ((Span(0, 12, "PER"), Span(22, 28, "LOC")), 0)
+    assert all(type(place) is int for span in spans for place in span[:2])  # as JSON has them
 
 
 def test_blanks_at_the_borders_are_trimmed() -> None:
@@ -55,6 +59,9 @@ def test_blanks_at_the_borders_are_trimmed() -> None:
         ([["0", "3", "LOC"]], "is not an entity"),
         ([[0, 3]], "is not an entity"),
         ([{"start": 0, "end": 3}], "is not an entity"),
+        ([[True, 3, "LOC"]], "is not an entity"),
+        ([[np.bool_(True), 3, "LOC"]], "is not an entity"),
+        ([[0.0, 3.0, "LOC"]], "is not an entity"),
         (["Ada"], "is not an entity"),
     ],
 )

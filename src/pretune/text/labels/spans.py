@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -68,9 +69,10 @@ def span_of(item: Any) -> Span | None:
         start, end, type = item
     else:
         return None
-    if not (isinstance(start, int) and isinstance(end, int)) or isinstance(start, bool) or isinstance(end, bool):
+    # Programs may have integers of numpy.
+    if not all(isinstance(place, numbers.Integral) and not isinstance(place, bool) for place in (start, end)):
         return None
-    return None if isinstance(type, list | tuple | dict) else Span(start, end, label_text(type))
+    return None if isinstance(type, list | tuple | dict) else Span(int(start), int(end), label_text(type))
 
 
 def _refuse_outside(span: Span, text: str, where: str) -> None:
