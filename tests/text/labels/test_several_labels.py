@@ -105,7 +105,7 @@ def flags(*rows: tuple[str, ...]) -> list[Record]:
 
 def test_columns_of_flags() -> None:
     records = flags(("7", "0", "true", "1.0", "0"), ("8", "1", "false", "0", "0"), ("9", "0", "False", "0", "0"))
-    assert flag_columns(records, ["id", "x", "y", "z", "never"]) == ("x",)
+    assert flag_columns(records, ["id", "x", "y", "z", "never"]) == ("x", "z")
     columns = flag_columns(records, ["id", "x", "y", "z", "never"], with_words=True)
     assert columns == ("x", "y", "z")
     assert read_flags(records, columns, "rows.csv") == [("y", "z"), ("x",), ()]

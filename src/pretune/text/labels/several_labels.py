@@ -152,11 +152,14 @@ def count_with_sign(counts: Counter[str], sign: str) -> int:
 
 
 def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_words: bool = False) -> tuple[str, ...]:
-    """The columns in which every cell is 0 or 1, and both occur; `with_words`, also false and true."""
-    both = {column: {record.fields.get(column, "").strip() for record in records} for column in columns}
-    if with_words:
-        return tuple(column for column in columns if {_flag(cell) for cell in both[column]} == {True, False})
-    return tuple(column for column in columns if both[column] == {"0", "1"})
+    """The columns in which every cell is 0 or 1, or 0.0 or 1.0, and both occur; `with_words`, also false and true."""
+    known = _FLAGS if with_words else {"0": False, "1": True}
+    found = []
+    for column in columns:
+        cells = {record.fields.get(column, "").strip() for record in records}
+        if all(label_text(cell) in known for cell in cells) and {_flag(cell) for cell in cells} == {True, False}:
+            found.append(column)
+    return tuple(found)
 
 
 def named_columns(joined: str, records: Sequence[Record]) -> tuple[str, ...] | None:
