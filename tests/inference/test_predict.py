@@ -9,9 +9,12 @@ import json
 import lzma
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -82,6 +85,30 @@ def test_jsonl_keeps_its_values(classifier: Classifier, tmp_path: Path, ending: 
     found = [json.loads(line) for line in open_any(tmp_path / f"out{ending}").splitlines()]
     assert [{key: row[key] for key in rows[0]} for row in found] == rows
     assert all(set(row) == {*rows[0], "label", "probability"} for row in found)
+
+
+def test_cells_of_parquet_are_written_as_they_are(classifier: Classifier, tmp_path: Path) -> None:
+    """Dates were in quotes in a csv, and NaN in JSON, which has no such sign."""
+    day, moment, nan = date(2026, 3, 1), datetime(2026, 3, 1, 12, 30), float("nan")
+    cells = {
+        "day": [day, None],
+        "moment": [moment, moment],
+        "number": [nan, 0.5],
+        "limit": [float("inf"), 2.0],
+        "list": [[0.5, nan], []],
+        "ok": [True, False],
+    }
+    columns = {"text": ["A film.", "A hotel."], **cells}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    for ending in ("csv", "jsonl"):
+        predict_file(classifier, tmp_path / "in.parquet", tmp_path / f"out.{ending}")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        written = list(csv.reader(file))[1:]
+    assert written[0][1:7] == ["2026-03-01", "2026-03-01 12:30:00", "", "inf", "[0.5, null]", "true"]
+    assert written[1][1:7] == ["", "2026-03-01 12:30:00", "0.5", "2.0", "[]", "false"]
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [rows[0][name] for name in cells] == [str(day), str(moment), None, None, [0.5, None], True]
 
 
 def test_lines_of_text_stay_lines(classifier: Classifier, tmp_path: Path) -> None:

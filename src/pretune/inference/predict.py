@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import lzma
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -101,9 +102,11 @@ def predict_file(
     A classification adds a label and its probability, other tasks what they predict. Rows without a text and rows that
     do not parse get an empty prediction. The text column is the one that is given, else the one of the model's training
     file, else it is detected. The endings set the formats: txt (one text per line; written as text and prediction,
-    separated by tabs), csv, tsv and jsonl, each also with .gz, .bz2, .xz or .zst. Cells are not changed. If the input
-    has a column of a new name, such as `label`, the new one is called `predicted_label`. Rows are streamed, and the
-    output appears once it is complete; `on_progress` is called with the number of rows done.
+    separated by tabs), csv, tsv and jsonl, each also with .gz, .bz2, .xz or .zst. Cells are not changed, but NaN
+    becomes an empty cell, or null. If the input has a column of a new name, such as `label`, the new one is called
+    `predicted_label`. Rows are streamed, and the output appears once it is complete; `on_progress` is called with the
+    number of rows done.
+
     Raises InputDataError for the input and UsageError for the output.
     """
     start = time.perf_counter()
@@ -337,18 +340,32 @@ class _RowWriter:
 
 
 def _to_cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # a csv has no sign for NaN
         return ""
-    return replace_surrogates(value) if isinstance(value, str) else _to_json(value)
+    is_json = isinstance(value, bool | list | tuple | dict)
+    return _to_json(value) if is_json else replace_surrogates(str(value))
 
 
 def _to_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        value = _without_nan(value)
+        text = json.dumps(value, ensure_ascii=False, default=str)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape but UTF-8 cannot encode
         return json.dumps(value, default=str)
     return text
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with null for every number that JSON does not have: NaN and the infinite ones."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
