@@ -61,7 +61,7 @@ class ScorePrediction(Prediction):
     cell_names: ClassVar[tuple[str, ...]] = ("score",)
 
     def cells(self) -> tuple[Any, ...]:
-        return (None if self.score is None else round(self.score, 6),)
+        return (None if self.score is None else _round_score(self.score),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +87,8 @@ class EntitiesPrediction(Prediction):
         if self.is_empty:
             return (None,)
         return ([{**vars(entity), "probability": round(entity.probability, 6)} for entity in self.entities],)
+
+
+def _round_score(score: float) -> float:
+    """A score with six decimals, or with six digits if it is small: the unit may make all scores small."""
+    return round(score, 6) if abs(score) >= 0.1 else float(f"{score:.6g}")
