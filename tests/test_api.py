@@ -450,6 +450,10 @@ def test_pairs_of_texts_from_columns_tuples_and_tables(run_folder: Path, tmp_pat
     labelled = model.predict((frame[["review", "summary"]], frame["fits"]))
     assert (labelled.labels, labelled.accuracy is not None) == (expected.labels, True)
     assert [p.is_empty for p in model.predict([(FIRST[0], SECOND[0]), (FIRST[0], None)])] == [False, True]
+    for missing in (None, float("nan"), " ", (None, None)):  # alone, they were refused as single texts
+        found = model.predict([(FIRST[0], SECOND[0]), missing])
+        assert [p.is_empty for p in found] == [False, True]
+        assert [p.is_empty for p in pretune.predict(model, [missing])] == [True]
     with pytest.raises(InputDataError, match="was trained on two texts a row"):
         model.predict(FIRST)
 

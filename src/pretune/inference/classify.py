@@ -104,7 +104,11 @@ class Classifier:
 
         Raises InputDataError for single texts if the model was trained on pairs, and for pairs if it was not.
         """
-        given = [(text, None) if isinstance(text, str) else (text[0], text[1]) for text in texts]
+        blank_pair = "" if self.labelling.has_pairs else None  # the second text of a missing pair
+        given = [
+            (text, None if text.strip() else blank_pair) if isinstance(text, str) else (text[0], text[1])
+            for text in texts
+        ]
         cleaned = self._clean(given)
         places = [place for place, (text, pair) in enumerate(cleaned) if text and pair != ""]
         found = [self.task.empty_prediction(*texts) for texts in given]

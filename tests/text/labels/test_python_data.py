@@ -25,6 +25,20 @@ def test_examples_comeas_pairs_or_as_columns() -> None:
         as_pairs([("a", "x"), "b"])
 
 
+def test_two_columns_may_be_tuples() -> None:
+    """They were refused, because each was taken for an example."""
+    texts, labels = ("a", "b", "c"), ("x", "y", "z")
+    assert as_pairs((texts, labels)) == list(zip(texts, labels, strict=True))
+    assert as_pairs((texts, list(labels))) == as_pairs((list(texts), labels)) == as_pairs((texts, labels))
+    assert as_pairs((("a", "b"), np.array(["x", "y"]))) == [("a", "x"), ("b", "y")]
+    assert examples_of((("a",), ("x",))) == [("a", "x")]
+    assert as_pairs(((("a", "b"), ("c", "d"), ("e", "f")), labels))[2] == (("e", "f"), "z")
+    with pytest.raises(InputDataError, match="3 texts and 2 labels"):
+        as_pairs((texts, labels[:2]))
+    assert as_pairs((("a", "x"), ("b", "y"))) == [("a", "x"), ("b", "y")]  # two examples
+    assert as_pairs((("a", "x"), ["b", "y"])) == [("a", "x"), ("b", "y")]
+
+
 def test_two_texts_are_not_two_columns() -> None:
     assert examples_of(("a", "b")) == ["a", "b"]
     assert examples_of((None, "b")) == [None, "b"]

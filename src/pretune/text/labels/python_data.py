@@ -70,9 +70,7 @@ def examples_of(
             if label_column is None:
                 return texts
             data = (texts, column_of(data, label_column))
-    # A tuple of two examples, or of two texts, is not one of two columns.
-    is_columns = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str)
-    if not is_columns or is_missing(data[0]):
+    if not _are_columns(data):
         return values_of(data)
     texts, labels = lists_of(data[0]), labels_of_flags(data[1]) or values_of(data[1])
     if len(texts) != len(labels):
@@ -80,6 +78,17 @@ def examples_of(
             f"There are {len(texts):,} texts and {len(labels):,} labels; expected a label for each text."
         )
     return list(zip(texts, labels, strict=True))
+
+
+def _are_columns(data: Any) -> bool:
+    """Whether the data is a tuple of two columns, rather than one of two texts, or of two examples.
+
+    Tuples of two items may be either, and are taken for examples.
+    """
+    if not isinstance(data, tuple) or len(data) != 2 or _is_text(data[0]):
+        return False
+    may_be_examples = isinstance(data[0], tuple) and len(data[0]) == 2 and isinstance(data[1], tuple | list | str)
+    return not may_be_examples
 
 
 def texts_and_labels(items: Sequence[Any], *, has_pairs: bool) -> tuple[list[Text], list[Any] | None]:
