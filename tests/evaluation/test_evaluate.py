@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.errors import InputDataError, ModelNotFoundError
+from pretune.errors import InputDataError, ModelNotFoundError, UsageError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
@@ -178,6 +178,8 @@ def test_scores_are_read_in_the_form_of_the_training_file(tmp_path: Path, run_fo
     (tmp_path / "points.csv").write_text("text;score\nA new text;3.125\nAnother text;2.875\n", encoding="utf-8")
     found, expected = (evaluate(scores, tmp_path / name) for name in ("rows.csv", "points.csv"))
     assert found["mean_absolute_error"] == expected["mean_absolute_error"] < 1000
+    with pytest.raises(UsageError, match=r"--label-names renames labels, and .* predicts scores; leave it out"):
+        evaluate(scores, tmp_path / "rows.csv", label_names=("1=low",))  # it had no effect
 
 
 def test_a_file_without_an_entity_is_evaluated(tmp_path: Path, run_folder: Path) -> None:

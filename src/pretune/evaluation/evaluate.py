@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import ModelPlace, load_classifier
 from pretune.scoring.nested_rows import groups_of_lines
@@ -33,11 +33,13 @@ def evaluate(
     from 0, these are the positions of the classes, and `detected` says so; `label_names` ("0=negative") renames the
     labels of the file, or names its numbered tags ("1=B-PER"). Rows without a text or a label, and rows that do not
     parse, are left out and counted as `skipped`; `warnings` are sentences about how the file was read. Raises
-    InputDataError if the file cannot be used or has a label that the model does not know, and the errors of
-    `load_classifier`. Without `stack`, linear models stacked on it are not used.
+    InputDataError if the file cannot be used or has a label that the model does not know, UsageError for new names of
+    scores, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack, on_gpu=True)
     task, names = classifier.task, classifier.label_names
+    if label_names and task.name == "regression":
+        raise UsageError(f"--label-names renames labels, and {classifier.path} predicts scores; leave it out.")
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     rows = _read_rows(classifier, labels, columns, label_names)
     pairs: Iterable[Text] = rows.texts

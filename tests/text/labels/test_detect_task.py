@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.readers.records import Record, cell_text
 
@@ -78,6 +78,29 @@ def test_a_given_separator_wins_and_must_occur() -> None:
     assert detect(labelled(["a;b", "c;d"] * 4)).task == "classification"
     with pytest.raises(InputDataError, match=r"no cell of the column 'label' contains '\|', which --label-separator"):
         detect(labelled(["a;b", "c;d"] * 4), separator="|")
+
+
+@pytest.mark.parametrize(
+    ("records", "task", "reason"),
+    [
+        (labelled(["a|b", "c|d"] * 4), "classification", "the task classification, whose labels are not joined; leave"),
+        (labelled([1.5, 2.5, 3] * 4), "regression", r"the task regression, .*, or give --task multilabel\."),
+        (rows({**PAIR, "label": "a|b"}, {**PAIR, "label": "b"}, times=4), "pairs", "the task pairs"),
+        (rows({**PAIR, "label": "a|b"}, {**PAIR, "label": "b"}, times=4), "auto", "the task pairs"),
+        (rows({"tokens": ["a"], "tags": ["B-X"]}), "tokens", "the task tokens"),
+        (labelled([["a", "b"], ["a"]] * 4), "auto", r"the labels of a row are a list; leave it out\."),
+        (
+            rows({"text": TEXTS[0], "a": 0, "b": 1, "c": 0}, {"text": "x", "a": 1, "b": 0, "c": 1}),
+            "auto",
+            "a column of 0",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
+)
+def test_a_separator_that_separates_nothing_is_refused(records: list[Record], task: TaskWord, reason: str) -> None:
+    """It was ignored without a word."""
+    with pytest.raises(UsageError, match=f"--label-separator is given, but .*{reason}"):
+        detect(records, task, "|")
 
 
 def test_the_separator_of_another_file_need_not_occur() -> None:

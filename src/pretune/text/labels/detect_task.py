@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.text.labels.entities import are_tagged_words
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.pairs import check_pair_column, find_pair_columns
@@ -132,6 +132,7 @@ def detect_task(
     A `preferred_separator` is that of the file that a model was trained on: other files need not have several labels.
 
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
+    Raises UsageError for a `label_separator` if no labels are joined.
     """
     given = given or Columns()
     table = _Table(
@@ -150,6 +151,7 @@ def detect_task(
         found = found or _by_labels(table, *_columns(table))
     else:
         found = _BY_WORD[task](table)
+    _refuse_unused_separator(table, found)
     return replace(found, sentence=f"{'Task' if task != 'auto' else 'Detected task'} {found.word}: {found.sentence}")
 
 
@@ -165,6 +167,16 @@ def _refuse_conversations(table: _Table) -> None:
                 f"{table.path} has conversations in the column {column!r}, which have no labels; for a model that is "
                 "to answer, use `pretune prepare FILE --task chat`, or name the columns of a text and a label."
             )
+
+
+def _refuse_unused_separator(table: _Table, found: DetectedTask) -> None:
+    """Raise UsageError for the user's separator if the labels are not joined: it would have no effect."""
+    if table.separator is None or found.form == "joined":
+        return
+    reasons = {"list": "the labels of a row are a list", "flags": "each label has a column of 0 and 1"}
+    reason = reasons.get(found.form, f"the rows are read for the task {found.word}, whose labels are not joined")
+    advice = "leave it out" if found.task == "multilabel" else "leave it out, or give --task multilabel"
+    raise UsageError(f"{table.path}: --label-separator is given, but {reason}; {advice}.")
 
 
 # --- entities ---------------------------------------------------------------------------------------------------------
