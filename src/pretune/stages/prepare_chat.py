@@ -190,7 +190,7 @@ class _ChatPreparation:
             {
                 **shape_out,
                 "tokens per conversation": round(report.num_tokens / sum(num_rows.values()), 1),
-                "fraction of tokens learned": round(report.supervised_fraction, 3),
+                "tokens learned": report.num_supervised,
             },
             dropped=found.lint.dropped.to_event(),
             seconds=round(time.monotonic() - self.start, 3),

@@ -90,11 +90,11 @@ def test_hostile_text_stays_text(builder: Any) -> None:
 
 def test_values_of_a_shape_are_written_with_their_unit(builder: Any) -> None:
     shape = [{"name": "bytes", "value": 12_300_000}, {"name": "tokens", "value": [10_000, 50]},
-             {"name": "language", "value": "de"}, {"name": "cut_share", "value": 0.031}]  # fmt: skip
+             {"name": "language", "value": "de"}, {"name": "tokens per row", "value": 19.5}]  # fmt: skip
     builder.add("prepare", "flow", shape_in=shape, shape_out=[], dropped=[], seconds=1)
     builder.add("prepare", "stage_finished", seconds=1.0)
     text = rendered(builder)
-    for part in ("12 MB", "10,000 x 50 tokens", "language: de", "3.1 % cut share"):
+    for part in ("12 MB", "10,000 x 50 tokens", "language: de", "19.5 tokens per row"):
         assert part in text
 
 

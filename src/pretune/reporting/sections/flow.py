@@ -104,11 +104,7 @@ def _quantity(name: str, value: Any) -> str:
         return f"{' x '.join(parts)} {words}"
     if words.endswith("bytes"):
         return f"{formats.size(value)} {words.removesuffix('bytes').strip()}".strip()
-    if words.endswith(("share", "fraction")):
-        return f"{formats.percent(value)} {words}"
-    return (
-        f"{formats.count(value) if float(value).is_integer() else formats.nats(value)} {formats.unit_of(words, value)}"
-    )
+    return f"{formats.count(value)} {formats.unit_of(words, value)}"
 
 
 # ---- dropped documents and rows
