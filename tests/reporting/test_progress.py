@@ -74,6 +74,13 @@ def test_plain_lines_report_each_stage(full_run: Any, monkeypatch: pytest.Monkey
     assert not any("\x1b" in line for line in lines)
 
 
+def test_one_of_a_thing_is_in_the_singular(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = [{"name": "train_documents", "value": 1}, {"name": "classes", "value": 1}, {"name": "trials", "value": 2}]
+    builder.add("finetune", "flow", shape_in=[], shape_out=shape, dropped=[], seconds=1)
+    lines = replay(builder.events, Stream(), monkeypatch).splitlines()
+    assert lines == ["finetune    result: 1 train document, 1 class, 2 trials"]
+
+
 def test_without_a_terminal_progress_lines_are_rare(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for done in range(1, 31):  # one a second
         builder.add(

@@ -289,7 +289,7 @@ def _finished(event: Event) -> str:
 
 def _flow(event: Event) -> str:
     shapes = [
-        f"{formats.count(e['value'])} {e['name']}".replace("_", " ")
+        f"{formats.count(e['value'])} {formats.unit_of(e['name'], e['value'])}"
         for e in event.get("shape_out", [])
         if isinstance(e["value"], int | float)
     ]

@@ -85,7 +85,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders, verdicts))
     folder.log_flow(
         {"test rows": len(test.rows)},
-        {"models": len(rows), "verdict" if len(verdicts) == 1 else "verdicts": len(verdicts)},
+        {"models": len(rows), "verdicts": len(verdicts)},
         seconds=round(time.monotonic() - start, 3),
     )
     folder.finish(verdicts=[verdict["sentence"] for verdict in verdicts])

@@ -355,7 +355,7 @@ class _Comparison:
         counts = {name: len(text.conversations) for name, text in zip(_COUNTED, self.texts, strict=False)}
         self.folder.log_flow(
             {"models": len(self.candidates), **counts},
-            {"conclusion": 1},
+            {"conclusions": 1},
             seconds=round(time.monotonic() - self.start, 3),
         )
         self.folder.finish(conclusion=concluded.sentence, lowest_loss=concluded.lowest, notice=self.notice)

@@ -48,7 +48,7 @@ class Regression:
     """A label is a number; predictions are numbers (N,)."""
 
     name: TaskName = "regression"
-    counted_as = "score"
+    counted_as = "scores"
     is_token_level = False
     has_class_weights = False
     link: Link = "identity"

@@ -372,10 +372,7 @@ class _Finetuning:
         num_rows = {f"{split} rows": len(self.data.rows[split]) for split in SPLITS}
         self.folder.log_flow(
             {**num_rows, "parameters": self._count_parameters()},
-            {
-                self.data.task.counted_as: len(self.data.labelling.names),
-                "trial" if len(trials) == 1 else "trials": len(trials),
-            },
+            {self.data.task.counted_as: len(self.data.labelling.names), "trials": len(trials)},
             seconds=time.monotonic() - self.start,
         )
         finish_together(

@@ -23,7 +23,7 @@ class LabelRules(Protocol):
 
     @property
     def counted_as(self) -> str:
-        """What the labels are called where they are counted."""
+        """What the labels are called where they are counted, in the plural."""
 
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         """Refuse labels that no model can learn, and warn of those that it probably cannot.
