@@ -197,7 +197,7 @@ def test_a_corpus_of_one_repeated_text_is_too_small(tmp_path: Path, capsys: pyte
     assert run_command_line(["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]) == 0
     code, sentence = answer(["preprocess", str(tmp_path / "c"), "--out", str(tmp_path / "p")], capsys)
     assert code == DATA
-    assert "in 1 documents (most were dropped because" in sentence and "4,999)" in sentence
+    assert "in 1 document (most were dropped because" in sentence and "4,999)" in sentence
     assert not (tmp_path / "p").exists()
 
 

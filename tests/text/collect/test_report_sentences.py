@@ -70,6 +70,6 @@ def test_skipped_content_is_reported() -> None:
         "(.git). To read files with another ending, name them, as in '*.tex' (not inside archives).",
         "Lines of quoted replies and signatures left out of mails: 2.",
         "Attachments and other mail parts not read: 3.",
-        "1 documents were too long and are continued in the next one.",
+        "Documents that were too long and are continued in the next one: 1.",
         "Left out, a row with too few or too many cells: 1; the first is a.csv, line 2.",
     ]

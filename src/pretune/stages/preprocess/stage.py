@@ -292,7 +292,7 @@ class _Preprocessing:
             most = max(self.steps.dropped.rules.values(), key=lambda rule: rule.count, default=None)
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
-                f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too "
+                f"The clean text has {words:,} words for training in {_documents(num_documents)}{why}, which is too "
                 f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, better {FEW_WORDS:,} words."
             )
         if words < FEW_WORDS:

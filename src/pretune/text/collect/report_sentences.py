@@ -65,7 +65,7 @@ def _notices(findings: Findings) -> Iterator[str]:
     if findings.num_attachments:
         yield f"Attachments and other mail parts not read: {findings.num_attachments:,}."
     if findings.num_continued:
-        yield f"{findings.num_continued:,} documents were too long and are continued in the next one."
+        yield f"Documents that were too long and are continued in the next one: {findings.num_continued:,}."
 
 
 def _unreadable(findings: Findings) -> Iterator[Remark]:
