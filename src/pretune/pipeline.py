@@ -18,6 +18,7 @@ from pretune.errors import (
     UsageError,
 )
 from pretune.estimate_run import describe, estimate_run
+from pretune.model.config import PREDICTED
 from pretune.recipe import Recipe, check_inputs, read_recipe, save_recipe
 from pretune.run_changes import (
     FoundRun,
@@ -306,22 +307,20 @@ def plan_stages(
     if has_split:
         step = Step(name="split", title="check the labelled examples and hold some out", do=split)
         steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
-    tokenize, learn = "train the tokenizer", "learn"
-    if base is not None:
-        tokenize, learn = "take the base's tokenizer", "go on learning"
+    tokenize = "train the tokenizer" if base is None else "take the base's tokenizer"
     steps += [
         Step(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
-        Step(name="pretrain", title=f"{learn} to predict {_LEARNED[recipe.pretrain.objective]}", do=pretrain),
+        Step(name="pretrain", title=_describe_pretraining(recipe), do=pretrain),
     ]
     return steps + (_task_steps(recipe, folder) if has_split else [])
 
 
-_LEARNED = {
-    "auto": "missing words",
-    "masked": "missing words",
-    "causal": "the next token",
-    "hybrid": "missing words and the next token",
-}
+def _describe_pretraining(recipe: Recipe) -> str:
+    objective = recipe.pretrain.objective
+    if recipe.base is None:
+        return f"learn to predict {PREDICTED['masked' if objective == 'auto' else objective]}"
+    # With `auto` it is the objective of the base, whose folder is not read to list the steps.
+    return f"go on learning to predict {'words of the text' if objective == 'auto' else PREDICTED[objective]}"
 
 
 def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:

@@ -220,3 +220,17 @@ def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monke
     assert (tmp_path / "scratch.old-1" / "manifest.json").is_file()
     run(override(changed, {"control": True}))
     assert (trained, compared[-1]) == (["finetune", "scratch"], True)
+
+
+@pytest.mark.parametrize(
+    ("base", "objective", "title"),
+    [
+        (None, "auto", "learn to predict missing words"),
+        (None, "causal", "learn to predict the next token"),
+        ("base", "auto", "go on learning to predict words of the text"),  # what the base does, read only later
+        ("base", "hybrid", "go on learning to predict missing words and the next token"),
+    ],
+)
+def test_a_run_says_what_it_learns_to_predict(base: str | None, objective: str, title: str, tmp_path: Path) -> None:
+    recipe = override(Recipe(base=base), {"pretrain": {"objective": objective}})
+    assert [step.title for step in pipeline.plan_stages(recipe, tmp_path) if step.name == "pretrain"] == [title]

@@ -7,6 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 ObjectiveName = Literal["masked", "causal", "hybrid"]  # hybrid: both, by one set of weights
+PREDICTED: dict[ObjectiveName, str] = {  # what a model of each objective predicts, in sentences
+    "masked": "missing words",
+    "causal": "the next token",
+    "hybrid": "missing words and the next token",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.model.base_folder import BaseFolder, read_base_folder
-from pretune.model.config import ModelConfig, ObjectiveName, name_shape
+from pretune.model.config import PREDICTED, ModelConfig, ObjectiveName, name_shape
 from pretune.model.folder import load_model_folder, read_stop_ids
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
@@ -22,12 +22,6 @@ from pretune.runtime.manifest import Manifest
 from pretune.settings import PretrainConfig
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 
-# What a model of each objective predicts, in sentences.
-LEARNED: dict[ObjectiveName, str] = {
-    "masked": "missing words",
-    "causal": "the next token",
-    "hybrid": "missing words and the next token",
-}
 # GPT-BERT judges sentences in causal order as well at 1:3 as at 1:1 (BLiMP 79.2), but not at 1:15 (77.1); with both
 # sides in view it is best near 1:7 (84.8, and 84.3 if only masked). arXiv:2410.24159.
 DEFAULT_CAUSAL_SHARE = 0.25
@@ -65,7 +59,7 @@ class BaseModel:
         start = f"Training starts from {self.given} ({name_shape(self.config)}{trained}), not from random weights."
         if self.objective == self.config.objective:
             return start
-        before, now = LEARNED[self.config.objective], LEARNED[self.objective]
+        before, now = PREDICTED[self.config.objective], PREDICTED[self.objective]
         return f"{start} It was trained to predict {before}, and now learns to predict {now}."
 
 
