@@ -15,7 +15,6 @@ from pretune.evaluation.verdicts import (
     describe_contender,
     describe_coverage,
     judge,
-    write_points,
 )
 from pretune.scoring.row_statistics import over_seeds
 from pretune.scoring.uncertainty import accuracy_difference
@@ -261,14 +260,6 @@ def test_the_metric_of_the_verdicts_has_an_interval_too() -> None:
     assert row["macro_f1"] == pytest.approx(f1_score(LABELS, predicted, average="macro"))
     assert [low, high] == pytest.approx(expected, abs=0.012)
     assert "macro_f1_interval" not in describe_contender(one, make_test_rows())
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(-0.0234, "−2.3"), (0.134, "13.4"), (-0.0003, "−0.03"), (0.00002, "0.002"), (0.0, "0.0"), (-1e-9, "0.0")],
-)
-def test_points_keep_the_side_of_zero(value: float, expected: str) -> None:
-    assert write_points(value) == expected
 
 
 def test_the_model_as_delivered_is_judged_and_pre_training_is_judged_apart() -> None:

@@ -38,8 +38,6 @@ from pretune.run_trace import formats
         (formats.probability(0.9995), "99.95 %"),
         (formats.probability(1.0), ">99.99 %"),
         (formats.probability(0.0), "<0.01 %"),
-        (formats.points(0.0314), "+3.1 points"),
-        (formats.points(-0.2), "-20.0 points"),
         (formats.spread(0.012), "±1.2"),
         (formats.spread(0.0004), "±0.04"),
         (formats.interval([0.943, 0.969]), "94.3 to 96.9"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pretune.run_trace.headline import points_interval, signed_points, write_headline
+from pretune.run_trace.headline import write_headline
 from pretune.trace_schema import Phases, Strategies
 
 
@@ -124,17 +124,6 @@ def test_the_headline_of_a_comparison_of_strategies_is_its_first_sentence(rest: 
     headline = write_headline([], Phases(pretrain=None, finetune=None, scratch=None), None, strategies)
     assert headline.sentence == "Best here: fine-tuning."
     assert headline.detail == f"{rest.strip()} Because. 500 tokens each.".strip()
-
-
-def test_points_have_a_true_minus_and_no_minus_zero() -> None:
-    assert [signed_points(value) for value in (0.134, -0.002, 0.0, -0.000001)] == ["+13.4", "−0.2", "0.0", "0.0"]
-    assert points_interval(-0.006, 0.0061) == "−0.6 to 0.6"
-
-
-def test_rounding_does_not_hide_on_which_side_of_zero_an_interval_ends() -> None:
-    # An interval of −2.3 to 0.0 would contradict a verdict that rests on its upper end below zero.
-    assert points_interval(-0.0234, -0.0003) == "−2.3 to −0.03"
-    assert [signed_points(value) for value in (0.0004, 0.00002)] == ["+0.04", "+0.002"]
 
 
 def test_the_folder_of_the_control_says_what_it_is(full_run: Any) -> None:

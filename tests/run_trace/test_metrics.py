@@ -48,8 +48,9 @@ def test_a_classification_has_no_other_figures_and_unknown_ones_are_left_out() -
     ("metric", "value", "written"),
     [
         ("accuracy", 0.912, ("accuracy 91.2 %", "±91.2", "+91.2 points")),
+        ("accuracy", 0.0002, ("accuracy 0.02 %", "±0.02", "+0.02 points")),  # one row of 5,000
         ("micro_f1", 0.431, ("micro-F1 0.431", "±0.431", "+0.431")),
-        ("pearson", -0.2, ("Pearson correlation −0.200", "±-0.200", "-0.200")),
+        ("pearson", -0.2, ("Pearson correlation −0.200", "±-0.200", "−0.200")),
     ],
 )
 def test_values_are_written_in_the_unit_of_their_metric(metric: str, value: float, written: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.metric_titles import METRIC_TITLES, write_metric
+from pretune.scoring.metric_titles import METRIC_TITLES, write_metric, write_points
 from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.row_statistics import RowStatistics, describe_part, difference_of_runs, over_seeds
 from pretune.scoring.uncertainty import Difference, holm
@@ -239,15 +239,6 @@ def _sentence(found: Difference, ours: str, other: Contender, metric: str, slice
 
 def _write_figure(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if metric == "accuracy" else write_metric(metric, value)
-
-
-def write_points(value: float) -> str:
-    """A fraction as percentage points, with a true minus sign: −1.2. One digit, or two or three where fewer would hide
-    on which side of zero it lies: −0.03."""
-    for digits in (1, 2, 3):
-        if rounded := round(100 * value, digits):
-            return f"{rounded:.{digits}f}".replace("-", "−")
-    return "0.0"
 
 
 def _score(contender: Contender, test: HeldOutRows) -> float:

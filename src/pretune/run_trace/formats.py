@@ -105,11 +105,6 @@ def probability(value: float) -> str:
     return f"{100 * value:.{2 if value < 0.01 or value > 0.999 else 1}f} %"
 
 
-def points(difference: float) -> str:
-    """A difference of two fractions in percentage points, signed: +3.1 points."""
-    return f"{100 * difference:+.1f} points"
-
-
 def nats(loss: float) -> str:
     """A loss: two decimals from 1 upwards, three below."""
     return f"{loss:.2f}" if abs(loss) >= 1 else f"{loss:.3f}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_delivered, find_verdict, name_test
 from pretune.run_trace.metrics import points_of, rows_of, write_interval, write_named, write_score
 from pretune.run_trace.shown_trial import find_test
+from pretune.scoring.metric_titles import points_interval, signed_points
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
@@ -149,17 +149,6 @@ def _describe_network(delivered: ComparedModel, comparison: Comparison, phase: P
         elif len(seeds.seeds) > 1:
             name = "One seed of the network, on average"
     return "" if score is None else f"{name}: {write_score(comparison.metric, score)}."
-
-
-def signed_points(difference: float) -> str:
-    """A fraction as percentage points, with its sign: +13.4, −0.2, 0.0."""
-    text = write_points(difference)
-    return f"+{text}" if difference > 0 and text != "0.0" else text
-
-
-def points_interval(low: float, high: float) -> str:
-    """An interval of differences in percentage points: 11.8 to 14.9, or −2.3 to −0.03."""
-    return f"{write_points(low)} to {write_points(high)}"
 
 
 def _on_seeds(models: dict[str, ComparedModel]) -> str:

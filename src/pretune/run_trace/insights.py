@@ -13,11 +13,11 @@ from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
 from pretune.run_trace.commands import run_command
 from pretune.run_trace.comparison import find_verdict, name_test
-from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
 from pretune.run_trace.noise import loss_noise
 from pretune.run_trace.shown_trial import find_test_of_shown
+from pretune.scoring.metric_titles import points_interval, signed_points
 from pretune.trace_schema import DELIVERED, Insight, NextStep, Phase, RunTrace, Verdict
 
 MOST = 3

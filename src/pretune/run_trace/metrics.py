@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pretune.run_trace import formats
 from pretune.run_trace.log_values import figure, figures, words
 from pretune.runtime.events import Event
-from pretune.scoring.metric_titles import METRIC_TITLES
+from pretune.scoring.metric_titles import METRIC_TITLES, signed_points, write_signed
 
 # The main metric of each task. A classification logs no other of these, and the figures of the others no accuracy.
 METRIC_OF_TASK = {
@@ -95,7 +95,7 @@ def write_interval(metric: str, bounds: tuple[float, float]) -> str:
 
 def write_gain(metric: str, difference: float) -> str:
     """A signed difference: +3.1 points for accuracy, +0.031 for others."""
-    return formats.points(difference) if metric in _PERCENT else f"{difference:+.3f}"
+    return f"{signed_points(difference)} points" if metric in _PERCENT else write_signed(difference, 3)
 
 
 def rows_of(metric: str) -> Literal["texts", "rows"]:

@@ -6,10 +6,10 @@ import math
 from random import Random
 
 from pretune.run_trace import formats
-from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.metrics import points_of, title_of, write_score
 from pretune.run_trace.noise import Z_95
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at
+from pretune.scoring.metric_titles import points_interval, signed_points
 from pretune.trace_schema import ComparedModel, Disagreement, Json, RunTrace, Verdict
 
 EDGE = 0.1  # fraction of an interval's half that zero must be away from its ends
@@ -175,7 +175,7 @@ def _slice(trace: RunTrace, _rng: Random) -> Draft:
             ),
             Claim(
                 text="On neither slice is a gain measurable.",
-                why=f"On “{most.slice}” the interval begins at {100 * most.low:+.1f} points.",
+                why=f"On “{most.slice}” the interval begins at {signed_points(most.low)} points.",
                 holds=["and", ["le", ends[i, "low"], 0], ["le", ends[j, "low"], 0]],
                 misconception="takes a slice for too small to measure anything",
             ),

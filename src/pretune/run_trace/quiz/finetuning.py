@@ -8,6 +8,7 @@ from pretune.run_trace import formats
 from pretune.run_trace.metrics import title_of, write_named, write_score
 from pretune.run_trace.quiz.template import Claim, Draft, Template, at
 from pretune.run_trace.shown_trial import find_test_of_shown, trial_shown
+from pretune.scoring.metric_titles import signed_points
 from pretune.trace_schema import Evaluation, Json, Phase, RunTrace
 
 FEWEST_EPOCHS = 3
@@ -214,7 +215,7 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="The accuracy rose only by chance.",
-                why=f"It rose by {formats.points(rows[1].score - rows[0].score)}, more than the noise of "
+                why=f"It rose by {signed_points(rows[1].score - rows[0].score)} points, more than the noise of "
                 f"{formats.spread(max(row.score_noise for row in rows))} points.",
                 holds=["le", accuracy, ["max", ["list", *(at(*place, "accuracy_noise") for place in places)]]],
                 misconception="calls a difference noise without looking at its interval",
