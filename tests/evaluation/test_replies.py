@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from pretune.evaluation.replies import measure_conversations, write_replies
+from pretune.inference import token_scores
 from pretune.inference.generate import TextGenerator
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel
@@ -83,6 +84,18 @@ def test_parity_with_rows_one_by_one(tokenizer: Tokenizer) -> None:
     assert found.num_cut == 1
 
 
+def test_the_head_computes_few_logits_at_once(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all replies of a batch would be 0.8 GB with the vocabulary of a public model."""
+    model, sizes = random_model(tokenizer.vocab_size), list[int]()
+    whole = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH)
+    most = 8 * tokenizer.vocab_size
+    monkeypatch.setattr(token_scores, "_LOGITS_AT_ONCE", most)
+    model.lm_head.register_forward_hook(lambda _head, _given, logits: sizes.append(logits.numel()))
+    found = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH)
+    assert len(sizes) > 1 and max(sizes) <= most
+    assert np.allclose(found.word_sums, whole.word_sums, rtol=1e-5)
+
+
 def test_the_order_changes_nothing(tokenizer: Tokenizer) -> None:
     model = random_model(tokenizer.vocab_size)
     there = measure_conversations(model, tokenizer, CONVERSATIONS, LENGTH)
@@ -104,7 +117,7 @@ def test_a_transcript_has_the_same_tokens_of_the_replies(tokenizer: Tokenizer, b
 def test_a_transcript_is_no_longer_than_the_row(tokenizer: Tokenizer, base: Tokenizer) -> None:
     long = talk("The food was cold. " * 40, "It was.")
     model, rows = random_model(base.vocab_size), list[list[int]]()
-    model.register_forward_pre_hook(lambda _model, given: rows.extend(given[0].tolist()))
+    model.transformer.register_forward_pre_hook(lambda _model, given: rows.extend(given[0].tolist()))
     found = measure_conversations(model, tokenizer, [long], LENGTH, base_tokenizer=base)
     [read] = rows
     assert len(read) == LENGTH

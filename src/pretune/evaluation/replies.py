@@ -9,12 +9,11 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.chat_session import answer
 from pretune.inference.generate import TextGenerator
-from pretune.inference.sampling import refuse_damage
+from pretune.inference.token_scores import log_probabilities, tokens_per_batch
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import derive_seed
 from pretune.settings import Sampling
@@ -23,8 +22,6 @@ from pretune.text.chat.template import ChatRow, encode_all
 from pretune.text.chat.tokens import turn_end_id
 from pretune.text.chat.transcript import encode_transcript
 from pretune.text.tokenizer.tokenizer import Tokenizer
-
-TOKENS_PER_BATCH = 4096  # padding included
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -80,7 +77,7 @@ def measure_conversations(
         if row is not None
     ]
     sums, ends = np.zeros(len(rows)), np.zeros(len(rows))
-    for batch in group_by_length([len(row.ids) for row in rows], TOKENS_PER_BATCH):
+    for batch in group_by_length([len(row.ids) for row in rows], tokens_per_batch(model)):
         for index, losses in zip(batch, _losses(model, [rows[i] for i in batch], tokenizer.pad_id), strict=True):
             is_end = np.array(rows[index].is_end, dtype=np.bool_)
             sums[index], ends[index] = losses[~is_end].sum(), losses[is_end].sum()
@@ -123,19 +120,13 @@ def _replies_of(row: ChatRow) -> list[list[int]]:
     return [[token_id for token_id, _ in pairs] for learns, pairs in grouped if learns]
 
 
-@torch.inference_mode()
 def _losses(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> Iterator[FloatArray]:
     """The loss at each place of each row. Raises ModelError if one is not a finite number."""
-    device = model.lm_head.weight.device
     input_ids, document_ids = pad_rows([row.ids for row in rows], max(pad_id, 0))
     width = input_ids.shape[1]
-    flat = [index * width + place for index, row in enumerate(rows) for place in row.places]
-    targets = input_ids.flatten()[flat].to(device)
-    is_causal = torch.ones(len(rows), dtype=torch.bool, device=device)
-    positions = torch.tensor(flat, device=device) - 1  # the token before predicts it
-    logits = model(input_ids.to(device), document_ids.to(device), positions, is_causal)
-    losses = F.cross_entropy(logits.float(), targets, reduction="none").double().cpu().numpy()
-    refuse_damage(float(losses.sum()))
+    flat = torch.tensor([index * width + place for index, row in enumerate(rows) for place in row.places])
+    before, targets = flat - 1, input_ids.flatten()[flat]  # the token before predicts it
+    losses = -log_probabilities(model, input_ids, document_ids, before, targets, is_causal=True).double().cpu().numpy()
     start = 0
     for row in rows:
         yield losses[start : start + len(row.places)]
