@@ -14,7 +14,7 @@ from pretune.model.base_folder import describe_pretrained_rows, read_base_folder
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import SplitConfig
 from pretune.tasks.labelled_file import split_file
-from pretune.text.seen_texts import PRETRAINING, load_seen, save_seen
+from pretune.text.seen_texts import PRETRAINING, join_pair, load_seen, save_seen
 
 
 @pytest.fixture
@@ -124,3 +124,17 @@ def test_learned_test_rows_are_refused_if_any_text_left_out_another_split(run: P
     assert found is not None
     assert found[0] == len(split.held_out)
     assert "validation rows and " in found[1]
+
+
+def test_a_pair_was_learned_if_both_texts_were_or_the_very_pair(run: Path, tmp_path: Path) -> None:
+    """As `evaluate` and `compare` count: one premise may stand in many pairs."""
+    labels = tmp_path / "labels.jsonl"
+    rows = [{"text": f"premise {n}", "text_pair": f"hypothesis {n}", "label": n % 2} for n in range(60)]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    split = split_file(labels, None, SplitConfig())
+    learned, as_row, half = split.held_out[:3]
+    texts = [*learned.texts, join_pair(as_row.text, as_row.text_pair or ""), half.text]
+    save_seen(tmp_path, PRETRAINING, texts)
+    base = replace(read_base_folder(run), seen=load_seen(tmp_path, PRETRAINING))
+    found = describe_pretrained_rows(split, base, None)
+    assert found is not None and found[0] == 2

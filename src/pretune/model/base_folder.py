@@ -161,12 +161,11 @@ def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str |
 
 
 def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
-    """The rows of which a text is among those that were seen."""
-    if seen is None:
+    """The rows that are among the texts, as far as known."""
+    if seen is None or not rows:
         return 0
-    texts = [(number, text) for number, row in enumerate(rows) for text in row.texts]
-    is_seen = seen.among([text for _, text in texts])  # at once: a look-up passes over all hashes
-    return len({number for (number, _), found in zip(texts, is_seen, strict=True) if found})
+    text_pairs = None if rows[0].text_pair is None else [row.text_pair or "" for row in rows]
+    return seen.count_among([row.text for row in rows], text_pairs) or 0
 
 
 def _read_object(file: Path) -> dict[str, Any]:

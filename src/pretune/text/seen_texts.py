@@ -46,11 +46,12 @@ class SeenTexts:
         Of pairs, it must have learned from this very pair, which is how rows are recorded, or from both texts in a
         corpus.
         """
-        found = self.among(texts)
-        if text_pairs is not None:
-            found &= self.among(text_pairs)
-            found |= self.among([join_pair(a, b) for a, b in zip(texts, text_pairs, strict=True)])
-        return self._as_known(int(found.sum()))
+        if text_pairs is None:
+            return self._as_known(int(self.among(texts).sum()))
+        joined = [join_pair(a, b) for a, b in zip(texts, text_pairs, strict=True)]
+        # At once: each look-up passes over all hashes.
+        first, second, as_row = np.split(self.among([*texts, *text_pairs, *joined]), 3)
+        return self._as_known(int((first & second | as_row).sum()))
 
     def count_groups_among(self, groups: Sequence[Sequence[str]]) -> int | None:
         """Of how many groups of texts the model learned from at least one; None as in `count_among`."""
