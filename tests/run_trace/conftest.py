@@ -176,6 +176,7 @@ def add_pretraining(run: RunBuilder, evaluations: int = 15, steps: int = 2400) -
         tokens_per_step=4096,
         warmup_steps=48,
         decay_start_step=1440,
+        long_start_step=2160,
         tokens=steps * 4096,
         budget={"minutes": 3},
     )

@@ -18,10 +18,14 @@ def test_without_a_choice_the_latest_trial_is_shown(full_run: Any) -> None:
 
 
 def test_a_corrected_plan_is_the_plan(full_run: Any) -> None:
-    full_run.add("pretrain", "plan_corrected", steps_before=2400, steps=2100, decay_start_step=1200)
+    shorter = {"steps_before": 2400, "steps": 2100, "decay_start_step": 1200}
+    full_run.add("pretrain", "plan_corrected", **shorter, long_start_step=1890)
     plan = full_run.trace.phases.pretrain.plan
     assert (plan.steps, plan.decay_start_step, plan.tokens_per_step) == (2100, 1200, 4096)
     assert plan.tokens == 2100 * 4096  # not those of the longer plan
+    assert plan.long_start_step == 1890
+    full_run.add("pretrain", "plan_corrected", **shorter)  # of an older version
+    assert full_run.trace.phases.pretrain.plan.long_start_step is None
 
 
 def test_a_stage_that_logged_nothing_is_no_phase() -> None:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cameOut, gainOf } from "../src/run/index.tsx";
+import { cameOut, gainOf, howComputed } from "../src/run/index.tsx";
 import type { Comparison, Phase, RunTrace } from "../src/trace.ts";
 
 function compared(metric: string): Comparison {
@@ -32,4 +32,11 @@ test("the test figure of what came out is that of the model as delivered", () =>
   assert.equal(value(null), "90.0\u202f%");
   assert.equal(value({ metric: "accuracy", models: models.slice(0, 1) }), "90.0\u202f%");
   assert.equal(value({ metric: "accuracy", models }), "95.0\u202f%");
+});
+
+test("several processes are named with what each of them has", () => {
+  const hardware = { threads: 2, device: "cpu", processes: 1 };
+  assert.equal(howComputed(hardware), "two threads");
+  assert.equal(howComputed({ ...hardware, processes: 3 }), "two threads in each of three processes");
+  assert.equal(howComputed({ ...hardware, threads: null, device: "cuda", processes: 3 }), "cuda in three processes");
 });

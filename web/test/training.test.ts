@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { epochDecimals, epochs, eventsAt, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
+import { epochDecimals, epochs, eventsAt, longRows, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { shownPhases, summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
@@ -92,4 +92,10 @@ test("the axis of another phase is mentioned only where there is one", () => {
   const phase = (loss_references: object[]) => ({ metric: "accuracy", loss_references, evaluations: [] }) as unknown as Phase;
   assert.deepEqual([lossSentence(phase([UNIFORM]), true), lossSentence(phase([]), true)], ["A guess costs 8.50 nats.", ""]);
   assert.equal(lossSentence(phase([UNIFORM])), "A guess costs 8.50 nats; the axis is not that of the other phase.");
+});
+
+test("longer rows are named where there are some", () => {
+  const plan = (long_start_step: number | null) => ({ plan: { steps: 2400, long_start_step } }) as unknown as Phase;
+  assert.equal(longRows(plan(2160)), ", with longer rows after step 2,160");
+  assert.equal(longRows(plan(2400)) + longRows(plan(null)) + longRows({ plan: null }), "");
 });

@@ -263,7 +263,8 @@ def _read_plan(own: list[Event], stage: str) -> Plan | None:
     """The plan, after the changes of a `plan_corrected`."""
     plan = dict(last_of(own, stage, "plan"))
     corrected = last_of(own, stage, "plan_corrected")
-    plan |= {name: corrected[name] for name in ("steps", "decay_start_step") if name in corrected}
+    if corrected:
+        plan |= {"long_start_step": None, **corrected}  # which older logs do not have
     steps = whole(plan.get("steps"))
     if steps is None:
         return None

@@ -348,6 +348,7 @@ class PretrainingRun:
             steps_before=before,
             steps=self.plan.steps,
             decay_start_step=self.plan.decay_start_step,
+            long_start_step=self.plan.long_start_step,
         )
         return True
 

@@ -30,6 +30,20 @@ def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
     assert "synthetic data" in text
 
 
+def test_the_plan_says_from_where_on_rows_are_longer(full_run: Any) -> None:
+    assert "decay from step 1,440 · longer rows after step 2,160" in " ".join(rendered(full_run).split())
+    [plan] = (event for event in full_run.events if event["event"] == "plan")
+    plan["long_start_step"] = plan["steps"]
+    assert "longer rows" not in rendered(full_run)
+
+
+def test_several_processes_are_named(full_run: Any) -> None:
+    assert "processes" not in rendered(full_run)
+    estimate = next(event for event in full_run.events if event["event"] == "estimate" and event["stage"] == "pretrain")
+    estimate["processes"] = 3
+    assert "2 threads · 3 processes" in " ".join(rendered(full_run).split())
+
+
 def test_masked_and_classifier_loss_never_share_a_panel(full_run: Any) -> None:
     phases = full_run.trace.phases
     pretraining, finetuning = loss_chart(phases.pretrain), loss_chart(phases.finetune)

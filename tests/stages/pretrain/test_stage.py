@@ -27,6 +27,7 @@ from pretune.text.tokenizer.training import train_on_counts
 from pretune.training import run_log
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
+from pretune.training.schedule import Plan
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",
@@ -222,7 +223,10 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     left = 7.8 - 0.7 - 3.0 - 0.06 * corrected["step"]
     assert corrected["steps"] == corrected["step"] + int(left / 0.06 + 1e-6)
     assert of_kind(events, "evaluation")[-1]["step"] == corrected["steps"]
-    assert read_manifest(tmp_path / "out").summary["steps"] == corrected["steps"]
+    summary = read_manifest(tmp_path / "out").summary
+    assert summary["steps"] == corrected["steps"]
+    moved = Plan(**summary["plan"]).with_steps(corrected["steps"])
+    assert corrected["long_start_step"] == moved.long_start_step
     assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
 
 

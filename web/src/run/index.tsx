@@ -9,7 +9,7 @@ import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.
 import { deliveredTest, isDelivered, isOurs, modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
-import type { ComparedModel, Comparison, RunTrace, Stage } from "../trace.ts";
+import type { ComparedModel, Comparison, Hardware, RunTrace, Stage } from "../trace.ts";
 import { predictedTokens } from "../training/charts.tsx";
 import { Checks, ChecksTable } from "./checks.tsx";
 
@@ -190,11 +190,16 @@ export function cameOut(trace: Pick<RunTrace, "phases" | "tokenizer" | "comparis
   ];
 }
 
+/** The threads of a CPU or the kind of device, and how many processes trained together. */
+export function howComputed({ threads, device, processes }: Pick<Hardware, "threads" | "device" | "processes">): string {
+  const own = threads === null ? device : counted(threads, "thread");
+  if (processes === null || processes < 2) return own;
+  return `${own} in ${threads === null ? "" : "each of "}${counted(processes, "process", "processes")}`;
+}
+
 function took(trace: RunTrace): LedgerLine[] {
   const { hardware, seconds, peak_memory_bytes } = trace.run;
-  const parts = hardware
-    ? [hardware.threads === null ? hardware.device : counted(hardware.threads, "thread"), hardware.precision].filter((part) => part)
-    : [];
+  const parts = hardware ? [howComputed(hardware), hardware.precision].filter((part) => part) : [];
   return [
     { name: "Time, all stages", value: maybe(seconds, duration) },
     { name: "Memory, at most", value: maybe(peak_memory_bytes, size) },

@@ -36,12 +36,18 @@ function subtitle(phase: Phase, trace: RunTrace): string {
   if (phase.stage === "pretrain") {
     const found = trace.stages.find((stage) => stage.name === "pretrain")?.shape_in ?? [];
     const tokens = found.find((quantity) => quantity.name.replaceAll("_", " ") === "training tokens")?.value;
-    return `predicting ${PREDICTED[phase.objective ?? "masked"]}${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}`;
+    return `predicting ${PREDICTED[phase.objective ?? "masked"]}${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}${longRows(phase)}`;
   }
   if (phase.objective === "replies") return "learning the replies of conversations";
   const found = trace.stages.find((stage) => stage.name === phase.stage)?.shape_in ?? [];
   const rows = found.find((quantity) => quantity.name.replaceAll("_", " ") === "train rows")?.value;
   return `learning the task${typeof rows === "number" ? `, on ${count(rows)} labelled texts` : ", on labelled texts"}`;
+}
+
+/** From where on rows are longer, which changes the loss; nothing where they are not. */
+export function longRows({ plan }: Pick<Phase, "plan">): string {
+  if (plan?.long_start_step == null || plan.long_start_step >= plan.steps) return "";
+  return `, with longer rows after step ${count(plan.long_start_step)}`;
 }
 
 /** Loss above accuracy of one phase; the two phases never share an axis. */

@@ -120,6 +120,8 @@ def _describe_machine(phase: Phase, hardware: Hardware | None) -> str:
         parts.append("compiled" if hardware.is_compiled else "not compiled")
     if hardware is not None and hardware.threads is not None:
         parts.append(f"{formats.count(hardware.threads)} {'thread' if hardware.threads == 1 else 'threads'}")
+    if hardware is not None and hardware.processes is not None and hardware.processes > 1:
+        parts.append(f"{formats.count(hardware.processes)} processes")
     return " · ".join(parts)
 
 
@@ -136,6 +138,8 @@ def _describe_plan(phase: Phase) -> str:
     if plan.decay_start_step is not None:
         rate.append(f"decay from step {formats.count(plan.decay_start_step)}")
     parts += [f"learning rate: {', '.join(rate)}"] if rate else []
+    if plan.long_start_step is not None and plan.long_start_step < plan.steps:
+        parts.append(f"longer rows after step {formats.count(plan.long_start_step)}")
     return " · ".join(parts)
 
 
