@@ -92,5 +92,4 @@ def test_words_are_suggested_from_the_names(
 
 @pytest.mark.parametrize("names", [("0", "1"), ("card_arrival", "exchange_rate"), ("good", "Good")])
 def test_names_that_are_no_words_have_no_suggestion(tokenizer: Tokenizer, names: tuple[str, ...]) -> None:
-    found = suggest_label_words(names, tokenizer)
-    assert found is None or len({ids for ids in found.ids}) == len(names)
+    assert suggest_label_words(names, tokenizer) is None

@@ -28,21 +28,19 @@ def test_messages_with_their_lines() -> None:
     [
         (b"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n", b"caf=E9", "café"),  # noqa: E501
         (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n", b"Y2Fmw6k=", "café"),
-        (b"Content-Type: text/plain; charset=no-such-thing\n", "Über große Brücken gehen".encode("cp1252"), "Über große"),  # noqa: E501
-        (b"Content-Type: text/plain; charset=us-ascii\n", "schöne große Brücke über".encode("cp1252"), "schöne"),
+        (b"Content-Type: text/plain; charset=no-such-thing\n", "Über große Brücken gehen".encode("cp1252"), "Über große Brücken gehen"),  # noqa: E501
+        (b"Content-Type: text/plain; charset=us-ascii\n", "schöne große Brücke über".encode("cp1252"), "schöne große Brücke über"),  # noqa: E501
         (b"", b"no type", "no type"),
         (b"Content-Type: text/html\n", b"<p>a &amp; <script>no</script>b", "a & b"),
         (b"Content-Type: multipart/mixed; boundary=x\n", b"--x\n\nplain\n--x\nContent-Type: text/html\n\n<p>rich\n--x--", "plain"),  # noqa: E501
         (b"Content-Type: multipart/mixed; boundary=x\n", b"--x\nContent-Disposition: attachment\n\nno\n--x\n\nyes\n--x--", "yes"),  # noqa: E501
         (b"Content-Type: multipart/mixed; boundary=never\n", b"no boundary\n", ""),
         (b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n", b"JVBERi0=", ""),
-        (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain\n", b"not base64 \xff !", ""),
+        (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain\n", b"not base64 \xff !", "not base64 я !"),
     ],
 )  # fmt: skip
 def test_parts_are_decoded(headers: bytes, body: bytes, text: str) -> None:
-    found = read_message(mail(body, headers))[1]
-    assert text in found
-    assert "no" not in found.split() or "no" in text
+    assert read_message(mail(body, headers))[1] == text
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ def test_subjects(subject: bytes, text: str) -> None:
 def test_what_others_wrote_is_left_out_and_counted(text: str, kept: str) -> None:
     found, num_dropped = without_quotes(text)
     assert found.strip() == kept
-    assert num_dropped == len(text.split("\n")) - len(found.split("\n")) or num_dropped == 0 or not found
+    assert num_dropped == len(text.split("\n")) - len(found.split("\n"))
 
 
 def test_quotes_can_be_kept() -> None:
