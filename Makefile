@@ -77,12 +77,14 @@ check: $(VENV)/.installed-dev check-page
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-# Whether the bundle in the package is what web/ makes, where Node is at hand.
+# Whether the bundle in the package is what web/ makes, where Node is at hand. PRETUNE_NODE=required fails without it.
 check-page:
-	@if ! command -v npm >/dev/null 2>&1; then \
-	    echo "There is no npm here, so the bundle of the page is not compared with web/."; \
+	@without=0; [ "$$PRETUNE_NODE" != required ] || without=1; \
+	if ! command -v npm >/dev/null 2>&1; then \
+	    echo "There is no npm here, so the bundle of the page is not compared with web/."; exit $$without; \
 	elif ! $(MAKE) --silent web/node_modules/.installed; then \
 	    echo "npm could not install what web/ needs, so the bundle of the page is not compared with web/."; \
+	    exit $$without; \
 	else cd web && npm run --silent check && npm test --silent && rm -rf ../build/page && node build.mjs ../build/page && \
 	    { diff -rq ../build/page ../$(PAGE) || { echo "The bundle is not what web/ makes: run \`make page\`."; exit 1; }; }; \
 	fi

@@ -58,3 +58,26 @@ def test_the_demo_says_how_to_find_pretune(is_on_path: bool, tmp_path: Path) -> 
     )
     assert "The demo." in done.stdout
     assert ("type `. .venv/bin/activate` once" in done.stdout) == (not is_on_path)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize("npm", [None, "#!/bin/sh\nexit 1\n"])
+def test_the_page_is_not_checked_in_silence_where_node_is_required(npm: str | None, tmp_path: Path) -> None:
+    """A check in which `npm ci` failed was green, and no TypeScript had been looked at."""
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    for folder in ("web", "bin"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "web" / "package-lock.json").touch()
+    if npm is not None:
+        (tmp_path / "bin" / "npm").write_text(npm, encoding="utf-8")
+        (tmp_path / "bin" / "npm").chmod(0o755)
+
+    def check(**setting: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": str(tmp_path / "bin"), **setting}
+        command = [shutil.which("make") or "make", "check-page"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    for done in (optional := check(), required := check(PRETUNE_NODE="required")):
+        assert "so the bundle of the page is not compared with web/." in done.stdout
+    assert optional.returncode == 0
+    assert required.returncode != 0

@@ -1,6 +1,7 @@
 """The engine that the page carries agrees with Python: texts, token ids, probabilities, attributions, filled words.
 
-The engine is bundled with esbuild and run in node; the tests are skipped where one is missing. Users need neither.
+The engine is bundled with esbuild and run in node. The tests are skipped where one is missing, since users need
+neither; with PRETUNE_NODE=required, as in .ci/run, they fail instead.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -97,7 +99,8 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     if shutil.which("node") is None or not ESBUILD.exists():
-        pytest.skip("node or web/node_modules is missing: the page's engine cannot be bundled (npm ci in web/)")
+        sentence = "node or web/node_modules is missing: the page's engine cannot be bundled (npm ci in web/)"
+        (pytest.fail if os.environ.get("PRETUNE_NODE") == "required" else pytest.skip)(sentence)
     folder = tmp_path_factory.mktemp("engine")
     options = ["--bundle", "--platform=node", "--format=esm", "--target=es2022", "--log-level=error"]
     subprocess.run([ESBUILD, DRIVER, *options, f"--outfile={folder / 'driver.mjs'}"], check=True)
