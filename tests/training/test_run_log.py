@@ -66,14 +66,14 @@ def test_a_new_microbatch_split_is_logged_once(tmp_path: Path) -> None:
     assert (event["event"], event["step"], event["pieces"]) == ("pieces_doubled", 1, 2)
 
 
-@pytest.mark.parametrize(("pieces", "expected"), [(1, 2), (4, 4)])
+@pytest.mark.parametrize(("split_count", "expected"), [(1, 2), (4, 4)])
 def test_a_resumed_run_keeps_its_time_and_its_split(
-    tmp_path: Path, clock: dict[str, float], pieces: int, expected: int
+    tmp_path: Path, clock: dict[str, float], split_count: int, expected: int
 ) -> None:
     state = TrainingState(step=7, elapsed_seconds=60.0)
     state.microbatch_split.count = 2
     log = make_log(tmp_path)
-    log.resume(state, pieces)
+    log.resume(state, split_count)
     clock["now"] += 5.0
     assert log.elapsed() == 65.0
     assert state.microbatch_split.count == expected

@@ -87,16 +87,16 @@ class FinetuningTrial:
         measure: Measure,
         parallel: Parallel | None = None,
         compute: dict[str, Any] | None = None,
-        pieces: int = 1,
+        split_count: int = 1,
         validation_weights: npt.NDArray[np.float32] | None = None,
         validation_groups: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """`measure` turns the outputs for the validation rows, in their order, into scores, with the metric and `loss`
         among them. `validation_weights` (M,) are those of the validation labels in a loss that is comparable with the
         training loss; `validation_groups` (N,) are the numbers of the groups of validation rows that are not
-        independent. `compute` describes the hardware and precision; each batch is split into at least `pieces`. Each
-        of several processes that train together makes its own trial with its own `parallel`, and only the first one
-        writes."""
+        independent. `compute` describes the hardware and precision; each batch is split into at least `split_count`.
+        Each of several processes that train together makes its own trial with its own `parallel`, and only the first
+        one writes."""
         self.parallel = parallel or alone(model)
         self.ranks = self.parallel.ranks
         self.rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
@@ -118,7 +118,7 @@ class FinetuningTrial:
         self.steps_per_evaluation = epochs * self.steps_per_epoch
         self.validation_weights, self.validation_groups = validation_weights, validation_groups
         self.state = TrainingState(
-            microbatch_split=MicrobatchSplit(count=pieces),
+            microbatch_split=MicrobatchSplit(count=split_count),
             compute=compute or {},
             guard=Guard(watches_spikes=False),  # when most losses are near zero, a spike is a hard text, not a fault
             made_from={

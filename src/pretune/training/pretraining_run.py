@@ -151,10 +151,11 @@ class PretrainingRun:
         self.state.anchor()
         self._save()
 
-    def resume(self, state: TrainingState, pieces: int = 1) -> None:
-        """Continue from the state of a checkpoint whose weights are loaded, with micro-batches in at least `pieces`."""
+    def resume(self, state: TrainingState, split_count: int = 1) -> None:
+        """Continue from the state of a checkpoint whose weights are loaded, with each micro-batch split into at least
+        `split_count`."""
         self.state, self.plan = state, Plan(**state.plan)
-        self.run_log.resume(state, pieces)
+        self.run_log.resume(state, split_count)
         self._load_best()
 
     def calibrate(self) -> Pace:

@@ -28,7 +28,7 @@ class RunLog:
     def __init__(self, log: EventLog, *, peak_rate: float, start: float | None = None, **trial: int) -> None:
         self.log, self.peak_rate, self.trial = log, peak_rate, trial
         self.start = time.monotonic() if start is None else start
-        self._logged_pieces = 1
+        self._logged_split_count = 1
         self._last_train_event = time.monotonic()
 
     def write(self, event: str, **fields: Any) -> None:
@@ -38,11 +38,11 @@ class RunLog:
         """Seconds since the run began, over all attempts."""
         return time.monotonic() - self.start
 
-    def resume(self, state: TrainingState, pieces: int) -> None:
-        """Set the clock to a restored `state`, and split its micro-batches into at least `pieces`."""
+    def resume(self, state: TrainingState, split_count: int) -> None:
+        """Set the clock to a restored `state`, and split its micro-batches into at least `split_count`."""
         self.start = time.monotonic() - state.elapsed_seconds
-        self._logged_pieces = state.microbatch_split.count
-        state.microbatch_split.count = max(state.microbatch_split.count, pieces)
+        self._logged_split_count = state.microbatch_split.count
+        state.microbatch_split.count = max(state.microbatch_split.count, split_count)
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
@@ -90,9 +90,9 @@ class RunLog:
     def log_split(self, state: TrainingState) -> bool:
         """Log the present split of micro-batches if it is new; returns whether it is."""
         split = state.microbatch_split
-        if split.count == self._logged_pieces:
+        if split.count == self._logged_split_count:
             return False
-        self._logged_pieces = split.count
+        self._logged_split_count = split.count
         self.write("pieces_doubled", step=state.step, **split.describe())
         return True
 

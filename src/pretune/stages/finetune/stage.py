@@ -245,7 +245,7 @@ class _Finetuning:
             measure=self.data.measure_validation,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
-            pieces=noted_split(self.folder),
+            split_count=noted_split(self.folder),
             validation_weights=self.data.validation_weights(train.targets),
             validation_groups=self.data.groups["validation"],
         ).run(stop)

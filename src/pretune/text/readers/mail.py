@@ -71,13 +71,13 @@ def iter_mbox(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "dro
 
 def read_eml(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "drop") -> Iterator[tuple[str, int]]:
     """The text of a file that is one message."""
-    pieces, size = [], 0
+    message, size = [], 0
     for block in stream.blocks():
         findings.bytes_read += len(block)
         if size <= LONGEST_MESSAGE:
-            pieces.append(block)
+            message.append(block)
         size += len(block)
-    yield from _read(pieces, 1, stream.name, findings, quotes)
+    yield from _read(message, 1, stream.name, findings, quotes)
 
 
 def _byte_lines(blocks: Iterable[bytes], findings: Findings) -> Iterator[bytes]:
@@ -95,10 +95,10 @@ def _byte_lines(blocks: Iterable[bytes], findings: Findings) -> Iterator[bytes]:
 
 
 def _read(
-    pieces: list[bytes], line: int, name: str, findings: Findings, quotes: QuoteChoice
+    message: list[bytes], line: int, name: str, findings: Findings, quotes: QuoteChoice
 ) -> Iterator[tuple[str, int]]:
     try:
-        subject, body, num_other_parts = read_message(b"".join(pieces))
+        subject, body, num_other_parts = read_message(b"".join(message))
     except _MESSAGE_ERRORS as error:
         findings.dropped.add("broken_message", "a message that cannot be parsed", f"{name}, line {line}: {error}")
         return
