@@ -17,7 +17,6 @@ from pretune.text.labels.tags import (
     count_repairs,
     detect_scheme,
     entities_of_tags,
-    looks_like_tag,
 )
 from pretune.text.readers.records import Record, replace_surrogates
 from pretune.text.reading_report import shorten
@@ -189,8 +188,3 @@ def are_tagged_words(words: Any, tags: Any) -> bool:
     are_words = all(isinstance(word, str) for word in one)
     are_numbers = all(isinstance(tag, int) and not isinstance(tag, bool) for tag in other)
     return are_words and (are_numbers or all(isinstance(tag, str) and tag for tag in other))
-
-
-def num_marked(tags: Sequence[Any]) -> int:
-    """The number of tags that are in a known form: with a letter, or O."""
-    return sum(isinstance(tag, str) and looks_like_tag(tag) for tag in tags)
