@@ -19,7 +19,6 @@ from pretune.builtin_world.grammar import ROUNDABOUT, STRAIGHT, Part, Writer, as
 from pretune.builtin_world.words import FAMILIES, KINDS, Family
 from pretune.runtime.randomness import derive_seed
 
-SLICES = ("seen", "unseen")
 UNSEEN_FRACTION = 0.25  # of the test rows
 FACT_FRACTION = 0.10  # of the unlabelled documents
 SUMMARY_FRACTION = 0.3  # of the same: a verdict in a few words

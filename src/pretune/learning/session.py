@@ -32,7 +32,6 @@ class Session:
     source: TextIO
     target: TextIO
     results: list[tuple[Question, Answer]] = field(default_factory=list)
-    is_quit: bool = False
 
     def __post_init__(self) -> None:
         self.page: Page = page_for(self.target)
@@ -48,7 +47,6 @@ class Session:
         for number, question in enumerate(self.questions, 1):
             self._show(_ask(question, f"{number} of {len(self.questions)}", self.page))
             if not self._answer(question):
-                self.is_quit = True
                 return
 
     def _answer(self, question: Question) -> bool:

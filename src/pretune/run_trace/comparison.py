@@ -33,11 +33,11 @@ def read_comparison(events: list[Event], predicted: Mapping[str, PredictedRows])
     )
 
 
-def find_verdict(comparison: Comparison | None, other: str, slice_name: str | None = None) -> Verdict | None:
-    """The verdict on our model against another kind of model, on all rows or on a slice: against the control it is
-    about the pre-trained network, else about the model as delivered."""
+def find_verdict(comparison: Comparison | None, other: str) -> Verdict | None:
+    """The verdict on our model against another kind of model, on all rows: against the control it is about the
+    pre-trained network, else about the model as delivered."""
     verdicts = comparison.verdicts if comparison is not None else []
-    return next((v for v in verdicts if v.between[1:] == [other] and v.slice == slice_name), None)
+    return next((v for v in verdicts if v.between[1:] == [other] and v.slice is None), None)
 
 
 def find_delivered(comparison: Comparison | None) -> ComparedModel | None:

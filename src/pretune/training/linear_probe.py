@@ -28,11 +28,10 @@ _ABSENT = -10.0  # the bias of a class without rows, which is thus hardly ever p
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """The weights (C, D) and biases (C,) of a fitted probe, and its accuracy on the rows that it was fitted on."""
+    """The weights (C, D) and biases (C,) of a fitted probe."""
 
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
-    accuracy: float
 
     def copy_into(self, head: nn.Linear) -> None:
         """Overwrite the weights of a head of the same shape."""
@@ -81,5 +80,4 @@ def fit_linear_probe(
     weight = np.zeros((num_classes, vectors.shape[1]), dtype=np.float32)
     bias = np.full(num_classes, _ABSENT, dtype=np.float32)
     weight[model.classes_], bias[model.classes_] = coefficients, intercepts
-    predicted = (vectors @ weight.T + bias).argmax(axis=1)
-    return LinearProbe(weight=weight, bias=bias, accuracy=float((predicted == labels).mean()))
+    return LinearProbe(weight=weight, bias=bias)

@@ -12,7 +12,7 @@ import pytest
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.codec import from_json, to_json
 from pretune.run_trace.quiz import tasks
-from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_quiz, questions_of
+from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_quiz
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
 from pretune.run_trace.redact import redact
@@ -25,6 +25,10 @@ def quiz_of(trace: RunTrace) -> Quiz:
     quiz = make_quiz(trace)
     assert quiz is not None
     return quiz
+
+
+def questions_of(quiz: Quiz | None) -> list[Question]:
+    return [] if quiz is None else [*quiz.quiz, *quiz.practice, *quiz.test]
 
 
 def test_every_question_is_verified_against_the_document(trace: RunTrace) -> None:

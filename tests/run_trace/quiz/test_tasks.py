@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from pretune.run_trace.codec import to_json
-from pretune.run_trace.quiz.make import TEMPLATES, make_quiz, questions_of
+from pretune.run_trace.quiz.make import TEMPLATES, make_quiz
 from pretune.run_trace.quiz.tasks import MOST_LABELS
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
@@ -39,6 +39,13 @@ def errors(**fields: object) -> RowErrors:
 
 def of_task(trace: RunTrace, task: TaskName) -> RunTrace:
     return dataclasses.replace(trace, run=dataclasses.replace(trace.run, task=task))
+
+
+def templates_of(trace: RunTrace) -> set[str]:
+    """The templates of all questions of a run's quiz."""
+    quiz = make_quiz(trace)
+    assert quiz is not None
+    return {question.template for question in (*quiz.quiz, *quiz.practice, *quiz.test)}
 
 
 def with_labels(trace: RunTrace, probabilities: list[float], thresholds: list[float]) -> RunTrace:
@@ -118,7 +125,7 @@ def test_a_hit_has_the_type_and_both_borders(make_trace: MakeTrace) -> None:
 @pytest.mark.parametrize("task", ["multilabel", "regression", "tokens"])
 def test_what_only_classes_have_is_not_asked_of_other_tasks(make_trace: MakeTrace, task: TaskName) -> None:
     trace = of_task(make_trace(), task)
-    asked = {question.template for question in questions_of(make_quiz(trace))}
+    asked = templates_of(trace)
     assert asked and not asked & {"Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED", "Q-WRONG", "Q-CALIBRATION", "Q-IG"}
     assert not any(ask(name, make_trace()) for name in NEW)
 
@@ -130,4 +137,4 @@ def test_the_quiz_of_each_task_has_its_own_question(make_trace: MakeTrace) -> No
         with_entities(make_trace()),
     )
     for name, trace in zip(NEW, runs, strict=True):
-        assert name in {question.template for question in questions_of(make_quiz(trace))}
+        assert name in templates_of(trace)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pretune.run_trace.codec import to_json
-from pretune.run_trace.quiz.make import make_quiz, questions_of
+from pretune.run_trace.quiz.make import make_quiz
 from pretune.run_trace.quiz.verify import verify
 from pretune.trace_schema import Json, Question, RunTrace
 
@@ -20,7 +20,9 @@ def document(make_trace: Callable[..., RunTrace]) -> Json:
 
 @pytest.fixture
 def questions(make_trace: Callable[..., RunTrace]) -> list[Question]:
-    return list(questions_of(make_quiz(make_trace())))
+    quiz = make_quiz(make_trace())
+    assert quiz is not None
+    return [*quiz.quiz, *quiz.practice, *quiz.test]
 
 
 def first(questions: list[Question], kind: str, *, is_concept: bool = False) -> Question:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from pretune.run_trace.codec import as_written, to_json
@@ -141,8 +141,3 @@ class _Maker:
             self.failed.add(template.id)
             return None
         return question
-
-
-def questions_of(quiz: Quiz | None) -> Iterable[Question]:
-    """All questions of a quiz, part by part."""
-    return () if quiz is None else (*quiz.quiz, *quiz.practice, *quiz.test)

@@ -10,18 +10,16 @@ from pretune.text.tokenizer.windows import WindowRule
 Texts = tuple[str, str | None]  # a text, and the second text of a pair
 
 
-def encode_rows(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) -> tuple[list[list[int]], list[bool]]:
-    """The ids of each row of at most `max_seq_len` tokens, special tokens counted, and whether it was cut.
+def encode_rows(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) -> list[list[int]]:
+    """The ids of each row of at most `max_seq_len` tokens, special tokens counted.
 
     A single text is [BOS] a [EOS], cut in the middle. A pair is [BOS] a [EOS] b [EOS], as the tokenizer's own template
     has it, so transformers encodes it alike. Of a pair that is too long, each text keeps what it needs, up to half of
     the row; what one text does not need is left to the other.
     """
     if all(second is None for _, second in texts):
-        rows = tokenizer.encode_batch([first for first, _ in texts])
-        return [cut_middle(ids, max_seq_len) for ids in rows], [len(ids) > max_seq_len for ids in rows]
-    rows, lengths = encode_pairs(tokenizer, texts, max_seq_len)
-    return rows, [length > max_seq_len for length in lengths]
+        return [cut_middle(ids, max_seq_len) for ids in tokenizer.encode_batch([first for first, _ in texts])]
+    return encode_pairs(tokenizer, texts, max_seq_len)[0]
 
 
 def encode_pairs(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) -> tuple[list[list[int]], list[int]]:
@@ -40,7 +38,7 @@ def encode_windows(
 ) -> list[list[list[int]]]:
     """The ids of the windows of each text; without a rule, one row as `encode_rows` makes it."""
     if rule is None:
-        return [[ids] for ids in encode_rows(tokenizer, texts, max_seq_len)[0]]
+        return [[ids] for ids in encode_rows(tokenizer, texts, max_seq_len)]
     return [rule.windows(ids) for ids in tokenizer.encode_batch([text for text, _ in texts])]
 
 
