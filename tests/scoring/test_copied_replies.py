@@ -29,7 +29,6 @@ def test_parity_with_difflib(replies: list[str], training: list[str]) -> None:
         expected = longest_by_difflib(reply, training)
         if not run.is_whole:
             assert run.num_words == (expected if expected >= SEED_SIZE else 0)
-            assert run.text in reply
         assert run.is_whole == (bool(reply) and reply in training)
 
 

@@ -87,7 +87,7 @@ def test_rows_and_shards_agree(tmp_path: Path, labels_file: Path, tokenizer_fold
         assert manifest.summary[split] == len(rows)
     assert manifest.status == "finished"
     assert manifest.summary["early_stopping_metric"] == "accuracy"
-    assert manifest.summary["cut_share"] == 0.0
+    assert manifest.summary["long_fraction"] == 0.0
 
 
 def test_the_log_has_all_events(tmp_path: Path, tokenizer_folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) 
     out = tmp_path / "prepare"
     file = write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50)
     manifest = run(file, out, tokenizer_folder, max_seq_len=48)
-    assert manifest.summary["cut_share"] == 0.1
+    assert (manifest.summary["long_texts"], manifest.summary["long_fraction"]) == ("cut", 0.1)
     assert max(TokenShard(out, "train").lengths) == 48
 
 
@@ -154,7 +154,7 @@ def test_texts_that_are_all_too_long_may_be_cut(tmp_path: Path, tokenizer_folder
     """A refusal gave advice that nobody could follow: a larger --max-seq-len than the model reads."""
     file = write_rows(tmp_path / "rows.jsonl", draw_texts(100), ["a", "b"] * 50)
     manifest = run(file, tmp_path / "out", tokenizer_folder, max_seq_len=8, long_texts="cut")
-    assert manifest.summary["cut_share"] == 1.0
+    assert manifest.summary["long_fraction"] == 1.0
     [warning] = [event for event in events_of(tmp_path / "out", "warning") if event["rule"] == "cut"]
     assert warning["sentence"].startswith("100 rows (100.0%) are longer than 8 tokens; only their beginning and end")
     assert warning["sentence"].endswith(
@@ -173,7 +173,6 @@ def test_long_texts_are_kept_whole_and_read_in_windows(tmp_path: Path, tokenizer
     assert sum(manifest.summary[split] for split in SPLITS) == 100
     assert sum(TokenShard(out, split).num_tokens for split in SPLITS) == sum(lengths)
     assert (manifest.summary["long_texts"], manifest.summary["long_fraction"]) == ("windows", 0.13)
-    assert manifest.summary["cut_share"] == 0.0
     assert read_labels_of(out)["long_texts"] == "windows"
     [notice] = [event["sentence"] for event in events_of(out, "notice")]
     assert notice.startswith("13 rows (13.0%) are longer than 48 tokens. Each of them is read in several windows")
@@ -225,8 +224,8 @@ def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
         prepare(file, tmp_path / "a", PrepareConfig(max_seq_len=64, long_texts="windows"), **settings)
     manifest = prepare(file, tmp_path / "b", PrepareConfig(max_seq_len=64), **settings)
     assert manifest.summary["long_texts"] == "cut"
-    assert 0 < manifest.summary["cut_share"] < 1
-    assert prepare(file, tmp_path / "c", PrepareConfig(max_seq_len=16), **settings).summary["cut_share"] == 1.0
+    assert 0 < manifest.summary["long_fraction"] < 1
+    assert prepare(file, tmp_path / "c", PrepareConfig(max_seq_len=16), **settings).summary["long_fraction"] == 1.0
     [warning] = [event for event in events_of(tmp_path / "c", "warning") if event["rule"] == "cut"]
     assert warning["sentence"].endswith("Every row is cut; --max-seq-len 512 reads more of each.")
 

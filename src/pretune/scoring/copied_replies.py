@@ -24,7 +24,6 @@ class SharedRun:
     """The longest run of words that a reply shares with a training reply, and whether it is the whole of both."""
 
     num_words: int = 0
-    text: str = ""
     is_whole: bool = False
 
 
@@ -40,7 +39,7 @@ def longest_shared_runs(replies: Sequence[str], training_replies: Iterable[str])
     for reply, each in enumerate(words):
         for start, ngram in enumerate(ngrams(each, SEED_SIZE)):
             places[ngram].append((reply, start))
-    whole = {tuple(each): SharedRun(num_words=len(each), text=" ".join(each), is_whole=True) for each in words if each}
+    whole = {tuple(each): SharedRun(num_words=len(each), is_whole=True) for each in words if each}
     best = [SharedRun() for _ in words]
     copied: set[Ngram] = set()
     for training_reply in training_replies:
@@ -51,7 +50,7 @@ def longest_shared_runs(replies: Sequence[str], training_replies: Iterable[str])
             for reply, start in places.get(ngram, ()):
                 length = _shared_length(words[reply], start, theirs, place)
                 if length > best[reply].num_words:
-                    best[reply] = SharedRun(num_words=length, text=" ".join(words[reply][start : start + length]))
+                    best[reply] = SharedRun(num_words=length)
     return [whole[tuple(each)] if tuple(each) in copied else found for each, found in zip(words, best, strict=True)]
 
 
@@ -73,7 +72,6 @@ def describe_copies(replies: Sequence[str], training_replies: Iterable[str]) -> 
     whole = sum(run.is_whole for run in runs)
     lengths = np.array([run.num_words for run in runs], dtype=np.float64)
     mean_shared, interval = mean_over_replies(lengths, (0.0, np.inf))
-    longest = max(runs, key=lambda run: run.num_words, default=SharedRun())
     count = max(len(runs), 1)
     return {
         "copied_fraction": copied / count,
@@ -81,6 +79,5 @@ def describe_copies(replies: Sequence[str], training_replies: Iterable[str]) -> 
         "whole_copied_fraction": whole / count,
         "mean_shared_words": mean_shared,
         "mean_shared_words_interval": list(interval),
-        "longest_shared_words": longest.num_words,
-        "longest_shared_text": longest.text,
+        "longest_shared_words": max((run.num_words for run in runs), default=0),
     }

@@ -293,7 +293,6 @@ class _Preparation:
             **num_rows,
             tokens=sum(self.num_tokens.values()),
             max_seq_len=self.max_seq_len,
-            cut_share=reading.num_long / total if reading.is_cut else 0.0,
             long_texts="cut" if reading.is_cut else WINDOWS,
             long_fraction=round(reading.num_long / total, 4),
             tokens_read=reading.num_read,

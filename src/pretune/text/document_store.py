@@ -30,7 +30,6 @@ class DocumentWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.num_documents = 0
         self.num_characters = 0
         self._texts: list[str] = []
