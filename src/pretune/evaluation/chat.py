@@ -159,11 +159,11 @@ def describe_style(replies: Sequence[str], training_replies: Sequence[str] | Non
     return {**describe_replies(replies), **copies}
 
 
-def choose_conversations(conversations: Sequence[Conversation], most: int, seed: int) -> list[Conversation]:
-    """At most so many of the conversations, the same for the same seed, in their order."""
+def choose_conversations(conversations: Sequence[Conversation], most: int) -> list[Conversation]:
+    """At most so many of the conversations, the same each time, in their order."""
     if len(conversations) <= most:
         return list(conversations)
-    chosen = random_numbers(seed, "held-out conversations").permutation(len(conversations))[:most]
+    chosen = random_numbers(0, "held-out conversations").permutation(len(conversations))[:most]
     return [conversations[index] for index in sorted(chosen)]
 
 

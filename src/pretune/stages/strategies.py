@@ -97,7 +97,7 @@ def compare_strategies(
     inputs = {"prepared": source.fingerprint}
     inputs |= {f"{each.kind} {each.seed}": each.fingerprint for each in candidates}
     texts = [
-        replace(text, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
+        replace(text, conversations=choose_conversations(text.conversations, config.conversations))
         for text in read_held_out_texts(prepared, other, columns)
     ]
     if texts[0].num_left_out:  # what was measured before this was looked for is of other conversations
