@@ -11,6 +11,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
 from pretune.runtime.atomic import write_text
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
@@ -56,7 +57,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     folder.log.write("stage_started", config={}, inputs=inputs, synthetic=bool(summary.get("synthetic", False)))
     prepared = folders["prepared"]
     labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
-    test_lines = _read_lines(prepared / "test.jsonl")
+    test_lines = read_json_lines(prepared / "test.jsonl")
     if not test_lines:
         raise InputDataError(f"{prepared} has no test rows, so nothing can be compared; prepare with --test-labels.")
     test = HeldOutRows(
@@ -106,7 +107,7 @@ def _log_seen_rows(folder: StageFolder, finetuned: Path, lines: Sequence[Line]) 
 
 
 def _train_baselines(folder: StageFolder, prepared: Path, test: HeldOutRows) -> list[Contender]:
-    train, validation = (_read_lines(prepared / f"{split}.jsonl") for split in ("train", "validation"))
+    train, validation = (read_json_lines(prepared / f"{split}.jsonl") for split in ("train", "validation"))
     data = LabelledLines(train=train, validation=validation, test=test.lines, names=test.names, metric=test.metric)
     contenders = []
     for baseline in test.task.baselines(data):
@@ -142,7 +143,7 @@ def _read_predictions(
         )
     seeds = []
     for file in files:
-        by_row = {row_of(line): line for line in _read_lines(file)}
+        by_row = {row_of(line): line for line in read_json_lines(file)}
         fits = by_row.keys() == set(test.rows) and all(
             by_row[row_of(line)]["label"] == line["label"] for line in test.lines
         )
@@ -153,13 +154,3 @@ def _read_predictions(
             )
         seeds.append([by_row[row] for row in test.rows])
     return Contender(name=name, kind=kind, runs=[test.task.from_lines(seed) for seed in seeds])
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except FileNotFoundError as error:
-        raise InputDataError(f"{path} does not exist; rerun the command that writes it.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{path} is damaged ({error}); restore it or rerun the command that writes it.") from error

@@ -8,7 +8,6 @@ held-out ones that pre-training watched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from pretune.errors import ModelError, PretuneError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import read_manifest
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS, seed_predictions
 from pretune.text.clean.normalize import clean_text
@@ -193,8 +193,8 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
     Those of a task beyond one class for a text are judged as `classifier` needs it.
     """
     try:
-        texts = _read_lines(run / "prepare" / "test.jsonl")
-        predicted = _read_lines(_delivered_predictions(run))
+        texts = read_json_lines(run / "prepare" / "test.jsonl")
+        predicted = read_json_lines(_delivered_predictions(run))
         lengths = TokenShard(run / "prepare", "test").lengths
         numbers = [int(row["row"]) for row in texts]
     except (OSError, ValueError, KeyError, PretuneError):
@@ -269,11 +269,6 @@ def judge_rows(
     wrong = np.array([len(a ^ b) for a, b in zip(true_sets, given, strict=True)], dtype=np.float64)
     has_entities = np.array([bool(each) for each in true_sets])
     return JudgedRows(labels=labels, is_right=(wrong == 0) & has_entities, confidence=wrong, doubt=None)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
-        return [json.loads(line) for line in file]
 
 
 def read_own_example(run: Path, rows: TestRows | None) -> OwnExample | None:

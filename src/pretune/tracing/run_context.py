@@ -17,6 +17,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.load import CHECKPOINT_NAME
 from pretune.model.weights import WEIGHTS_NAME
+from pretune.runtime.json_lines import read_json_lines
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing.probes import (
@@ -143,6 +144,5 @@ def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, .
 
 def read_labelled(prepared: Path, split: str) -> LabeledShard:
     """The encoded rows of a split of a prepare folder with their labels. Raises OSError or InputDataError."""
-    with (prepared / f"{split}.jsonl").open(encoding="utf-8") as file:  # not splitlines: texts may contain separators
-        labels = [json.loads(line)["label"] for line in file]
+    labels = [row["label"] for row in read_json_lines(prepared / f"{split}.jsonl")]
     return load_labeled(prepared, split, Targets.of_rows(np.array(labels, dtype=np.int64)))

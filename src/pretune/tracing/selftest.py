@@ -28,6 +28,7 @@ from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import stop_on_signals
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.randomness import derive_seed, generator
 from pretune.scoring.metrics import log_loss
 from pretune.tasks.classification import softmax
@@ -200,8 +201,7 @@ def _read_rows(prepared: Path) -> tuple[tuple[str, ...], list[LabelledText], lis
 
 
 def _read_split(path: Path) -> list[LabelledText]:
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
-        rows = [json.loads(line) for line in file]
+    rows = read_json_lines(path)
     cleaned = [(" ".join(clean_text(row["text"]).split(" ")[:_WORDS]), int(row["label"])) for row in rows]
     return [(text, label) for text, label in cleaned if text]
 

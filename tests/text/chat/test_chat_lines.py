@@ -44,8 +44,8 @@ def test_held_out_messages_are_texts_to_protect_but_not_those_of_the_system(tmp_
     assert len(protected_texts([path], Findings())) == 3
 
 
-@pytest.mark.parametrize("content", ["{", '{"text": "Why?"}', '{"messages": [], "supervised": 3}'])
-def test_damaged_lines(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ['{"text": "Why?"}', '{"messages": [], "supervised": 3}'])
+def test_lines_without_conversations(tmp_path: Path, content: str) -> None:
     (tmp_path / "test.jsonl").write_text(content + "\n")
     with pytest.raises(InputDataError, match="has no conversations"):
         read_chat_lines(tmp_path, "test")

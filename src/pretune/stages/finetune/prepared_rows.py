@@ -16,6 +16,7 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.model.folder import LoadedModel
 from pretune.model.transformer import TaskModel
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import Manifest
 from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions
@@ -24,7 +25,7 @@ from pretune.scoring.stacked_model import StackedModel
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.delivered import AVERAGED
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
-from pretune.stages.finetune.rows import make_batches, predict_windows, read_rows, write_predictions
+from pretune.stages.finetune.rows import make_batches, predict_windows, write_predictions
 from pretune.stages.finetune.stacking import linear_texts
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import refuse_class_weights
@@ -64,7 +65,7 @@ class PreparedRows:
         labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
         self.task = task_named(labels["task"])
         refuse_class_weights(self.task, config.class_weights)
-        self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in SPLITS}
+        self.rows = {split: read_json_lines(prepared / f"{split}.jsonl") for split in SPLITS}
         self.groups = {split: groups_of_lines(self.rows[split]) for split in ("validation", "test")}
         self.labelling = Labelling(
             names=tuple(labels["names"]),

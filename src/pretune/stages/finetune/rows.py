@@ -15,7 +15,6 @@ from pretune.data.labelled_rows import EncodedRows, LabelledBatches, load_labele
 from pretune.data.padding import pad_rows
 from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
-from pretune.errors import InputDataError
 from pretune.model.transformer import TaskModel
 from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
@@ -24,14 +23,6 @@ from pretune.text.tokenizer.windows import WindowRule
 FloatArray = npt.NDArray[np.float64]
 _EVALUATION_ROWS = 128
 TRAIN_WINDOWS = 1  # of a long text in an epoch, drawn at random; ADR 0026 has the measurement
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one split of a prepare folder. Raises InputDataError if the file is missing."""
-    if not path.is_file():
-        raise InputDataError(f"{path} does not exist; expected a split that the prepare stage wrote.")
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
-        return [json.loads(line) for line in file]
 
 
 def texts_of(row: dict[str, Any]) -> list[str]:

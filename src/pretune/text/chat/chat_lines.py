@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pretune.errors import InputDataError
 from pretune.runtime.atomic import write_text
+from pretune.runtime.json_lines import read_json_lines
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow
@@ -65,11 +66,8 @@ def spans_of(is_supervised: list[bool]) -> Spans:
 def read_chat_lines(folder: Path, split: str) -> ChatLines:
     """The conversations of one split of a prepare folder. Raises InputDataError if they are missing or damaged."""
     path = folder / f"{split}.jsonl"
-    if not path.is_file():
-        raise InputDataError(f"{path} does not exist; expected a split that `pretune prepare --task chat` wrote.")
+    lines = read_json_lines(path)
     try:
-        with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
-            lines = [json.loads(line) for line in file]
         return ChatLines(
             conversations=[Conversation.from_json(line["messages"]) for line in lines],
             spans=[[[int(start), int(end)] for start, end in line["supervised"]] for line in lines],

@@ -13,6 +13,7 @@ from typing import Any
 
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import EventLog
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
@@ -347,8 +348,6 @@ def open_split(folder: Path, rules_of: Callable[[str], LabelRules]) -> LabelledS
 
 
 def _load_rows(path: Path, labels: Sequence[str], rules: LabelRules) -> list[LabeledRow]:
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
-        rows = [json.loads(line) for line in file]
     return [
         LabeledRow.of_text(
             row=row["row"],
@@ -359,7 +358,7 @@ def _load_rows(path: Path, labels: Sequence[str], rules: LabelRules) -> list[Lab
             slice=row.get("slice"),
             text_pair=row.get("text_pair"),
         )
-        for row in rows
+        for row in read_json_lines(path)
     ]
 
 
