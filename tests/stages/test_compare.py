@@ -87,6 +87,7 @@ def test_the_stage_end_to_end(tmp_path: Path) -> None:
     assert event["verdicts"][0]["sentence"].startswith("Pre-training helped: +")
     lines = [json.loads(line) for line in (out / "predictions" / "tfidf.jsonl").read_text().splitlines()]
     assert np.mean([line["label"] == line["predicted"] for line in lines]) == rows["tfidf"]["accuracy"]
+    assert all(sum(line["probabilities"]) == pytest.approx(1, abs=1e-12) for line in lines)
     log = (out / "events.jsonl").read_bytes()
     assert compare(finetuned, scratch, prepared, out) == manifest
     assert (out / "events.jsonl").read_bytes() == log

@@ -1,10 +1,17 @@
-"""The names of the files in a fine-tuning stage's folder of predictions for the test rows.
+"""The files in a stage's folder of predictions for the test rows: their names, and their lines.
 
-There is one file for each seed, one for the mean of the seeds' weights if that is delivered, and one for the network
-with linear models stacked on it, if there are some.
+A fine-tuning has one file for each seed, one for the mean of the seeds' weights if that is delivered, and one for the
+network with linear models stacked on it, if there are some; a comparison has one for each baseline.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pretune.runtime.atomic import write_text
 
 PREDICTIONS = "predictions"
 SEED_PREDICTIONS = "seed-*.jsonl"  # a pattern
@@ -15,3 +22,15 @@ STACK_PREDICTIONS = "stack.jsonl"
 def seed_predictions(seed: int) -> str:
     """The name of the file of a seed."""
     return SEED_PREDICTIONS.replace("*", str(seed))
+
+
+def write_predictions(
+    path: Path, rows: Sequence[Mapping[str, Any]], fields_of: Callable[[int], dict[str, Any]]
+) -> None:
+    """Write a JSON line for each row: its label, and the fields of its prediction."""
+    lines = []
+    for index, row in enumerate(rows):
+        fields = {"row": row["row"], "label": row["label"], **fields_of(index)}
+        fields |= {name: row[name] for name in ("part", "slice") if name in row}
+        lines.append(json.dumps(fields) + "\n")
+    write_text(path, "".join(lines))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
-from pretune.runtime.atomic import write_text
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.scoring.baseline import Baseline
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS, STACK_PREDICTIONS
+from pretune.scoring.prediction_files import (
+    AVERAGED_PREDICTIONS,
+    PREDICTIONS,
+    SEED_PREDICTIONS,
+    STACK_PREDICTIONS,
+    write_predictions,
+)
 from pretune.scoring.stacked_model import name_delivered
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
@@ -109,27 +114,18 @@ def _log_seen_rows(folder: StageFolder, finetuned: Path, lines: Sequence[Line]) 
 def _train_baselines(folder: StageFolder, prepared: Path, test: HeldOutRows) -> list[Contender]:
     train, validation = (read_json_lines(prepared / f"{split}.jsonl") for split in ("train", "validation"))
     data = LabelledLines(train=train, validation=validation, test=test.lines, names=test.names, metric=test.metric)
+    predictions = folder.path / PREDICTIONS
+    predictions.mkdir(exist_ok=True)
     contenders = []
     for baseline in test.task.baselines(data):
         settings = ", ".join(f"{name} {value:.4g}" for name, value in baseline.chosen.items() if name in CHOSEN)
         if settings:
             sentence = f"{baseline.name} trained; settings chosen on validation: {settings}."
             folder.log.write("notice", sentence=sentence)
-        _write_predictions(folder.path / PREDICTIONS / f"{baseline.kind}.jsonl", baseline, test)
+        fields_of = partial(test.task.to_fields, baseline.outputs)
+        write_predictions(predictions / f"{baseline.kind}.jsonl", test.lines, fields_of)
         contenders.append(Contender(name=baseline.name, kind=baseline.kind, runs=[baseline.outputs]))
     return contenders
-
-
-def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> None:
-    path.parent.mkdir(exist_ok=True)
-    lines = []
-    for index, line in enumerate(test.lines):
-        fields = {"row": line["row"], "label": line["label"], **test.task.to_fields(baseline.outputs, index)}
-        if "probabilities" in fields:
-            fields["probabilities"] = [round(p, 6) for p in fields["probabilities"]]
-        fields |= {name: line[name] for name in ("part", "slice") if name in line}
-        lines.append(json.dumps(fields) + "\n")
-    write_text(path, "".join(lines))
 
 
 def _read_predictions(

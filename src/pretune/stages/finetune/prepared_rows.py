@@ -19,13 +19,13 @@ from pretune.model.transformer import TaskModel
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import Manifest
 from pretune.scoring.nested_rows import groups_of_lines
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions, write_predictions
 from pretune.scoring.row_statistics import describe_part
 from pretune.scoring.stacked_model import StackedModel
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.delivered import AVERAGED
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
-from pretune.stages.finetune.rows import make_batches, predict_windows, write_predictions
+from pretune.stages.finetune.rows import make_batches, predict_windows
 from pretune.stages.finetune.stacking import linear_texts
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import refuse_class_weights

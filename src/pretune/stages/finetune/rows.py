@@ -1,8 +1,7 @@
-"""The labelled rows of a prepare folder in; batches with label weights, and files of predictions, out."""
+"""The labelled rows of a prepare folder in; batches with label weights out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from pretune.data.padding import pad_rows
 from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
 from pretune.model.transformer import TaskModel
-from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
 from pretune.text.tokenizer.windows import WindowRule
 
@@ -77,13 +75,3 @@ def predict_windows(model: TaskModel, windows: Sequence[Sequence[int]], pad_id: 
             logits = model(input_ids, document_ids, windows=torch.tensor([len(windows)], device=device))
     outputs: FloatArray = logits[0].float().cpu().double().numpy()
     return outputs
-
-
-def write_predictions(path: Path, rows: Sequence[dict[str, Any]], fields_of: Callable[[int], dict[str, Any]]) -> None:
-    """Write a JSON line for each row: its label, and the fields of its prediction."""
-    lines = []
-    for index, row in enumerate(rows):
-        fields = {"row": row["row"], "label": row["label"], **fields_of(index)}
-        fields |= {name: row[name] for name in ("part", "slice") if name in row}
-        lines.append(json.dumps(fields) + "\n")
-    write_text(path, "".join(lines))

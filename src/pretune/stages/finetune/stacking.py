@@ -14,10 +14,10 @@ from pretune.data.targets import Targets
 from pretune.runtime.stage_folder import StageFolder
 from pretune.scoring.nested_rows import group_rows, is_new
 from pretune.scoring.partners import TITLES
-from pretune.scoring.prediction_files import STACK_PREDICTIONS
+from pretune.scoring.prediction_files import STACK_PREDICTIONS, write_predictions
 from pretune.scoring.stacked_model import StackedModel, train_stacked
 from pretune.settings import FinetuneConfig
-from pretune.stages.finetune.rows import texts_of, write_predictions
+from pretune.stages.finetune.rows import texts_of
 from pretune.tasks.task import LabelledLines, Task
 from pretune.text.labels.labelling import Labelling
 
