@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.runtime import events
 from pretune.runtime.events import LOG_NAME, Event, EventLog, count_damaged, fold, read_events, read_run, subscribed
 
 
@@ -27,6 +29,15 @@ def test_an_event_carries_kind_stage_and_time(tmp_path: Path) -> None:
     [found] = read_events(tmp_path)
     assert (found["event"], found["stage"], found["sentence"]) == ("notice", "collect", "done")
     assert found["time"] > 1e9
+
+
+def test_progress_is_logged_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 10.9, 11.0, 11.5, 12.25])
+    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=lambda: next(clock), time=lambda: 0.0))
+    log = EventLog(tmp_path, "collect")
+    for done in range(4):
+        log.write_progress(done, None, "documents", since=10.0)
+    assert [(e["done"], e["elapsed_seconds"]) for e in read_events(tmp_path)] == [(1, 1.0), (3, 2.25)]
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30))

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
+PROGRESS_SECONDS = 1.0  # between two events that say how far a stage has come
 STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare", "strategies")
 
 # A context variable, so that runs in other threads have their own.
@@ -35,9 +36,12 @@ def subscribed(callback: Callable[[Event], None]) -> Iterator[None]:
 class EventLog:
     """The log of one stage folder. It has one writer; each line is written in full and flushed at once."""
 
+    _next_progress = 0.0  # by the monotonic clock
+
     def __init__(self, folder: Path, stage: str) -> None:
         self.path = folder / LOG_NAME
         self.stage = stage
+        self._next_progress = time.monotonic() + PROGRESS_SECONDS
         _end_torn_line(self.path)
 
     def write(self, event: str, **fields: Any) -> None:
@@ -49,6 +53,15 @@ class EventLog:
             file.write(line + "\n")
         for callback in _subscribers.get():
             callback(record)
+
+    def write_progress(self, done: int, total: int | None, unit: str, *, since: float, **more: Any) -> None:
+        """Append how far the stage has come, unless that was done less than a second ago; it counts the seconds since
+        a reading of the monotonic clock."""
+        now = time.monotonic()
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_SECONDS
+            elapsed = round(now - since, 3)
+            self.write("progress", done=done, total=total, unit=unit, elapsed_seconds=elapsed, **more)
 
 
 def _end_torn_line(path: Path) -> None:

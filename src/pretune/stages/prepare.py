@@ -123,7 +123,6 @@ class _Preparation:
         self.num_tokens = dict.fromkeys(SPLITS, 0)
         self.lengths: list[int] = []  # of all rows, in tokens, before any is cut
         self.num_encoded = 0
-        self.last_progress = 0.0  # seconds after the start
 
     def run(self) -> None:
         log = self.folder.log
@@ -211,16 +210,10 @@ class _Preparation:
                 self.lengths += lengths
             # A list of numbers takes 36 bytes for each, and those of all rows are kept until the reading is chosen.
             encoded += [np.array(row, dtype=np.uint32) for row in ids]
-            self._log_progress(min(len(rows), first + _BATCH_ROWS))
+            done = self.num_encoded + min(len(rows), first + _BATCH_ROWS)
+            self.folder.log.write_progress(done, len(self.rows.all), "rows", since=self.start)
         self.num_encoded += len(rows)
         return encoded
-
-    def _log_progress(self, num_done_of_split: int) -> None:
-        elapsed = time.monotonic() - self.start
-        if elapsed - self.last_progress >= 1.0:
-            self.last_progress = elapsed
-            done, total = self.num_encoded + num_done_of_split, len(self.rows.all)
-            self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
     def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[Ids]]) -> Reading:
         """How rows that are too long are read. Raises InputDataError for windows of pairs."""

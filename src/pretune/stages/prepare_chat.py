@@ -80,7 +80,6 @@ class _ChatPreparation:
     def __init__(self, folder: StageFolder, base: BaseFolder, max_seq_len: int, notice: str | None) -> None:
         self.start = time.monotonic()
         self.folder, self.base, self.max_seq_len, self.notice = folder, base, max_seq_len, notice
-        self.last_progress = 0.0  # seconds after the start
 
     def run(self, files: dict[str, Path], config: SplitConfig) -> None:
         own = load_tokenizer(self.base.path)
@@ -151,17 +150,9 @@ class _ChatPreparation:
                 if row is not None:
                     kept.append(record)
                     rows.append(row)
-            self._log_progress(report.num_rows, len(found.all))
+            self.folder.log.write_progress(report.num_rows, len(found.all), "conversations", since=self.start)
         found.by_split[split] = kept
         return rows
-
-    def _log_progress(self, done: int, total: int) -> None:
-        elapsed = time.monotonic() - self.start
-        if elapsed - self.last_progress >= 1.0:
-            self.last_progress = elapsed
-            self.folder.log.write(
-                "progress", done=done, total=total, unit="conversations", elapsed_seconds=round(elapsed, 3)
-            )
 
     def _write(
         self, split: Split, records: Sequence[ChatRecord], rows: Sequence[ChatRow], tokenizer: Tokenizer

@@ -104,7 +104,7 @@ def test_an_interrupted_stage_starts_over(reviews: Path, tmp_path: Path, monkeyp
         patch.setattr(finish, lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             collect([reviews], out)
-    monkeypatch.setattr("pretune.stages.collect.stage.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("pretune.runtime.events.PROGRESS_SECONDS", 0.0)
     manifest = collect([reviews], out)
     assert len(list(iter_corpus(out))) == manifest.summary["documents"] == 50
     assert len(events(out, "stage_started")) == 1

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from pretune.runtime import events
 from pretune.runtime.events import read_events
 from pretune.stages.collect.stage import collect
-from pretune.stages.preprocess import stage as module
+from pretune.stages.preprocess import stage
 from pretune.stages.preprocess.stage import preprocess
 
 
@@ -19,8 +20,9 @@ def test_a_step_is_timed_from_its_own_beginning(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "text.txt").write_text("".join(lines), encoding="utf-8")
     collect([tmp_path / "text.txt"], tmp_path / "collect")
     clock = count()  # each reading is a second later
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
+    for module in (events, stage):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), time=lambda: 0.0))
+    monkeypatch.setattr(events, "PROGRESS_SECONDS", 0.0)
     preprocess(tmp_path / "collect", tmp_path / "out")
     logged = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
     assert [(event["unit"], event["elapsed_seconds"]) for event in logged] == [
@@ -39,7 +41,7 @@ def test_what_an_earlier_attempt_did_is_told_apart(tmp_path: Path, monkeypatch: 
         )
         with pytest.raises(KeyboardInterrupt):
             preprocess(tmp_path / "collect", tmp_path / "out")
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(events, "PROGRESS_SECONDS", 0.0)
     preprocess(tmp_path / "collect", tmp_path / "out")
     logged = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
     assert [(event["unit"], event["done_before"]) for event in logged] == [

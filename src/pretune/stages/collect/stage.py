@@ -39,7 +39,6 @@ from pretune.text.splits import hash_unit
 
 BUILTIN_SOURCE = "built-in world"
 BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
-PROGRESS_SECONDS = 1.0
 EXAMPLE_STORED = 10_000  # characters of the example
 EXAMPLE_CANDIDATES = 20_000
 FILES_WORTH_A_NOTICE = 10_000  # so many take seconds to fingerprint, before the first document is read
@@ -170,7 +169,6 @@ class _Collection:
         self.is_builtin = is_builtin
         self.example = _ExampleChoice()
         self._kinds_logged: set[tuple[str | None, ...]] = set()
-        self._next_progress = self.start + PROGRESS_SECONDS
 
     def run(self) -> None:
         inputs = [file.name for file in self.files[:20]] + ([str(self.split)] if self.split else [])
@@ -241,18 +239,8 @@ class _Collection:
 
     def _log_progress(self, num_documents: int, findings: Findings, num_before: int = 0) -> None:
         self._log_detections(findings)
-        now = time.monotonic()
-        if now >= self._next_progress:
-            self._next_progress = now + PROGRESS_SECONDS
-            total = self.config.builtin_documents if self.is_builtin else None
-            self.folder.log.write(
-                "progress",
-                done=num_documents,
-                done_before=num_before,
-                total=total,
-                unit="documents",
-                elapsed_seconds=now - self.start,
-            )
+        total = self.config.builtin_documents if self.is_builtin else None
+        self.folder.log.write_progress(num_documents, total, "documents", since=self.start, done_before=num_before)
 
     def _log_detections(self, findings: Findings) -> None:
         for detection in findings.detections:

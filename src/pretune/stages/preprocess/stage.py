@@ -47,7 +47,6 @@ from pretune.text.tokenizer.tokenizer import Tokenizer, copy_tokenizer, load_tok
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 
-PROGRESS_SECONDS = 1.0
 MIN_WORDS = 100  # of training text; with fewer there is nothing to learn
 FEW_WORDS = 20_000  # of training text; with fewer there is a warning
 MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, if there are fewer than 200
@@ -137,7 +136,6 @@ class _Preprocessing:
         self.funnel: dict[str, Any] = {}
         self._are_labels_in_lower_case = False
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._log_progress)
-        self._next_progress = self.start + PROGRESS_SECONDS
         self._step_start = self.start  # of the step whose progress is logged
 
     @property
@@ -376,22 +374,13 @@ class _Preprocessing:
         return decoded == (text.lower() if tokenizer.is_lowercase else text)
 
     def _log_progress(self, done: int, done_before: int, unit: str) -> None:
-        now = time.monotonic()
         if not done:
-            self._step_start = now
-        elif now >= self._next_progress:
-            self._next_progress = now + PROGRESS_SECONDS
-            total = self.source.summary["documents"]
-            if unit == "documents encoded":
-                total -= self.steps.dropped.total
-            self.folder.log.write(
-                "progress",
-                done=done,
-                done_before=done_before,
-                total=total,
-                unit=unit,
-                elapsed_seconds=now - self._step_start,
-            )
+            self._step_start = time.monotonic()
+            return
+        total = self.source.summary["documents"]
+        if unit == "documents encoded":
+            total -= self.steps.dropped.total
+        self.folder.log.write_progress(done, total, unit, since=self._step_start, done_before=done_before)
 
     def _log_drops(self) -> None:
         total = self.source.summary["documents"]
