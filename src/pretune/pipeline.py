@@ -11,12 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretune.errors import (
-    ModelError,
-    PretuneError,
-    StageDiffersError,
-    UsageError,
-)
+from pretune.errors import ModelError, PretuneError, UsageError
 from pretune.estimate_run import describe, estimate_run
 from pretune.model.config import PREDICTED
 from pretune.recipe import Recipe, check_inputs, read_recipe, save_recipe
@@ -41,7 +36,7 @@ from pretune.runtime.manifest import (
     read_manifest_if_any,
     sealed,
 )
-from pretune.runtime.stage_folder import set_aside, take_lock
+from pretune.runtime.stage_folder import run_stage, set_aside, take_lock
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.sources.public_data import Agree, Say
@@ -236,12 +231,7 @@ def _do(step: Step, *, redo: bool) -> None:
     Errors get the name of the step, by which the command line knows what its options are called there.
     """
     try:
-        try:
-            step.do(False)
-        except StageDiffersError:
-            if not redo:
-                raise
-            step.do(True)
+        run_stage(step.do, redo=redo)
     except PretuneError as error:
         error.stage = step.name
         raise

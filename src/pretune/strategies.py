@@ -8,12 +8,12 @@ finished is skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError, StageDiffersError, UsageError
+from pretune.errors import InputDataError, UsageError
 from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRATCH
 from pretune.model.base_folder import read_base_folder
 from pretune.model.cost import SLOW_STEP_TOKENS
@@ -22,6 +22,7 @@ from pretune.run_trace import formats
 from pretune.runtime.events import read_events
 from pretune.runtime.home import expand_home
 from pretune.runtime.manifest import Manifest, describe_differences, read_manifest, read_manifest_if_any
+from pretune.runtime.stage_folder import run_stage
 from pretune.settings import (
     ChatTuningConfig,
     CollectConfig,
@@ -40,6 +41,7 @@ from pretune.stages.strategies import (
 from pretune.text.chat.chat_lines import HELD_OUT_NAME, write_held_out
 from pretune.text.chat.columns import DETECTED, NamedColumns
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
+from pretune.text.sources.public_data import Say
 from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
@@ -57,7 +59,6 @@ _SLOW_SETTINGS: dict[str, Any] = {
     "evaluations": 4,
 }
 _BATCH = 32  # conversations per update at most, if the budget is in tokens
-Say = Callable[[str], None]
 
 
 def run_strategies(
@@ -86,7 +87,7 @@ def run_strategies(
     candidates.sort(key=lambda each: (KINDS.index(each.kind), each.seed))
     folder = run.folder / RESULT
     first = next(each for each in candidates if each.kind == FURTHER)
-    _repeat(
+    run_stage(
         lambda again: compare_strategies(
             candidates,
             run.prepared,
@@ -247,7 +248,7 @@ class _Strategies:
 
         folder = self._folder(name, seed)
         self.say(f"{folder.name}: {'training from scratch' if config.from_scratch else 'fine-tuning'}")
-        _repeat(lambda again: tune_chat(start, self.prepared, folder, config, redo=again, alone=True), redo=self.redo)
+        run_stage(lambda again: tune_chat(start, self.prepared, folder, config, redo=again, alone=True), redo=self.redo)
         return folder
 
     def _pretrain_further(self, seed: int) -> Path:
@@ -258,8 +259,8 @@ class _Strategies:
         work = self.folder / WORK
         collected, preprocessed = work / "collect", work / "preprocess"
         self.say("collect, preprocess: the text of the domain, without the held-out conversations")
-        _repeat(lambda again: collect(self.domain, collected, CollectConfig(), redo=again), redo=self.redo)
-        _repeat(
+        run_stage(lambda again: collect(self.domain, collected, CollectConfig(), redo=again), redo=self.redo)
+        run_stage(
             lambda again: preprocess(
                 collected,
                 preprocessed,
@@ -272,7 +273,7 @@ class _Strategies:
         )
         folder, settings = self._folder("pretrain", seed), self._further_settings(seed, is_slow=self._is_slow)
         self.say(f"{folder.name}: pre-training further on the text of the domain")
-        _repeat(
+        run_stage(
             lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again, alone=True),
             redo=self.redo,
         )
@@ -372,13 +373,3 @@ def _losses_of(pretrained: Path) -> tuple[float, float]:
     """The validation loss before the first update and after the last one."""
     found = [event["loss"] for event in read_events(pretrained) if event["event"] == "evaluation"]
     return (found[0], found[-1]) if found else (float("nan"), float("nan"))
-
-
-def _repeat(stage: Callable[[bool], object], *, redo: bool) -> None:
-    """Run a stage; one that differs is done again only with `redo`."""
-    try:
-        stage(False)
-    except StageDiffersError:
-        if not redo:
-            raise
-        stage(True)

@@ -25,7 +25,7 @@ from pretune.runtime import stage_folder
 from pretune.runtime.atomic import write_json
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import describe_file, read_manifest, sealed
-from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.runtime.stage_folder import StageFolder, open_stage, run_stage
 
 
 def open_it(
@@ -313,3 +313,19 @@ def test_the_working_folder_is_written_to_but_not_renamed(tmp_path: Path, monkey
     with pytest.raises(UsageError, match="is the working folder or one above it; change to another folder"):
         open_it(Path(), seed=1, redo=True)
     assert read_manifest(tmp_path).config["seed"] == 0
+
+
+def test_a_stage_is_done_again_only_if_it_differs_and_only_with_redo(tmp_path: Path) -> None:
+    calls: list[bool] = []
+
+    def stage(again: bool, seed: int = 0) -> None:
+        calls.append(again)
+        open_it(tmp_path / "stage", seed=seed, redo=again).finish()
+
+    run_stage(stage, redo=True)
+    assert calls == [False]
+    with pytest.raises(StageDiffersError):
+        run_stage(lambda again: stage(again, seed=1), redo=False)
+    assert calls == [False, False]
+    run_stage(lambda again: stage(again, seed=1), redo=True)
+    assert calls == [False, False, False, True]

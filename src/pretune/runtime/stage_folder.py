@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +192,16 @@ def open_stage(
         _write_manifest(path, manifest)
     begin_peak()
     return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
+
+
+def run_stage(stage: Callable[[bool], object], *, redo: bool) -> None:
+    """Call a stage, which takes whether to be done again: only if its folder differs, and only with `redo`."""
+    try:
+        stage(False)
+    except StageDiffersError:
+        if not redo:
+            raise
+        stage(True)
 
 
 def _refuse_foreign_files(path: Path) -> None:
