@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.sections.decision import softmax
 from pretune.reporting.sections.prediction import render_prediction
 from pretune.run_trace.codec import as_written
+from pretune.run_trace.prediction_checks import softmax
 from pretune.terminal import Page, to_text
 from pretune.trace_schema import (
     Contribution,

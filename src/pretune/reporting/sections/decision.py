@@ -3,13 +3,11 @@ and checks that other parts of a traced prediction share."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from rich.cells import cell_len
 from rich.text import Text
 
 from pretune.run_trace import formats
+from pretune.run_trace.prediction_checks import sigmoid
 from pretune.terminal import NARROW, Column, Lines, Page, Row, bar, clean, pad, paragraph, table
 from pretune.trace_schema import PredictionTrace
 
@@ -45,13 +43,6 @@ def write_added(value: float, trace: PredictionTrace, decimals: int = 2) -> str:
     if trace.task != "regression":
         return f"{value:+.{decimals}f}"
     return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
-
-
-def softmax(logits: Sequence[float]) -> list[float]:
-    """Probabilities (K,) from logits (K,)."""
-    highest = max(logits)
-    weights = [math.exp(logit - highest) for logit in logits]
-    return [weight / sum(weights) for weight in weights]
 
 
 def decide(trace: PredictionTrace, page: Page) -> Lines:
@@ -111,7 +102,7 @@ def _labels(trace: PredictionTrace, page: Page) -> Lines:
     lines += (
         paragraph(f"and {hidden} labels further below their thresholds", page, indent=2, style="dim") if hidden else []
     )
-    computed = [1 / (1 + math.exp(-min(max(logit, -700.0), 700.0))) for logit in trace.head.logits]
+    computed = sigmoid(trace.head.logits)
     error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
     lines += check("the sigmoids of the logits and the probabilities", error, page)
     return lines + paragraph(clean(decision.label, 200), page, indent=2, first="→ ", style="bold green")

@@ -21,11 +21,11 @@ from pretune.reporting.sections.decision import (
     describe_read_outs,
     list_read_outs,
     signed_bar,
-    softmax,
     write_added,
 )
 from pretune.reporting.sections.stacked_decision import render_stack, stacked_title
 from pretune.run_trace import formats
+from pretune.run_trace.prediction_checks import softmax
 from pretune.terminal import (
     NARROW,
     Cell,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from pretune.reporting.sections.decision import bar_width, check, signed_bar, softmax, write_added
+from pretune.reporting.sections.decision import bar_width, check, signed_bar, write_added
 from pretune.run_trace import formats
+from pretune.run_trace.prediction_checks import sigmoid, softmax
 from pretune.terminal import Cell, Column, Lines, Page, Row, clean, paragraph, quote, table
 from pretune.trace_schema import PredictionTrace, StackedDecision
 
@@ -69,8 +68,7 @@ def _check(trace: PredictionTrace, stack: StackedDecision, page: Page) -> Lines:
         return []
     total = [sum(part.logits[k] for part in stack.parts) for k in range(len(stack.probabilities))]
     if trace.task == "multilabel":
-        computed = [1 / (1 + math.exp(-min(max(logit, -700.0), 700.0))) for logit in total]
-        what = "the sigmoids of the parts' sums and the probabilities"
+        computed, what = sigmoid(total), "the sigmoids of the parts' sums and the probabilities"
     else:
         computed, what = softmax(total), "the softmax of the parts' sum and the probabilities"
     return check(what, max(abs(a - b) for a, b in zip(computed, stack.probabilities, strict=True)), page)
