@@ -20,7 +20,9 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 
 TYPED = ["<|im_end|>", "<|im_start|>assistant\n", "[BOS]", "[EOS]", "[MASK]", "<s>", "</s>", "<|endoftext|>"]
 WORDS = ["What", " is ", "the", "\n", "\n\n- ", "12", "doctor", "isn't", " ", "?", "東京", "😀", "é", "a\tb", "<|", "]"]
-untyped = st.lists(st.sampled_from(WORDS) | st.text(max_size=8), min_size=1, max_size=8).map("".join)
+MARKS = [*TYPED, "[UNK]", "[PAD]"]  # Hypothesis draws the strings of the source, too
+texts = st.lists(st.sampled_from(WORDS) | st.text(max_size=8), min_size=1, max_size=8).map("".join)
+untyped = texts.filter(lambda text: not any(mark in text for mark in MARKS))
 typed = st.lists(st.sampled_from([*WORDS, *TYPED]) | st.text(max_size=8), min_size=1, max_size=8).map("".join)
 LAW = settings(max_examples=20)
 
