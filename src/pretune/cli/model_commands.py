@@ -30,7 +30,7 @@ from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
 from pretune.settings import Sampling
 from pretune.terminal import clean_lines
-from pretune.text.reading_report import join_names
+from pretune.text.reading_report import counted, join_names
 
 if TYPE_CHECKING:
     from pretune.inference.classify import Classifier
@@ -124,18 +124,14 @@ def _predict_file(arguments: Arguments) -> int:
     for sentence in done.warnings:
         log(sentence)
     for entry in done.skipped:
-        log(f"{_rows(entry['count'])} got no label: {entry['reason']}")
+        log(f"{counted(entry['count'], 'row')} got no label: {entry['reason']}")
     if done.without_text:
-        log(f"{_rows(done.without_text)} without a text got no label.")
+        log(f"{counted(done.without_text, 'row')} without a text got no label.")
     log(
-        f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, "
+        f"Labelled {counted(done.rows, 'row')} in {done.seconds:.1f} s: texts from column {done.text_column}, "
         f"predictions in {join_names(done.added_columns)} of {done.output}."
     )
     return EXIT_DONE
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def evaluate(arguments: Arguments) -> int:

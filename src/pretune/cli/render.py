@@ -17,6 +17,7 @@ from pretune.runtime.events import read_events
 from pretune.runtime.manifest import REPORT_NAME, read_manifest_if_any
 from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.text.reading_report import counted
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
 MOST_COLUMNS = 5  # numbers beside a name; more are another table
@@ -107,7 +108,7 @@ def describe_minimal_pairs(figures: dict[str, Any]) -> str:
     lines += [
         f"{name:<{width}}  {value:.4f}  (95 % interval {low:.4f} to {high:.4f})" for name, value, (low, high) in numbers
     ]
-    ties = f", {figures['ties']:,} tie{'' if figures['ties'] == 1 else 's'} that count half" if figures["ties"] else ""
+    ties = f", {counted(figures['ties'], 'tie')} that count half" if figures["ties"] else ""
     skipped = f", {figures['skipped']:,} skipped without two sentences" if figures["skipped"] else ""
     lines.append(f"{'pairs':<{width}}  {figures['n']:,}{ties}{skipped}; chance is 0.5")
     if figures["notice"]:
@@ -132,8 +133,8 @@ def describe_text_loss(figures: dict[str, Any]) -> str:
         interval = figures[f"{name}_interval"]
         shown = "" if interval is None else "  (95 % interval {:.4g} to {:.4g})".format(*interval)
         lines.append(f"{title:<14} {figures[name]:.4g}{unit}{shown}")
-    read = f"{figures['tokens']:,} in {_number_of(figures['documents'], 'document')}"
-    windows = f"{_number_of(figures['windows'], 'window')} of at most {figures['window']:,} tokens"
+    read = f"{figures['tokens']:,} in {counted(figures['documents'], 'document')}"
+    windows = f"{counted(figures['windows'], 'window')} of at most {figures['window']:,} tokens"
     lines.append(f"{'tokens':<14} {read}, read in {windows}; {figures['bytes']:,} bytes")
     if figures["loss_interval"] is not None:
         lines.append(f"The intervals are over {figures['interval_over']}.")
@@ -143,10 +144,6 @@ def describe_text_loss(figures: dict[str, Any]) -> str:
             "byte is too low to compare with other models."
         )
     return "\n".join(lines)
-
-
-def _number_of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _describe_figures(figures: dict[str, Any]) -> str:
@@ -257,18 +254,15 @@ def describe_verification(results: Sequence[Verified]) -> str:
     width = max(len(clean(result.path)) for result in results)
     for result in results:
         kind = f"{result.kind}, not finished" if result.status == "running" else result.kind
-        state = f"{_files(result.num_files)}, {size(result.size_bytes)}, OK"
+        state = f"{counted(result.num_files, 'file')}, {size(result.size_bytes)}, OK"
         if result.faults:
-            state = f"{count(len(result.faults))} of {_files(result.num_files)} CHANGED OR MISSING"
+            state = f"{count(len(result.faults))} of {counted(result.num_files, 'file')} CHANGED OR MISSING"
         lines.append(f"{clean(result.path):{width}}  {clean(kind)}: {state}")
         for fault in result.faults:
             found = f"found: {clean(fault.found).rstrip('.')}; expected: {clean(fault.expected)}"
             lines += [f"  {clean(fault.file)}", f"    {found}", f"    what to do: {fault.advice}"]
         lines += [f"  {clean(note)}" for note in result.notes]
     if num_faults:
-        return "\n".join([*lines, "", f"Not OK: {_files(num_faults)} changed or missing; see what to do below each."])
+        faults = counted(num_faults, "file")
+        return "\n".join([*lines, "", f"Not OK: {faults} changed or missing; see what to do below each."])
     return "\n".join([*lines, "", "OK: every file that has a hash matches it."])
-
-
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{count(number)} files"

@@ -33,6 +33,7 @@ from pretune.text.labels.split import (
     split_lines,
 )
 from pretune.text.labels.word_windows import cut_long_rows
+from pretune.text.reading_report import counted
 from pretune.text.seen_texts import TRAINING, save_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
@@ -183,7 +184,7 @@ class _Preparation:
             return rows
         cut = {side: cut_long_rows(tokenizer, rows.by_split[side], rule, self.max_seq_len) for side in SPLITS}
         num_cut, num_parts = sum(count for _, count in cut.values()), sum(len(parts) for parts, _ in cut.values())
-        are = "1 row is" if num_cut == 1 else f"{num_cut:,} rows are"
+        are = counted(num_cut, "row is", "rows are")
         sentence = (
             f"{are} longer than {self.max_seq_len} tokens and cut between words into "
             f"{num_parts - len(rows.all) + num_cut:,} rows, which are read one by one."

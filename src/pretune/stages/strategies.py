@@ -47,7 +47,7 @@ from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
 from pretune.text.chat.template import encode_all
 from pretune.text.chat.tokens import read_template
 from pretune.text.labels.checks import Lint
-from pretune.text.reading_report import Concern
+from pretune.text.reading_report import Concern, counted
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _FEWEST = 2  # conversations of a text, because intervals are over conversations
@@ -195,7 +195,7 @@ def _read_other(other: Path, prepared: Path, columns: NamedColumns) -> HeldOutTe
 
 def _expect_two(path: Path, text: HeldOutText) -> None:
     if (count := len(text.conversations)) < _FEWEST:
-        sentence = f"{path} has {count} held-out conversation{'' if count == 1 else 's'} to measure the models on"
+        sentence = f"{path} has {counted(count, 'held-out conversation')} to measure the models on"
         why = "".join(f" {concern.sentence}" for concern in text.concerns)
         raise InputDataError(f"{sentence}; expected two or more, because intervals are over conversations.{why}")
 

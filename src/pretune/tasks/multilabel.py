@@ -35,7 +35,7 @@ from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.named_labels import NamedLabels
 from pretune.text.labels.target_checks import refuse_alike
 from pretune.text.labels.words import WordRule
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import counted, join_names, shorten
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Multilabel(NamedLabels):
         named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
         lint.warn("few_rows", len(few), f"{self.count(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
         without = sum(not row.label for row in rows)
-        have = "1 row has" if without == 1 else f"{without:,} rows have"
+        have = counted(without, "row has", "rows have")
         lint.warn("no_labels", without, f"{path}: {have} none of the labels; kept, since that is an answer too.")
 
     def to_json(self, label: Any, labels: Sequence[str]) -> Any:

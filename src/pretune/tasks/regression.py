@@ -33,6 +33,7 @@ from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.target_checks import refuse_alike
 from pretune.text.labels.words import WordRule
+from pretune.text.reading_report import counted
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -67,7 +68,7 @@ class Regression:
     def check_test(self, train: Sequence[LabeledRow], test: Sequence[LabeledRow], path: str, lint: Lint) -> None:
         low, high = min(row.label for row in train), max(row.label for row in train)
         outside = sum(not low <= row.label <= high for row in test)
-        are = "1 row is" if outside == 1 else f"{outside:,} rows are"
+        are = counted(outside, "row is", "rows are")
         lint.warn("outside", outside, f"{path}: {are} outside the numbers of the training file, {low:g} to {high:g}.")
 
     def check_splits(self, path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:

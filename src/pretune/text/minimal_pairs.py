@@ -18,7 +18,7 @@ from pretune.text.readers.json_rows import JSON_FORMATS, sniff_json
 from pretune.text.readers.parquet import iter_parquet
 from pretune.text.readers.records import Record
 from pretune.text.readers.tables import TABLE_ENDINGS, ending_of, iter_stream_records
-from pretune.text.reading_report import Findings, join_names
+from pretune.text.reading_report import Findings, counted, join_names
 from pretune.text.sources.archive_members import open_parts
 from pretune.text.sources.files import find_files
 
@@ -76,8 +76,7 @@ def read_minimal_pairs(path: Path | str) -> MinimalPairs:
             pairs += whole
     if not pairs:
         raise InputDataError(f"{path} has no pair of two sentences; expected an acceptable and an unacceptable one.")
-    count = len({pair.paradigm for pair in pairs})
-    paradigms = "1 paradigm" if count == 1 else f"{count:,} paradigms"
+    paradigms = counted(len({pair.paradigm for pair in pairs}), "paradigm")
     return MinimalPairs(
         pairs=tuple(pairs), detected=f"Detected {path}: {len(pairs):,} pairs of {paradigms}, {how}.", skipped=skipped
     )

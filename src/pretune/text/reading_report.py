@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ class Findings:
 
     def _concerns_about(self, path: str | Path) -> list[Concern]:
         count = self.broken_bytes
-        are = "1 byte is" if count == 1 else f"{count:,} bytes are"
+        are = counted(count, "byte is", "bytes are")
         sentence = f"{path}: {are} invalid in its encoding; replaced by U+FFFD."
         broken = [Concern(rule="broken_bytes", count=count, sentence=sentence)] if count else []
         return broken + [Concern(rule="reading", count=1, sentence=warning) for warning in self.warnings]
@@ -215,7 +215,7 @@ _COUNTS = ("num_files", "num_continued", "num_quoted_lines", "num_attachments", 
 
 
 def _same_for(more: int) -> str:
-    return f" The same applies to {more:,} more file{'' if more == 1 else 's'}." if more else ""
+    return f" The same applies to {counted(more, 'more file')}." if more else ""
 
 
 def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
@@ -229,3 +229,13 @@ def join_names(names: Iterable[str], limit: int = 8) -> str:
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """So many things by name: "1 row", "2,000 rows"; `plural` is for a noun that takes more than an s."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def name_lines(lines: Sequence[int]) -> str:
+    """The numbers of lines: "line 3", "lines 3, 5"."""
+    return f"line{'' if len(lines) == 1 else 's'} {join_names(map(str, lines), 5)}"

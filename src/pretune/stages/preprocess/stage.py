@@ -38,7 +38,7 @@ from pretune.text.collect.report_sentences import Remark, remarks
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.capitals import are_in_lower_case, describe_lower_case
 from pretune.text.labels.split import LabelledSplit, open_split
-from pretune.text.reading_report import Findings
+from pretune.text.reading_report import Findings, counted
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
@@ -255,8 +255,7 @@ class _Preprocessing:
 
     def _log_protected(self, num_texts: int, findings: Findings) -> None:
         """Log how the files in `protect` were read: a text that was not read is not protected."""
-        files = "1 file" if findings.num_files == 1 else f"{findings.num_files:,} files"
-        found = [Remark(sentence=f"{num_texts:,} texts in {files}.")]
+        found = [Remark(sentence=f"{num_texts:,} texts in {counted(findings.num_files, 'file')}.")]
         found += [Remark(sentence=detection.sentence) for detection in findings.detections]
         for remark in [*found, *remarks(findings, num_texts)]:
             self.folder.log.write(remark.event, **{**remark.fields, "sentence": f"Protected: {remark.sentence}"})
@@ -280,7 +279,7 @@ class _Preprocessing:
         if num_validation >= need / 2:
             return
         self.steps.take_for_validation(need)
-        left = _documents(num_validation)
+        left = counted(num_validation, "document")
         sentence = f"Too few documents left for validation ({left}), so {need:,} were chosen by hash."
         self.folder.log.write("notice", sentence=sentence)
 
@@ -290,8 +289,9 @@ class _Preprocessing:
             most = max(self.steps.dropped.rules.values(), key=lambda rule: rule.count, default=None)
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
-                f"The clean text has {words:,} words for training in {_documents(num_documents)}{why}, which is too "
-                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, better {FEW_WORDS:,} words."
+                f"The clean text has {words:,} words for training in {counted(num_documents, 'document')}{why}, which "
+                f"is too little to learn from; expected at least {MIN_WORDS} words in 2 documents, better "
+                f"{FEW_WORDS:,} words."
             )
         if words < FEW_WORDS:
             sentence = (
@@ -396,8 +396,8 @@ class _Preprocessing:
             self.folder.log.write("notice", sentence=f"Personal data replaced: {replaced}.")
         if self.steps.num_reported:
             sentence = (
-                f"{_documents(self.steps.num_reported)} with word sequences of held-out or protected texts kept, "
-                "because --decontaminate is report."
+                f"{counted(self.steps.num_reported, 'document')} with word sequences of held-out or protected texts "
+                "kept, because --decontaminate is report."
             )
             self.folder.log.write("warning", rule="contaminated", count=self.steps.num_reported, sentence=sentence)
 
@@ -437,10 +437,6 @@ class _Preprocessing:
             views=self.views,
             funnel=self.funnel,
         )
-
-
-def _documents(number: int) -> str:
-    return "1 document" if number == 1 else f"{number:,} documents"
 
 
 def _sum_of(value_of_token: np.ndarray[Any, np.dtype[np.int64]], shard: TokenShard, step: int = 1 << 22) -> int:

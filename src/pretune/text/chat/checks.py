@@ -12,7 +12,7 @@ from pretune.text.chat.conversations import Conversation, Message, arrange, clea
 from pretune.text.chat.reader import ChatFile
 from pretune.text.clean.rule_measures import num_words
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, Lint
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import counted, name_lines, shorten
 from pretune.text.splits import normalise_for_hash
 
 OPENING_WORDS = 5
@@ -91,7 +91,8 @@ def drop_shared(train: list[ChatRecord], test: Sequence[ChatRecord], test_path: 
     removed = [record.conversation.question for record in train if record.key in tested]
     reason = "a training conversation whose question is also in the test file"
     lint.dropped.add_many("in_test", reason, len(removed), removed)
-    sentence = f"{_conversations(len(removed))} left out of training because their questions are in {test_path}."
+    left_out = counted(len(removed), "conversation")
+    sentence = f"{left_out} left out of training because their questions are in {test_path}."
     lint.warn("in_test", len(removed), sentence)
     return kept
 
@@ -131,10 +132,10 @@ def _report(path: str, flaws: Mapping[str, list[int]], repairs: Mapping[str, lis
     for flaw, lines in flaws.items():
         reason, what = _FLAWS[flaw]
         lint.dropped.add_many(flaw, reason, len(lines), [f"{path}, line {line}" for line in lines])
-        rows = "1 row" if len(lines) == 1 else f"{len(lines):,} rows"
-        lint.warn(flaw, len(lines), f"{path}: {rows} {what} left out ({_lines(lines)}).")
+        lint.warn(flaw, len(lines), f"{path}: {counted(len(lines), 'row')} {what} left out ({name_lines(lines)}).")
     for repair, lines in repairs.items():
-        lint.warn(repair, len(lines), f"{path}: {_conversations(len(lines))} {_REPAIRS[repair]} ({_lines(lines)}).")
+        conversations = counted(len(lines), "conversation")
+        lint.warn(repair, len(lines), f"{path}: {conversations} {_REPAIRS[repair]} ({name_lines(lines)}).")
 
 
 def _check_swapped(file: ChatFile, records: Sequence[ChatRecord], lint: Lint) -> None:
@@ -178,21 +179,13 @@ def _drop_repeats(path: str, records: Sequence[ChatRecord], lint: Lint) -> list[
         [record.conversation.question for record in repeated],
     )
     repeat = "repeats an earlier one and was" if len(repeated) == 1 else "repeat an earlier one and were"
-    sentence = f"{path}: {_conversations(len(repeated))} {repeat} left out ({_lines(lines)})."
+    sentence = f"{path}: {counted(len(repeated), 'conversation')} {repeat} left out ({name_lines(lines)})."
     lint.warn("repeated", len(repeated), sentence)
     num_same = len(kept) - len({record.key for record in kept})
     lint.warn(
         "same_question",
         num_same,
-        f"{path}: {_conversations(num_same)} with the question of an earlier one and another reply; kept, in the same "
-        "split.",
+        f"{path}: {counted(num_same, 'conversation')} with the question of an earlier one and another reply; kept, in "
+        "the same split.",
     )
     return kept
-
-
-def _conversations(count: int) -> str:
-    return "1 conversation" if count == 1 else f"{count:,} conversations"
-
-
-def _lines(lines: Sequence[int]) -> str:
-    return f"line{'' if len(lines) == 1 else 's'} {join_names(map(str, lines), 5)}"

@@ -9,6 +9,7 @@ from pretune.errors import InputDataError
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.split import ChatSplit
 from pretune.text.chat.template import ChatRow
+from pretune.text.reading_report import counted
 from pretune.text.splits import Split
 
 _FEW_LEARNED = 0.05  # of the tokens; with fewer, nearly all of the work is reading questions
@@ -66,13 +67,13 @@ class LengthReport:
         ]
         if self.num_turns_cut:
             found.append(
-                f"{_are(self.num_turns_cut)} longer than {self.max_seq_len:,} tokens; the oldest "
-                f"{self.num_left_out:,} messages were left out of them."
+                f"{counted(self.num_turns_cut, 'conversation is', 'conversations are')} longer than "
+                f"{self.max_seq_len:,} tokens; the oldest {self.num_left_out:,} messages were left out of them."
             )
         if self.num_message_cut:
             found.append(
-                f"Of {_of(self.num_message_cut)}, the last question and its reply alone are longer than "
-                f"{self.max_seq_len:,} tokens ({self.num_message_cut / self.num_kept:.1%} of all): the question "
+                f"Of {counted(self.num_message_cut, 'conversation')}, the last question and its reply alone are longer "
+                f"than {self.max_seq_len:,} tokens ({self.num_message_cut / self.num_kept:.1%} of all): the question "
                 "lost its middle, or the reply its end. A larger --max-seq-len keeps them whole, if the model reads as "
                 "much."
             )
@@ -92,19 +93,12 @@ class LengthReport:
         found.lint.warn(
             "reply_cut_away",
             len(cut),
-            f"{_of(len(cut))} left out, since nothing of the last reply fits within {self.max_seq_len:,} tokens (the "
-            f"first: {cut[0] if cut else ''}); give a larger --max-seq-len, or shorten the system message.",
+            f"{counted(len(cut), 'conversation')} left out, since nothing of the last reply fits within "
+            f"{self.max_seq_len:,} tokens (the first: {cut[0] if cut else ''}); give a larger --max-seq-len, or "
+            "shorten the system message.",
         )
         found.lint.warn(
             "few_learned",
             self.num_supervised if self.supervised_fraction < _FEW_LEARNED else 0,
             f"Only {self.supervised_fraction:.1%} of the tokens are in replies; the rest is read but not learned.",
         )
-
-
-def _of(count: int) -> str:
-    return "1 conversation" if count == 1 else f"{count:,} conversations"
-
-
-def _are(count: int) -> str:
-    return "1 conversation is" if count == 1 else f"{count:,} conversations are"

@@ -9,6 +9,7 @@ from pretune.errors import InputDataError
 from pretune.text.chat.checks import ChatRecord, check_openings, drop_shared, keep_usable
 from pretune.text.chat.reader import ChatFile, read_chat_file
 from pretune.text.labels.checks import Lint, report_findings
+from pretune.text.reading_report import counted
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions
 
 
@@ -102,7 +103,7 @@ def _check_sizes(path: str, by_split: dict[Split, list[ChatRecord]], lint: Lint)
         if not by_split[split]:
             total = sum(map(len, by_split.values()))
             raise InputDataError(
-                f"{path} has {total:,} usable conversation{'' if total == 1 else 's'}, which leaves none {what}; give "
+                f"{path} has {counted(total, 'usable conversation')}, which leaves none {what}; give "
                 "more, with different first questions."
             )
     if not by_split["test"]:

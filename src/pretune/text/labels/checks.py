@@ -14,7 +14,7 @@ from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_meas
 from pretune.text.labels.several_labels import labels_of_several, maybe_joined
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
-from pretune.text.reading_report import Concern, Findings, Tally, join_names, shorten
+from pretune.text.reading_report import Concern, Findings, Tally, counted, join_names, name_lines, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
@@ -104,11 +104,11 @@ def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
         ("empty_text_pair", without_pair, "second text"),
         ("no_label", without_label, "label"),
     ):
-        sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
+        sentence = f"{rows.path}: {counted(len(lines), 'row')} without a {what} left out ({name_lines(lines)})."
         lint.warn(rule, len(lines), sentence)
     if not kept:
         raise InputDataError(
-            f"{rows.path} has {_rows(len(rows))}, and none has both a text and a label; "
+            f"{rows.path} has {counted(len(rows), 'row')}, and none has both a text and a label; "
             "check the columns, or name them with --text-column and --label-column."
         )
     return kept
@@ -127,7 +127,8 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
-            f"{path} has only one label ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes."
+            f"{path} has only one label ({shorten(only, 60)!r}, {counted(len(rows), 'row')}); expected at least two "
+            "classes."
         )
     singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
     if singles:
@@ -135,7 +136,8 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
         refuse_single_rows(path, row.line, singles, "class", "classes")
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
-    lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
+    classes = counted(len(few), "class", "classes")
+    lint.warn("few_rows", len(few), f"{classes} with fewer than {FEW_ROWS} rows: {named}.")
     if not is_measured:
         _warn_of_measures(path, counts, lint)
     alike = [names for names in _group_alike(counts) if len(names) > 1]
@@ -226,7 +228,8 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         label = tuple(sorted(row.label)) if isinstance(row.label, tuple) else row.label
         num_repeats += label in labels
         labels.setdefault(label, row)
-    sentence = f"{path}: {_rows(num_repeats)} with the same text and label as an earlier row; kept, in the same split."
+    repeats = counted(num_repeats, "row")
+    sentence = f"{path}: {repeats} with the same text and label as an earlier row; kept, in the same split."
     lint.warn("duplicate", num_repeats, sentence)
     torn = [list(labels.values()) for labels in first_with.values() if len(labels) > 1]
     if torn:
@@ -234,7 +237,7 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         lint.warn(
             "contradiction",
             len(torn),
-            f"{path}: {len(torn):,} {'text' if len(torn) == 1 else 'texts'} with more than one label, which no model "
+            f"{path}: {counted(len(torn), 'text')} with more than one label, which no model "
             "can get right: "
             f"{shorten(one.text, 60)!r} is {_shown(one)} in line {one.line}, {_shown(other)} in line {other.line}.",
         )
@@ -270,7 +273,7 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
     num_touched = sum(row.key in train_texts for row in test)
     if num_touched > MAX_SHARED_FRACTION * len(test):
         raise InputDataError(
-            f"{num_touched:,} of the {_rows(len(test))} of {test_path} also occur in the training file "
+            f"{num_touched:,} of the {counted(len(test), 'row')} of {test_path} also occur in the training file "
             f"(at most {MAX_SHARED_FRACTION:.0%} is allowed); test texts must not appear in the training file."
         )
     kept = []
@@ -280,9 +283,8 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
         else:
             kept.append(row)
     num_removed = len(train) - len(kept)
-    lint.warn(
-        "in_test", num_removed, f"{_rows(num_removed)} left out of training because their texts are in {test_path}."
-    )
+    left_out = counted(num_removed, "row")
+    lint.warn("in_test", num_removed, f"{left_out} left out of training because their texts are in {test_path}.")
     return kept
 
 
@@ -293,8 +295,8 @@ def note_parts(rows: Sequence[LabeledRow], test_path: str, lint: Lint) -> None:
     lint.warn(
         "part_of_test",
         len(rows),
-        f"{_rows(len(rows))} left out of training because their texts are part of longer ones in {test_path}, word for "
-        "word. Otherwise the model would know most of what it is tested on.",
+        f"{counted(len(rows), 'row')} left out of training because their texts are part of longer ones in {test_path}, "
+        "word for word. Otherwise the model would know most of what it is tested on.",
     )
 
 
@@ -382,7 +384,8 @@ def imbalance_of(labels: Iterable[str]) -> float:
 def _warn_of_absence(split: str, every: Counter[str], found: Counter[str], lint: Lint) -> None:
     missing = [label for label in sort_labels(every) if not found[label]]
     named = join_names(shorten(label, 40) for label in missing)
-    lint.warn(f"not_in_{split}", len(missing), f"{_classes(len(missing))} without a {split} row: {named}.")
+    classes = counted(len(missing), "class", "classes")
+    lint.warn(f"not_in_{split}", len(missing), f"{classes} without a {split} row: {named}.")
 
 
 def _group_alike(labels: Iterable[str]) -> Iterable[list[str]]:
@@ -400,15 +403,3 @@ def _number(label: str) -> float | None:
     except ValueError:
         return None
     return number if number == number else None  # "nan" is a word
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
-
-
-def _classes(count: int) -> str:
-    return f"{count:,} class{'' if count == 1 else 'es'}"
-
-
-def _lines(lines: Sequence[int]) -> str:
-    return f"line{'' if len(lines) == 1 else 's'} {join_names(map(str, lines), 5)}"

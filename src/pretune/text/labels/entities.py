@@ -19,7 +19,7 @@ from pretune.text.labels.tags import (
     entities_of_tags,
 )
 from pretune.text.readers.records import Record, replace_surrogates
-from pretune.text.reading_report import shorten
+from pretune.text.reading_report import counted, shorten
 from pretune.text.sources.detect import cell_of, text_of
 
 
@@ -134,7 +134,7 @@ def _count_repairs(
             f"{path}, line {first[0]}: the tags ({shown}) look like {found.scheme}, but {num_repaired:,} of "
             f"{num_entities:,} entities break that scheme; expected tags such as B-PER I-PER O: convert them."
         )
-    are = "1 entity breaks" if num_repaired == 1 else f"{num_repaired:,} entities break"
+    are = counted(num_repaired, "entity breaks", "entities break")
     found.warnings.append(
         f"{path}: {are} the scheme {found.scheme}, first in line {first[0]} ({shown}); repaired: an inside tag with "
         "nothing before it begins an entity, and one without its end tag ends where the next begins."
@@ -164,7 +164,7 @@ def read_with_spans(records: Sequence[Record], text_column: str, spans_column: s
         found.spans.append(spans)
         num_trimmed += trimmed
     if num_trimmed:
-        had = "1 entity had a blank" if num_trimmed == 1 else f"{num_trimmed:,} entities had blanks"
+        had = counted(num_trimmed, "entity had a blank", "entities had blanks")
         found.warnings.append(f"{path}: {had} at the beginning or the end; left out of it.")
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pretune.errors import InputDataError
 from pretune.text.labels.checks import LabeledRow, Lint, sort_labels
 from pretune.text.labels.target_checks import names_of, refuse_unseen
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import counted, join_names, shorten
 from pretune.text.splits import Split
 
 
@@ -57,7 +57,7 @@ class NamedLabels:
 
     def count(self, number: int) -> str:
         """A number of names in words."""
-        return f"1 {self.word}" if number == 1 else f"{number:,} {self.word}s"
+        return counted(number, self.word)
 
     def _warn_of_absence(self, split: str, known: Sequence[str], found: Collection[str], lint: Lint) -> None:
         missing = [name for name in known if name not in found]

@@ -23,7 +23,7 @@ from pretune.text.readers.tables import (
     sniff_table,
     table_format_of,
 )
-from pretune.text.reading_report import Findings, join_names, shorten
+from pretune.text.reading_report import Findings, counted, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
     are_short,
@@ -53,7 +53,7 @@ def blank_missing_words(records: Sequence[Record], columns: Sequence[str], forma
                 record.fields[column] = ""
                 found[word] += 1
         for word, count in found.items():
-            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} contain{'s' * (count == 1)}"
+            cells = f"{counted(count, 'cell')} of the column {column!r} contain{'s' * (count == 1)}"
             findings.warnings.append(
                 f"{cells} only {word!r}, taken as missing; if that is a class or a text, spell it differently."
             )

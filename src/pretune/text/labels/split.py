@@ -22,7 +22,7 @@ from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
 from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import counted, join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
 
 LABELS_NAME = "labels.json"
@@ -277,7 +277,7 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
             log.write("notice", sentence=notice)
     sentences = [describe_slices(found)]
     if found.num_moved:
-        rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
+        rows = counted(found.num_moved, "row")
         sentences.append(f"Moved {rows} between splits so that every class has training and validation rows.")
     if found.num_nested:
         sentences.append(

@@ -9,7 +9,7 @@ from pretune.errors import InputDataError
 from pretune.text.labels.checks import LabeledRow
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import Label
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import counted, join_names, shorten
 
 
 def refuse_alike(path: str, labels: Sequence[Label], task: str) -> None:
@@ -34,8 +34,8 @@ def _refuse_alike_sets(path: str, labels: Sequence[Label]) -> None:
     names = sorted(different.pop())
     found = f"the same labels ({join_names(names)})" if names else "no label"
     raise InputDataError(
-        f"{path}: each of its {_rows(len(labels))} has {found}, so there is nothing to learn; expected rows with "
-        "different labels: check the column, or name another with --label-column."
+        f"{path}: each of its {counted(len(labels), 'row')} has {found}, so there is nothing to learn; expected rows "
+        "with different labels: check the column, or name another with --label-column."
     )
 
 
@@ -43,16 +43,16 @@ def _refuse_alike_numbers(path: str, labels: Sequence[Label]) -> None:
     different = {cast(float, number) for number in labels}
     if len(different) == 1:
         raise InputDataError(
-            f"{path}: the labels of all {_rows(len(labels))} are the number {different.pop():g}, so there is nothing "
-            "to learn; expected different numbers: check the column, or name another with --label-column."
+            f"{path}: the labels of all {counted(len(labels), 'row')} are the number {different.pop():g}, so there is "
+            "nothing to learn; expected different numbers: check the column, or name another with --label-column."
         )
 
 
 def _refuse_no_entities(path: str, labels: Sequence[Label]) -> None:
     if not any(labels):
         raise InputDataError(
-            f"{path} has {_rows(len(labels))} and no entity, so there is nothing to learn; check the column of the "
-            "tags or entities, or name another with --label-column."
+            f"{path} has {counted(len(labels), 'row')} and no entity, so there is nothing to learn; check the column "
+            "of the tags or entities, or name another with --label-column."
         )
 
 
@@ -74,7 +74,3 @@ def refuse_unseen(path: str, rows: Sequence[LabeledRow], known: Collection[str],
                 f"{path}, line {row.line}: the {what} {shorten(unseen, 60)!r} never occurs in the training file (its "
                 f"{what}s are {join_names(sorted(known), 6)}); use the same {what}s in both."
             )
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"

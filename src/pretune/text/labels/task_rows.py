@@ -18,7 +18,7 @@ from pretune.text.labels.span_alignment import clean_spans
 from pretune.text.labels.spans import Span
 from pretune.text.labels.tags import Scheme
 from pretune.text.readers.records import Record
-from pretune.text.reading_report import Findings, join_names
+from pretune.text.reading_report import Findings, counted, join_names
 from pretune.text.sources.detect import cell_of, has_column, text_of
 
 # A class | the labels of a row | a number | the entities of the clean text.
@@ -165,7 +165,7 @@ def _read_entities(
             num_vanished += vanished
         moved.append(spans)
     if num_vanished:
-        entities = "1 entity" if num_vanished == 1 else f"{num_vanished:,} entities"
+        entities = counted(num_vanished, "entity", "entities")
         findings.warnings.append(f"{path}: {entities} left out, since cleaning leaves nothing of their text.")
     return _Labelled(labels=moved, texts=found.texts, scheme=found.scheme, unused_names=found.unused_names)
 
@@ -176,7 +176,7 @@ def _read_several(records: Sequence[Record], task: DetectedTask, path: str, find
     cells, lines = [cell_of(r, task.label_column)[1] for r in records], [r.line for r in records]
     labels, num_repeats = read_label_cells(cells, lines, path, task.label_separator)
     if num_repeats:
-        are = "1 label occurs" if num_repeats == 1 else f"{num_repeats:,} labels occur"
+        are = counted(num_repeats, "label occurs", "labels occur")
         findings.warnings.append(f"{path}: {are} more than once in the same row; counted once.")
     return list(labels)
 
