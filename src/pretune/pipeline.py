@@ -23,6 +23,7 @@ from pretune.run_changes import (
     stages_left_out,
     stages_to_redo,
 )
+from pretune.run_trace.stages import TITLES
 from pretune.runtime.atomic import write_json
 from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
@@ -293,9 +294,9 @@ def plan_stages(
 
         return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, base=base, redo=redo)
 
-    steps = [Step(name="collect", title="read the text", do=collect)]
+    steps = [Step(name="collect", title=TITLES["collect"], do=collect)]
     if has_split:
-        step = Step(name="split", title="check the labelled examples and hold some out", do=split)
+        step = Step(name="split", title=TITLES["split"], do=split)
         steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
     tokenize = "train the tokenizer" if base is None else "take the base's tokenizer"
     steps += [
@@ -346,14 +347,10 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
         return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
-        Step(name="prepare", title="encode the labelled examples", do=prepare),
-        Step(name="finetune", title="fine-tune the model on the task", do=finetune),
-        *(
-            [Step(name="scratch", title="train the same network on the same labels from scratch", do=scratch)]
-            if has_control()
-            else []
-        ),
-        Step(name="compare", title="compare all with simple baselines on the same test rows", do=compare),
+        Step(name="prepare", title=TITLES["prepare"], do=prepare),
+        Step(name="finetune", title=TITLES["finetune"], do=finetune),
+        *([Step(name="scratch", title=TITLES["scratch"], do=scratch)] if has_control() else []),
+        Step(name="compare", title=TITLES["compare"], do=compare),
     ]
 
 

@@ -14,10 +14,11 @@ from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch
+from pretune.runtime.memory import is_out_of_memory
 from pretune.tasks.registry import task_named
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, total_weight, train_steps
-from pretune.training.microbatch_split import MicrobatchSplit, is_out_of_memory
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import LossSum, Objective, TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone

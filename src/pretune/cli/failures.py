@@ -22,13 +22,13 @@ from pretune.errors import (
 )
 from pretune.runtime.atomic import is_disk_full
 from pretune.runtime.launch import read_launch
+from pretune.runtime.memory import is_out_of_memory
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # The words of native libraries for the same errors of the system.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _SMALLER = "Close other programs, or try a smaller model or less text."
-_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
 def explain(error: BaseException, out: str | None = None, *, resumes: bool = True) -> tuple[str, int]:
@@ -43,7 +43,7 @@ def explain(error: BaseException, out: str | None = None, *, resumes: bool = Tru
         return f"Interrupted. {what_is_saved(resumes)}", EXIT_INTERRUPTED
     if _is_full(error):
         return _explain_full_disk(error, out, resumes), EXIT_RESOURCES
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return f"Out of memory. {'Finished work is saved. ' if resumes else ''}{_SMALLER}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.filename is not None:
         return _explain_path(error, out)
@@ -109,12 +109,6 @@ def _explain_full_disk(error: BaseException, out: str | None, resumes: bool) -> 
     advice = "free some space and run the same command again."
     saved = f"Finished work is saved; {advice}" if resumes else advice.capitalize()
     return f"The disk is full: {place} could not be written. {saved}"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:

@@ -16,7 +16,6 @@ from pretune.errors import ModelError, ModelNotFoundError, UsageError
 from pretune.inference.generate import TextGenerator
 from pretune.inference.load import find_model_folder, load_generator
 from pretune.inference.prefix_cache import PrefixCache
-from pretune.model.folder import LABELS_NAME
 from pretune.runtime.atomic import write_text
 from pretune.runtime.home import expand_home
 from pretune.settings import Sampling
@@ -24,6 +23,7 @@ from pretune.text.chat.conversations import Message, clean_message, content_text
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
 from pretune.text.chat.transcript import asking_of, encode_transcript
+from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 
 REPLY_FRACTION = 0.25  # of the context, at most, is kept free for a reply before the history is cut

@@ -13,10 +13,10 @@ from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.generate import TextGenerator
 from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
     CONFIG_NAME,
-    LABELS_NAME,
     LoadedModel,
     load_model_folder,
     read_stop_ids,
@@ -28,10 +28,10 @@ from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.runtime.home import expand_home
 from pretune.scoring.stacked_model import load_stacked
+from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
-CHECKPOINT_NAME = "checkpoint"
 _SENTENCE = "The sun rises in the east and sets in the west, and at night the moon shines over the houses."
 _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 

@@ -27,7 +27,7 @@ from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 _CONFIG_NAME = "config.json"
 CORRECTED_NAME = "base_model_name_or_path"  # of an adapter
 _WEIGHTS_ENDING = ".safetensors"
-_CHECKPOINT = "checkpoint"
+CHECKPOINT_NAME = "checkpoint"  # in the folder of a stage that trains: its model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def read_base_folder(base: Path | str) -> BaseFolder:
     weights are only a pickle, which no stage could load.
     """
     base = local_folder(base)
-    places = (base / _CHECKPOINT, base, base / "pretrain" / _CHECKPOINT)
+    places = (base / CHECKPOINT_NAME, base, base / "pretrain" / CHECKPOINT_NAME)
     folder = next((place for place in places if (place / TOKENIZER_NAME).is_file()), None)
     if folder is None:
         found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
@@ -208,7 +208,7 @@ def _read_summary(folder: Path, *, is_named: bool) -> dict[str, Any]:
     If `is_named`, the user gave the checkpoint itself: it may have been copied alone, next to unrelated files.
     """
     folder = folder.absolute()
-    if folder.name != _CHECKPOINT or not (folder.parent / MANIFEST_NAME).is_file():
+    if folder.name != CHECKPOINT_NAME or not (folder.parent / MANIFEST_NAME).is_file():
         return {}
     try:
         return read_manifest(folder.parent).summary

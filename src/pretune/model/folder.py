@@ -39,7 +39,7 @@ from pretune.model.transformer import (
 )
 from pretune.model.weights import ADAPTER_CONFIG_NAME, WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
-from pretune.text.labels.labelling import Labelling
+from pretune.text.labels.labelling import LABELS_NAME, Labelling
 from pretune.text.tokenizer.files import (
     SPECIAL_TOKENS_NAME,
     TOKENIZER_CONFIG_NAME,
@@ -49,7 +49,6 @@ from pretune.text.tokenizer.files import (
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"  # of transformers
-LABELS_NAME = "labels.json"
 
 _RENAMED = {
     "attention_norm": "input_layernorm",

@@ -16,10 +16,10 @@ from typing import Any
 from pretune.errors import ModelError, ModelNotFoundError, UsageError
 from pretune.model.gguf_folder import converted_folder, find_gguf
 from pretune.runtime.home import expand_home
+from pretune.text.sources.hub import PREFIX, REPOSITORY
 from pretune.text.tokenizer.files import TOKENIZER_FILES
 
-PREFIX = "hf:"
-_NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?")
+_NAME = re.compile(REPOSITORY)
 _WANTED = (
     "config.json",
     "generation_config.json",

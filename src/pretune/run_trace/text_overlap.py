@@ -11,7 +11,7 @@ from pathlib import Path
 from pretune.errors import PretuneError
 from pretune.run_trace.predicted_rows import read_lines
 from pretune.text.document_store import corpus_files, iter_corpus_file
-from pretune.text.splits import hash_text, normalise_for_hash
+from pretune.text.splits import SPLITS, hash_text, normalise_for_hash
 
 MOST_BYTES = 100_000_000  # of files to read for one check; above that it is left out
 
@@ -31,7 +31,7 @@ def count_shared_rows(run: Path) -> tuple[int, int] | None:
     """Rows of validation and test whose text also stands in another split, and all rows compared; the same but for
     case and blanks counts as shared. None if there are no splits, or large ones."""
     for folder in ("prepare", "split"):
-        paths = [run / folder / f"{name}.jsonl" for name in ("train", "validation", "test")]
+        paths = [run / folder / f"{name}.jsonl" for name in SPLITS]
         stamp = _stamp(paths)
         if stamp is not None:
             return _count_shared(stamp)

@@ -1,4 +1,4 @@
-"""The peak memory of this process, and the memory that is still available to it."""
+"""The peak memory of this process, the memory that is still available to it, and whether there was too little."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+# In the messages of native libraries, on CPUs and elsewhere.
+_FULL = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
 def peak_memory_bytes() -> int:
@@ -60,3 +62,10 @@ def _cached_bytes() -> int:
         counts = dict(line.split() for line in lines)
         return sum(int(counts.get(name, 0)) for name in ("active_file", "inactive_file"))
     return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed. Torch raises a class of its own on GPUs, and a RuntimeError on CPUs."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)

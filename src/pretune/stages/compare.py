@@ -11,6 +11,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -25,6 +26,7 @@ from pretune.scoring.stacked_model import name_delivered
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
 from pretune.text.chat.prepared_folder import refuse_conversations
+from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
@@ -61,7 +63,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     inputs = {name: str(path) for name, path in folders.items()}
     folder.log.write("stage_started", config={}, inputs=inputs, synthetic=bool(summary.get("synthetic", False)))
     prepared = folders["prepared"]
-    labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
+    labels = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))
     test_lines = read_json_lines(prepared / "test.jsonl")
     if not test_lines:
         raise InputDataError(f"{prepared} has no test rows, so nothing can be compared; prepare with --test-labels.")
@@ -82,7 +84,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         name = f"mean weights of {len(networks[-1].runs)} seeds"
         networks.append(_read_predictions(finetuned, test, "averaged", name, AVERAGED_PREDICTIONS))
     if (finetuned / PREDICTIONS / STACK_PREDICTIONS).is_file():
-        name = name_delivered(finetuned / "checkpoint")
+        name = name_delivered(finetuned / CHECKPOINT_NAME)
         networks.append(_read_predictions(finetuned, test, "stack", name, STACK_PREDICTIONS))
     _log_seen_rows(folder, finetuned, test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]

@@ -21,9 +21,8 @@ from pretune.tasks.labelled_file import split_file
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.labelling import WINDOWS
+from pretune.text.labels.labelling import LABELS_NAME, WINDOWS
 from pretune.text.labels.split import (
-    LABELS_NAME,
     LabelledSplit,
     example_of,
     fingerprint_labels,

@@ -13,14 +13,8 @@ from pretune.runtime.manifest import Manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import SplitConfig, to_dict
 from pretune.tasks.labelled_file import split_file
-from pretune.text.labels.split import (
-    LABELS_NAME,
-    example_of,
-    fingerprint_labels,
-    labels_fields,
-    log_split,
-    split_lines,
-)
+from pretune.text.labels.labelling import LABELS_NAME
+from pretune.text.labels.split import example_of, fingerprint_labels, labels_fields, log_split, split_lines
 from pretune.text.splits import SPLITS
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pretune.errors import ModelError, PretuneError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import read_manifest
@@ -109,7 +110,7 @@ def trace_examples(run: Path) -> tuple[list[PredictionTrace], list[FillTrace]]:
 
 
 def _trace_predictions(run: Path) -> list[PredictionTrace]:
-    if not (run / "finetune" / "checkpoint").is_dir():
+    if not (run / "finetune" / CHECKPOINT_NAME).is_dir():
         return []
     classifier = load_classifier(run)
     context = read_run_context(classifier)
@@ -297,7 +298,7 @@ def _summary(folder: Path) -> Mapping[str, Any]:
 def _trace_fills(run: Path) -> list[FillTrace]:
     """The masked words of the run's log of pre-training; a sentence that cannot be traced is left out."""
     sentences = choose_sentences(read_events(run / "pretrain"))
-    if not sentences or not (run / "pretrain" / "checkpoint").is_dir():
+    if not sentences or not (run / "pretrain" / CHECKPOINT_NAME).is_dir():
         return []
     try:
         filler = load_filler(run)

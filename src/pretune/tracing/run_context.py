@@ -15,9 +15,10 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError, PretuneError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.inference.load import CHECKPOINT_NAME
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.weights import WEIGHTS_NAME
 from pretune.runtime.json_lines import read_json_lines
+from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing.probes import (
@@ -129,7 +130,7 @@ def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, .
     if classifier.task.name != "classification":
         return None
     try:
-        names = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"]
+        names = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"]
         if tuple(names) != classifier.label_names or not _has_tokenizer(prepared, classifier.tokenizer):
             return None
         training, validation = (read_labelled(prepared, split) for split in ("train", "validation"))

@@ -34,7 +34,7 @@ from pretune.scoring.metrics import log_loss
 from pretune.tasks.classification import softmax
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.labelling import Labelling
+from pretune.text.labels.labelling import LABELS_NAME, Labelling
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
@@ -110,7 +110,7 @@ def run_selftest(run: Path | str) -> SelfTest:
 def refuse_other_tasks(run: Path) -> None:
     """Raise InputDataError if the rows of a run are not single texts with one class each."""
     try:
-        labels = json.loads((run / "prepare" / "labels.json").read_text(encoding="utf-8"))
+        labels = json.loads((run / "prepare" / LABELS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # reading the rows says what is wrong
     if isinstance(labels, dict) and (
@@ -185,7 +185,7 @@ def _read_rows(prepared: Path) -> tuple[tuple[str, ...], list[LabelledText], lis
             f"{prepared.parent} has no labelled rows; the self-test needs a run that was given labels."
         )
     try:
-        names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
+        names = tuple(json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"])
         training, validation = (_read_split(prepared / f"{split}.jsonl") for split in ("train", "validation"))
     except (OSError, ValueError, KeyError) as error:
         raise InputDataError(

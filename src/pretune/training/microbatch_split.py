@@ -11,12 +11,7 @@ import torch
 from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
-
-_ALLOCATOR_WORDS = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-)  # in torch's messages, on CPU and elsewhere
+from pretune.runtime.memory import is_out_of_memory
 
 
 @dataclass(kw_only=True)
@@ -61,10 +56,3 @@ class MicrobatchSplit:
             "same result within rounding."
         )
         return {"pieces": self.count, "sentence": sentence}
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed. Torch raises a class of its own on GPUs, and a RuntimeError on CPUs."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATOR_WORDS)

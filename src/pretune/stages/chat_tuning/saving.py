@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.model.adapter_folder import save_adapter_folder
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.folder import GENERATION_CONFIG_NAME, read_stop_ids, save_model_folder
 from pretune.model.lora import lora_layers, merged
 from pretune.model.native_config import generation_fields
@@ -52,7 +53,7 @@ def save_tuned(
         write_json(partial / GENERATION_CONFIG_NAME, generation_fields(start.config, ends))
 
     plain = merged(model) if lora_layers(model) else model
-    save_model_folder(out / "checkpoint", plain, chat.folder, write_more=write_more, **facts)
+    save_model_folder(out / CHECKPOINT_NAME, plain, chat.folder, write_more=write_more, **facts)
     if start.lora is not None:
         save_adapter_folder(
             out / ADAPTER,

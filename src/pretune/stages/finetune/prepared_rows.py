@@ -30,13 +30,12 @@ from pretune.stages.finetune.stacking import linear_texts
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import refuse_class_weights
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.labelling import COLUMN_NAMES, WINDOWS, Labelling
+from pretune.text.labels.labelling import COLUMN_NAMES, LABELS_NAME, WINDOWS, Labelling
+from pretune.text.splits import SPLITS
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.few_labels import LEAST_PICKING_ROWS
 from pretune.training.finetuning_trial import DECISION, Scores
-
-SPLITS = ("train", "validation", "test")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -62,10 +61,12 @@ class PreparedRows:
         self.prepared, self.config, self.width_multiple = prepared, config, width_multiple
         # A prediction must not read more of a text than training does.
         self.max_seq_len: int = source.summary.get("max_seq_len", loaded.config.max_seq_len)
-        labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
+        labels = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))
         self.task = task_named(labels["task"])
         refuse_class_weights(self.task, config.class_weights)
-        self.rows = {split: read_json_lines(prepared / f"{split}.jsonl") for split in SPLITS}
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            split: read_json_lines(prepared / f"{split}.jsonl") for split in SPLITS
+        }
         self.groups = {split: groups_of_lines(self.rows[split]) for split in ("validation", "test")}
         self.labelling = Labelling(
             names=tuple(labels["names"]),
@@ -98,7 +99,7 @@ class PreparedRows:
         self.labelling = replace(self.labelling, answers=self.method.answers, reads_windows=reads_windows)
         self.window_rule = WindowRule.of(self.tokenizer, self.max_seq_len) if reads_windows else None
         self.encoded = encode_in_pattern(self.labelling.answers, self.tokenizer, self.rows, self.max_seq_len)
-        self.targets = {split: self._read_targets(split) for split in SPLITS}
+        self.targets: dict[str, Targets] = {split: self._read_targets(split) for split in SPLITS}
         self.is_picking = len(self.rows["validation"]) >= LEAST_PICKING_ROWS
         # `prepare` found out from all rows but those of the test whether the classes are imbalanced; macro-F1 and class
         # weights depend on it.

@@ -15,7 +15,7 @@ from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError
 from pretune.model import cost
-from pretune.model.base_folder import fingerprint_of
+from pretune.model.base_folder import CHECKPOINT_NAME, fingerprint_of
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import (
     LoadedModel,
@@ -35,12 +35,13 @@ from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import LATE, FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
 from pretune.stages.finetune.notices import starting_notices
-from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
+from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.rows import texts_of
 from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.text.chat.prepared_folder import refuse_conversations
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, join_seen, load_seen, save_seen
+from pretune.text.splits import SPLITS
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
@@ -102,7 +103,7 @@ def finetune(
 
 def model_folder_of(path: Path) -> Path:
     """The model folder inside a stage folder, or the path itself if it is a model folder."""
-    return path / "checkpoint" if (path / "checkpoint").is_dir() else path
+    return path / CHECKPOINT_NAME if (path / CHECKPOINT_NAME).is_dir() else path
 
 
 def _fingerprint(folder: Path) -> str:
@@ -304,7 +305,7 @@ class _Finetuning:
         labelling = replace(self.data.labelling, decision=chosen.get(DECISION, self.data.labelling.decision))
         stacked = self._stack(objective, logits)
         save_model_folder(
-            self.folder.path / "checkpoint",
+            self.folder.path / CHECKPOINT_NAME,
             model,
             self.loaded.tokenizer_path,
             labelling,

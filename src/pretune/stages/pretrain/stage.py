@@ -19,6 +19,7 @@ from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
 from pretune.model import cost
+from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
 from pretune.model.folder import GENERATION_CONFIG_NAME, save_model_folder
 from pretune.model.native_config import generation_fields
@@ -353,7 +354,7 @@ class _Pretraining:
 
     def _finish(self) -> None:
         log, state = self.folder.log, self.training.state
-        path = self.folder.path / "checkpoint"
+        path = self.folder.path / CHECKPOINT_NAME
         self.ranks.answer(
             lambda: save_model_folder(
                 path, self.model, self.source_path, write_more=self._write_stop_ids, step=state.step

@@ -8,6 +8,7 @@ from typing import Any
 
 from pretune.text.cloze.answers import ClozeAnswers
 
+LABELS_NAME = "labels.json"  # in the folders of a split and of the rows, and in that of the model
 COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator", "number_form")
 WINDOWS = "windows"  # `long_texts` of a model that reads a long text in several windows
 

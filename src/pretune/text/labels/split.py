@@ -19,13 +19,12 @@ from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.label_rules import LabelRules
-from pretune.text.labels.labelling import COLUMN_NAMES
+from pretune.text.labels.labelling import COLUMN_NAMES, LABELS_NAME
 from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import counted, join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
 
-LABELS_NAME = "labels.json"
 EXAMPLE_WORDS = range(3, 61)  # every display can show such an example in full
 EXAMPLE_CHARACTERS = 600
 SLICES_DIFFER = 0.1  # the excess of a slice in the test rows, as a fraction, from which to warn

@@ -17,8 +17,9 @@ from pretune.text.sources.detect import KNOWN_ENDINGS
 from pretune.text.sources.files import TextFile
 
 PREFIX = "hf:"
+REPOSITORY = PREFIX + r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?"  # a pattern of its name and its revision
 SUMMARY_KEY = "hub"  # in the manifest of the collect stage
-_NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::(.+))?")
+_NAME = re.compile(REPOSITORY + r"(?::(.+))?")
 _NO_DATA_ENDINGS = (".md", ".markdown", ".json")  # descriptions and settings, kept next to the data
 _TEST = re.compile(r"(?:^|[^a-z])test(?:$|[^a-z])")
 
