@@ -33,7 +33,6 @@ from pretune.inference.load import (
 )
 from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
-from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
 from pretune.page.notebook import decided, html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
@@ -425,7 +424,7 @@ def load_pretrained_model(path: Path | str) -> Model:
     ModelNotFoundError or CorruptModelError with what is wrong with the path, and ModelError for a model that cannot be
     used.
     """
-    return Model(find_model_folder(local_folder(path), "pretrain"))
+    return Model(find_model_folder(path, "pretrain"))
 
 
 def load_model(path: Path | str) -> Model:

@@ -17,7 +17,6 @@ from pretune.errors import InputDataError, UsageError
 from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRATCH
 from pretune.model.base_folder import read_base_folder
 from pretune.model.cost import SLOW_STEP_TOKENS
-from pretune.model.hub import local_folder
 from pretune.run_trace import formats
 from pretune.runtime.events import read_events
 from pretune.runtime.home import expand_home
@@ -136,7 +135,7 @@ class _Strategies:
         source = read_manifest(self.prepared, "prepare")
         refuse_labelled_rows(self.prepared, source, "Give the output folder of prepare --task chat.")
         # These refuse a base that only fills in masked words, and conversations for another tokenizer.
-        load_chat_session(read_base_folder(local_folder(self.base)).path)
+        load_chat_session(read_base_folder(self.base).path)
         model = open_start(self.base, self.prepared, self._tuning(self.config.seed, 1.0)).model.config
         self._max_seq_len = model.max_seq_len
         self._is_slow = self._began_slow(otherwise=cost.is_slow(model, device_at_hand()))
@@ -199,7 +198,7 @@ class _Strategies:
         yield self._tuned(SCRATCH, seed, scratch)
 
     def _as_it_is(self) -> Candidate:
-        base = read_base_folder(local_folder(self.base))
+        base = read_base_folder(self.base)
         return Candidate(
             kind=AS_IS,
             seed=self.config.seed,
@@ -323,7 +322,7 @@ class _Strategies:
 
     def describe_base(self) -> str:
         """What the base is, and what its own pre-training has cost, as far as its folder says."""
-        tokens = read_base_folder(local_folder(self.base)).trained_tokens
+        tokens = read_base_folder(self.base).trained_tokens
         known = f" It was trained on {tokens:,} tokens." if tokens else ""
         return f"The base is {self.base.resolve().name}.{known}"  # a page names no place on the machine
 

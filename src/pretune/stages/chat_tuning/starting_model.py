@@ -12,7 +12,6 @@ from pretune.model.added_tokens import train_only_rows, with_added_tokens
 from pretune.model.base_folder import BaseFolder, read_base_folder
 from pretune.model.config import ModelConfig, name_shape
 from pretune.model.folder import load_model_folder
-from pretune.model.hub import local_folder
 from pretune.model.lora import LoraConfig, add_lora, check_lora
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.randomness import derive_seed
@@ -104,7 +103,7 @@ def open_start(pretrained: Path, prepared: Path, config: ChatTuningConfig) -> St
     Raises ModelNotFoundError or CorruptModelError for its folder, ModelError if it cannot generate text, InputDataError
     if the conversations were prepared for another tokenizer, UsageError for settings that do not fit its shape.
     """
-    folder = read_base_folder(local_folder(pretrained))
+    folder = read_base_folder(pretrained)
     loaded = load_model_folder(folder.path)
     model = loaded.model
     if not isinstance(model, LanguageModel):

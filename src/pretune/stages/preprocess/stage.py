@@ -19,7 +19,6 @@ import numpy as np
 from pretune.errors import InputDataError, UsageError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
-from pretune.model.hub import local_folder
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.manifest import Manifest, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -90,7 +89,7 @@ def preprocess(
         )
     if protect:
         inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
-    base_folder = None if base is None else read_base_folder(local_folder(base))
+    base_folder = None if base is None else read_base_folder(base)
     if base_folder is not None:
         refuse_tokenizer_settings(config)
         inputs["tokenizer"] = base_folder.tokenizer_hash

@@ -16,7 +16,6 @@ from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.model.base_folder import BaseFolder, read_base_folder
 from pretune.model.config import PREDICTED, ModelConfig, ObjectiveName, name_shape
 from pretune.model.folder import load_model_folder, read_stop_ids
-from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.manifest import Manifest
 from pretune.settings import PretrainConfig
@@ -70,7 +69,7 @@ def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None
     token, UsageError for settings that do not fit, InputDataError if the text has the ids of another tokenizer.
     """
     base = Path(base)
-    folder = read_base_folder(local_folder(base))
+    folder = read_base_folder(base)
     model = load_model_folder(folder.path).model
     if not isinstance(model, LanguageModel):
         raise ModelError(
