@@ -12,7 +12,7 @@ import torch
 from pretune.errors import InputDataError
 from pretune.inference import word_choice
 from pretune.inference.load import load_filler
-from pretune.inference.word_choice import choose_label_words, log_probabilities
+from pretune.inference.word_choice import choose_label_words, mask_log_probabilities
 from pretune.text.cloze.label_words import single_token
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ def test_the_words_of_one_label_are_found(
     for label, words in enumerate(PLANTED):
         for word in words:
             log_p[labels == label, single_token(word, tokenizer)] += 1.0
-    monkeypatch.setattr(word_choice, "log_probabilities", lambda _model, rows: log_p[[row[0] for row in rows]])
+    monkeypatch.setattr(word_choice, "mask_log_probabilities", lambda _model, rows: log_p[[row[0] for row in rows]])
     rows = [[number] for number in range(20)]
     found = choose_label_words(model, tokenizer, rows, labels, ("p", "n"))
     assert [set(words[: len(planted)]) for words, planted in zip(found.words, PLANTED, strict=True)] == [
@@ -49,7 +49,7 @@ def test_the_words_of_one_label_are_found(
 def test_log_probabilities_are_those_of_a_filled_in_word(run_folder: Path) -> None:
     filler = load_filler(run_folder / "pretrain")
     texts = ["A wonderful [MASK].", "The sun rises in the [MASK] and never in the west, of course."]
-    found = log_probabilities(filler.model, [filler.encode(text) for text in texts])
+    found = mask_log_probabilities(filler.model, [filler.encode(text) for text in texts])
     for row, text in zip(found, texts, strict=True):
         expected = filler.predict_masked(text)[0]
         torch.testing.assert_close(torch.from_numpy(row).exp(), expected, atol=1e-5, rtol=1e-4)

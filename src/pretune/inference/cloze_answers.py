@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import ModelError, UsageError
-from pretune.inference.word_choice import choose_label_words, log_probabilities
+from pretune.inference.word_choice import choose_label_words, mask_log_probabilities
 from pretune.model.transformer import LanguageModel
 from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.label_words import LabelWords, check_label_words, read_label_words, suggest_label_words
@@ -79,7 +79,7 @@ def least_expected(model: LanguageModel, answers: ClozeAnswers, rows: Sequence[S
 
     It says whether the base knows such answers at all: in a foreign domain, the words are hardly ever expected.
     """
-    p = np.exp(log_probabilities(model, rows)).mean(axis=0)
+    p = np.exp(mask_log_probabilities(model, rows)).mean(axis=0)
     return float(min(p[list(ids)].sum() for ids in answers.word_ids))
 
 

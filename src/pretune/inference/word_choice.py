@@ -41,7 +41,7 @@ def choose_label_words(
     Raises InputDataError if a label has no rows, or if there are fewer words than labels need.
     """
     used = [place for label in range(len(names)) for place in np.flatnonzero(labels == label)[:ROWS_PER_LABEL]]
-    log_p, used_labels = log_probabilities(model, [rows[place] for place in used]), labels[used]
+    log_p, used_labels = mask_log_probabilities(model, [rows[place] for place in used]), labels[used]
     for label, name in enumerate(names):
         if not (used_labels == label).any():
             raise InputDataError(f"The label {name!r} has no training row to choose a word from; give --label-words.")
@@ -58,7 +58,7 @@ def choose_label_words(
 
 
 @torch.inference_mode()
-def log_probabilities(model: LanguageModel, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "N V"]:
+def mask_log_probabilities(model: LanguageModel, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "N V"]:
     """The log of the probability of every token at the only [MASK] of each row."""
     device = model.lm_head.weight.device
     found = np.empty((len(rows), model.config.vocab_size), dtype=np.float32)

@@ -119,18 +119,18 @@ class StackedModel:
         if not guards and "accuracy_stack" in v:
             compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
         if not self.is_better:
-            named = join_names([title_in_sentence(kind) for kind in v["best"]])
+            named = join_with_and([title_in_sentence(kind) for kind in v["best"]])
             if len(v["best"]) < len(v["tried"]):
-                named += f" (the best choice of {join_names([title_in_sentence(kind) for kind in v['tried']])})"
+                named += f" (the best choice of {join_with_and([title_in_sentence(kind) for kind in v['tried']])})"
             sentence = f"With {named}, the {loss} over {counted} goes {compared}, cross-fitted"
             return f"{sentence}: not better, so predictions use the fine-tuned model alone."
-        used = join_names([title_in_sentence(partner.kind) for partner in self.partners])
+        used = join_with_and([title_in_sentence(partner.kind) for partner in self.partners])
         sentence = f"With {used}, the {loss} over {counted} goes {compared}, cross-fitted"
         both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
         found = [f"{sentence}: predictions combine {both}; --no-stack leaves {used} out."]
         idle = [kind for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
         if idle:
-            left_out = join_names([title_in_sentence(kind) for kind in idle])
+            left_out = join_with_and([title_in_sentence(kind) for kind in idle])
             left_out = left_out[:1].upper() + left_out[1:]
             found.append(f"{left_out} would add nothing, so it is not part of the combination.")
         if not self.is_encoder_needed:
@@ -207,7 +207,7 @@ def train_stacked(
     return model, combined
 
 
-def join_names(names: Sequence[str]) -> str:
+def join_with_and(names: Sequence[str]) -> str:
     """A list in words: "NB-SVM", "NB-SVM and TF-IDF"."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 

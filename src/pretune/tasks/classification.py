@@ -24,7 +24,7 @@ from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.detect_task import Task as TaskName
+from pretune.text.labels.detect_task import TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.words import WordRule
 from pretune.text.splits import Split

@@ -30,7 +30,7 @@ from pretune.scoring.stack import Link
 from pretune.tasks.prediction import LabelsPrediction, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import FEW_ROWS, MIN_ROWS, LabeledRow, Lint, refuse_single_rows, sort_labels
-from pretune.text.labels.detect_task import Task as TaskName
+from pretune.text.labels.detect_task import TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.named_labels import NamedLabels
 from pretune.text.labels.target_checks import refuse_alike

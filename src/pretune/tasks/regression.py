@@ -30,7 +30,7 @@ from pretune.tasks.classification import texts_of_pairs
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.detect_task import Task as TaskName
+from pretune.text.labels.detect_task import TaskName
 from pretune.text.labels.target_checks import refuse_alike
 from pretune.text.labels.words import WordRule
 from pretune.text.reading_report import counted

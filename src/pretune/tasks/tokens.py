@@ -27,7 +27,7 @@ from pretune.tasks.prediction import EntitiesPrediction, Entity, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
-from pretune.text.labels.detect_task import Task as TaskName
+from pretune.text.labels.detect_task import TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.named_labels import NamedLabels
 from pretune.text.labels.span_alignment import restore_spans

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pretune.model.folder import LoadedModel
-from pretune.scoring.stacked_model import join_names
+from pretune.scoring.stacked_model import join_with_and
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.stacking import LEAST_ROWS, can_stack
@@ -61,4 +61,4 @@ def describe_few_rows(
     decided = ["whether the mean of the seeds' weights is delivered"] if may_average else []
     decided += ["the thresholds of the labels"] if has_thresholds else []
     decided += ["the weights of linear models that are combined with the network"] if may_stack else []
-    return f"{sentence} They still decide on {join_names(decided)}." if decided else sentence
+    return f"{sentence} They still decide on {join_with_and(decided)}." if decided else sentence

@@ -42,7 +42,7 @@ from pretune.text.sources.detect import (
     label_column_by_name,
 )
 
-Task = Literal["classification", "multilabel", "regression", "tokens"]
+TaskName = Literal["classification", "multilabel", "regression", "tokens"]
 TaskWord = Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"]
 LabelForm = Literal["cell", "list", "joined", "flags", "number", "tags", "spans"]
 
@@ -65,7 +65,7 @@ class Columns:
 class DetectedTask:
     """The task of a file, where its texts and labels are, how the labels are written, and why it was chosen."""
 
-    task: Task
+    task: TaskName
     text_column: str
     label_column: str  # for flags, the names of the columns joined by commas
     form: LabelForm
@@ -265,7 +265,7 @@ def _as_pairs(table: _Table) -> DetectedTask | None:
     return _pairs(table)
 
 
-def _pairs(table: _Table, task: Task | None = None) -> DetectedTask:
+def _pairs(table: _Table, task: TaskName | None = None) -> DetectedTask:
     """Pairs for a task, or with labels and scores told apart."""
     found = find_pair_columns(table.columns, table.sample, table.given.text)
     second = table.given.text_pair or (found[1] if found else None)

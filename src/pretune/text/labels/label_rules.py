@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.detect_task import Task
+from pretune.text.labels.detect_task import TaskName
 from pretune.text.splits import Split
 
 
@@ -19,7 +19,7 @@ class LabelRules(Protocol):
     """The rules for the labels of one task."""
 
     @property
-    def name(self) -> Task: ...
+    def name(self) -> TaskName: ...
 
     @property
     def counted_as(self) -> str:
