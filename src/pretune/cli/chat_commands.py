@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pretune.cli.message_reader import MessageReader, reader_of_stdin
 from pretune.cli.model_arguments import OF_LABELS
-from pretune.cli.options import typed_values
+from pretune.cli.options import refuse_options, typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.errors import EXIT_DONE, EXIT_USAGE, UsageError
 from pretune.runtime.interruption import noted_ctrl_c
@@ -46,7 +46,6 @@ def chat(arguments: argparse.Namespace) -> int:
 
 def evaluate_replies(arguments: argparse.Namespace) -> int:
     """Evaluate the replies of a model on held-out conversations."""
-    from pretune.cli.model_commands import refuse_options
     from pretune.cli.render_replies import describe_reply_figures
     from pretune.evaluation.chat import evaluate_chat
     from pretune.text.chat.columns import NamedColumns
@@ -73,7 +72,6 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
 
     from pretune.cli.arguments import stage_folder
     from pretune.cli.chat_arguments import STRATEGIES
-    from pretune.cli.model_commands import refuse_options
     from pretune.reporting.progress import live_progress
     from pretune.reporting.report import show_run
     from pretune.settings import StrategiesConfig

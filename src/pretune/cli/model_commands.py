@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
+from pretune.cli.chat_commands import evaluate_replies
 from pretune.cli.model_arguments import OF_LABELS
-from pretune.cli.options import typed_values
+from pretune.cli.options import refuse_options, typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
@@ -85,7 +86,7 @@ def _model_of(arguments: Arguments) -> str | Classifier:
     from pretune.inference.zero_shot import zero_shot_classifier
 
     classifier, sentence = zero_shot_classifier(arguments.model, words, arguments.pattern)
-    if not getattr(arguments, "quiet", False):
+    if not arguments.quiet:
         to_stderr(sentence)
     return classifier
 
@@ -148,8 +149,6 @@ def evaluate(arguments: Arguments) -> int:
     if arguments.text is not None:
         return _evaluate_text(arguments)
     if arguments.chat is not None:
-        from pretune.cli.chat_commands import evaluate_replies
-
         return evaluate_replies(arguments)
     from pretune.evaluation.evaluate import evaluate
 
@@ -204,15 +203,6 @@ def _evaluate_text(arguments: Arguments) -> int:
 
 def _show_sentences(done: int, total: int) -> None:
     to_stderr(f"{done:,} of {total:,} sentences")
-
-
-def refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
-    """Raise UsageError for an option that has no effect."""
-    for option in options:
-        name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
-        is_given = not vars(arguments)[name] if option.startswith("--no-") else vars(arguments)[name] not in (None, "")
-        if is_given:
-            raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")
 
 
 def fill(arguments: Arguments) -> int:

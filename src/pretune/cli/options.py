@@ -9,6 +9,8 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union
 
+from pretune.errors import UsageError
+
 # The words for values that are no names, by the name of the setting.
 _METAVARS = {"label_separator": "SIGN", "notice": "TEXT", "pattern": "TEXT"}
 
@@ -166,3 +168,12 @@ def typed_only_for(namespace: argparse.Namespace, stages: Collection[str]) -> di
             if all(stage in stages for stage, _ in settings):
                 values |= {(stage, name): value for stage, name in settings}
     return values
+
+
+def refuse_options(namespace: argparse.Namespace, options: Sequence[str], where: str, advice: str) -> None:
+    """Raise UsageError for an option that has no effect."""
+    for option in options:
+        name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
+        is_given = not vars(namespace)[name] if option.startswith("--no-") else vars(namespace)[name] not in (None, "")
+        if is_given:
+            raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")

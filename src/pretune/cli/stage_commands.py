@@ -12,19 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pretune.cli.arguments import CHAT, as_typed_for_run, run_flag, stage_folder
 from pretune.cli.chat_arguments import STRATEGIES
 from pretune.cli.chat_commands import chat, compare_strategies
-from pretune.cli.model_commands import (
-    evaluate,
-    export,
-    fill,
-    generate,
-    learn,
-    predict,
-    refuse_options,
-    show,
-    trace,
-    verify,
-)
-from pretune.cli.options import typed_only_for, typed_values
+from pretune.cli.model_commands import evaluate, export, fill, generate, learn, predict, show, trace, verify
+from pretune.cli.options import refuse_options, typed_only_for, typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
 from pretune.cli.render import describe_next
