@@ -1,1 +1,1 @@
-"""From token shards to the files of other tools, with only some documents in memory at a time."""
+"""From token shards to the files of other tools, some documents at a time; from models to what a page carries."""

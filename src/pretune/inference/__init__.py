@@ -1,1 +1,1 @@
-"""From a model folder to labels, probabilities and missing words."""
+"""From a model folder to labels, probabilities, missing words, continuations and replies."""

@@ -1,1 +1,1 @@
-"""Stage 3: a transformer learns to predict missing words."""
+"""Stage 3: a transformer learns to predict missing words, the next token, or both."""

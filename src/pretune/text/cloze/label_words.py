@@ -118,7 +118,7 @@ def _checked_id(word: str, name: str, tokenizer: Tokenizer) -> int:
     advice = f", such as {close!r}" if close else ""
     raise UsageError(
         f"The word {word!r} for the label {name!r} {found}; expected one token, because the model predicts one at "
-        f"{'[MASK]'}: choose another word{advice}."
+        f"[MASK]: choose another word{advice}."
     )
 
 
