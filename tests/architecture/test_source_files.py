@@ -58,8 +58,27 @@ def test_nothing_loads_or_runs_what_could_be_code() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             yield from (f"imports {name}" for name in names if name.split(".")[0] in BANNED_IMPORTS)
+
+    assert not offenders(SOURCES, find)
+
+
+def test_transformers_is_told_to_run_no_code() -> None:
+    """Told nothing, it asks on stdin whether to run the code beside a model."""
+
+    def find(text: str, _file: Path) -> Iterable[str]:
+        nodes = list(ast.walk(ast.parse(text)))
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        # `from_auto_model`, which adds the setting, calls a method by its name; nothing else does.
+        by_name = [call.args[0] for call in calls if ast.unparse(call.func) == "from_auto_model" and call.args]
+        for call in calls:
+            told = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if ast.unparse(call.func).endswith(".from_pretrained") and told.get("trust_remote_code") != "False":
+                yield f"line {call.lineno}: may ask about remote code"
+        for node in nodes:
             if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
-                yield f"line {node.value.lineno}: remote code"
+                yield from [f"line {node.value.lineno}: remote code"] * (ast.unparse(node.value) != "False")
+            elif isinstance(node, ast.Constant) and node.value == "from_pretrained" and node not in by_name:
+                yield f"line {node.lineno}: a method called by its name"
 
     assert not offenders(SOURCES, find)
 

@@ -171,6 +171,30 @@ def test_the_tokenizer_and_the_template_are_the_files_own(write_gguf: Write) -> 
     assert (tokenizer.mask_id, load_model_folder(folder).config.eos_token_id) == (-1, 2)
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_files_beside_it_are_not_part_of_the_model(
+    tmp_path: Path, write_gguf: Write, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """transformers took the tokenizer of another model there, and asked on stdin whether to run its code."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not has_links:
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    file = write_gguf()
+    expected = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).get_vocab()
+    ran = tmp_path / "ran"
+    (file.parent / "own_code.py").write_text(f"import pathlib\npathlib.Path({str(ran)!r}).touch()\nclass Own: ...\n")
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own_code.Own", None]}}
+    (file.parent / "tokenizer_config.json").write_text(json.dumps(own))
+    other = {"version": "1.0", "model": {"type": "WordLevel", "vocab": {"other": 0, "[UNK]": 1}, "unk_token": "[UNK]"}}
+    (file.parent / "tokenizer.json").write_text(json.dumps(other))
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert load_tokenizer(local_folder(file)).backend.get_vocab() == expected
+    assert not ran.exists()
+
+
 def test_a_file_is_converted_once(write_gguf: Write, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     file = write_gguf()
     folder = local_folder(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ ENDING = ".gguf"
 CACHE_VARIABLE = "PRETUNE_CACHE"  # the folder of what can be made again; without it, pretune's in the user's cache
 _MAGIC = b"GGUF"
 _ARCHITECTURE = "llama"
-_CONVERSION = "1"  # changes when folders of earlier versions are to be made again
+_CONVERSION = "2"  # changes when folders of earlier versions are to be made again
 _OUTER = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -219,13 +220,26 @@ def _in_halves(rows: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.
 
 def _write_tokenizer(file: Path, folder: Path) -> None:
     """The files of the tokenizer. The chat template is written where `save_model_folder` takes it over."""
-    from pretune.model.foreign_encoder import import_transformers, quietly
     from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
-    with quietly():
+    tokenizer = _read_tokenizer(file)
+    (folder / TOKENIZER_NAME).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    roles = ("bos_token", "eos_token", "pad_token", "unk_token")
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    settings |= {role: name for role in roles if (name := getattr(tokenizer, role)) is not None}
+    if tokenizer.chat_template is not None:
+        settings["chat_template"] = tokenizer.chat_template
+    write_json(folder / TOKENIZER_CONFIG_NAME, settings)
+
+
+def _read_tokenizer(file: Path) -> Any:
+    from pretune.model.foreign_encoder import import_transformers, quietly
+
+    with quietly(), tempfile.TemporaryDirectory(prefix="pretune-") as alone:
         try:
-            tokenizer = import_transformers().AutoTokenizer.from_pretrained(
-                str(file.parent), gguf_file=file.name, local_files_only=True
+            _link(file, Path(alone) / file.name)
+            return import_transformers().AutoTokenizer.from_pretrained(
+                alone, gguf_file=file.name, local_files_only=True, trust_remote_code=False
             )
         except ModelError:
             raise
@@ -234,10 +248,12 @@ def _write_tokenizer(file: Path, folder: Path) -> None:
                 f"{file} has no tokenizer that transformers can read ({shorten_error(error)}); give a folder of "
                 "transformers instead."
             ) from error
-    (folder / TOKENIZER_NAME).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-    roles = ("bos_token", "eos_token", "pad_token", "unk_token")
-    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    settings |= {role: name for role in roles if (name := getattr(tokenizer, role)) is not None}
-    if tokenizer.chat_template is not None:
-        settings["chat_template"] = tokenizer.chat_template
-    write_json(folder / TOKENIZER_CONFIG_NAME, settings)
+
+
+def _link(file: Path, link: Path) -> None:
+    """Put the file into an empty folder: transformers takes what lies beside it for parts of the model, be it the
+    tokenizer of another one or code."""
+    try:
+        link.symlink_to(file.resolve())
+    except OSError:  # a file system without links
+        shutil.copyfile(file, link)
