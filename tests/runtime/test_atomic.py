@@ -171,6 +171,31 @@ def test_files_whose_numbers_differ_are_written(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "x").read_text(encoding="utf-8") == "new"
 
 
+@pytest.mark.parametrize("temporary", [".x.tmp", ".x.partial"])
+def test_a_link_in_a_received_folder_is_not_followed(tmp_path: Path, temporary: str) -> None:
+    """The page of a run folder with such a link replaced the file that it pointed to."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "run" / temporary).symlink_to(tmp_path / "precious")
+    write_text(tmp_path / "run" / "x", "new")
+    commit_file(tmp_path / "run" / "x", lambda file: file.write(b"newer"))
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "run" / "x").read_text() == "newer"
+    assert not (tmp_path / "run" / "x").is_symlink()
+    assert names_in(tmp_path / "run") == ["x"]
+
+
+@pytest.mark.parametrize("temporary", [".x.partial", ".x.replaced"])
+def test_a_link_is_no_folder_to_fill_or_restore(tmp_path: Path, temporary: str) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / temporary).symlink_to(tmp_path / "precious")
+    commit_folder(tmp_path / "x", write_two)
+    commit_folder(tmp_path / "x", write_two)
+    assert names_in(tmp_path) == ["precious", "x"]
+    assert not (tmp_path / "x").is_symlink()
+    assert names_in(tmp_path / "precious") == []
+
+
 def damage_altered(folder: Path) -> None:
     data = bytearray((folder / "inner" / "b.bin").read_bytes())
     data[50] ^= 1

@@ -329,3 +329,20 @@ def test_a_stage_is_done_again_only_if_it_differs_and_only_with_redo(tmp_path: P
     assert calls == [False, False]
     run_stage(lambda again: stage(again, seed=1), redo=True)
     assert calls == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", [".lock", "events.jsonl", ".manifest.json.tmp", "parts/one.npy"])
+def test_a_link_in_a_received_folder_is_not_written_through(tmp_path: Path, name: str) -> None:
+    """Opening a folder with a link in place of its lock emptied the file that it pointed to."""
+    open_it(tmp_path / "c").close()
+    (tmp_path / "precious").write_text("precious")
+    link = tmp_path / "c" / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "precious")
+    if name == ".lock":
+        open_it(tmp_path / "c").close()
+    else:
+        with pytest.raises(FolderInTheWayError, match=r"is a link to .*precious, .*Remove it, or choose another --out"):
+            open_it(tmp_path / "c")
+    assert (tmp_path / "precious").read_text() == "precious"

@@ -104,6 +104,9 @@ def verify_folder(folder: Path, *, editable: Collection[str] = ()) -> dict[str, 
 
 def recover_folder(target: Path) -> None:
     """Restore the old folder if its replacement was killed between the two renames; otherwise remove its remains."""
+    for suffix in (_PARTIAL, _REPLACED):
+        if (link := _next_to(target, suffix)).is_symlink():  # not ours, and neither a folder to fill nor one to restore
+            link.unlink()
     replaced = _next_to(target, _REPLACED)
     if not replaced.is_dir():
         return
@@ -228,7 +231,7 @@ def _open_alone(path: Path) -> BinaryIO:
     attempts = 0
     while True:
         attempts += 1
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        file = os.fdopen(open_no_link(path), "wb")
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         # It may have been renamed meanwhile; some network file systems number an open file in another way.
@@ -240,9 +243,23 @@ def _open_alone(path: Path) -> BinaryIO:
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
         return False
+
+
+def open_no_link(path: Path) -> int:
+    """A descriptor that writes to a file of ours, which is created if it does not exist.
+
+    A symbolic link of this name is removed: in a folder that somebody else made, it may point to any file of the user.
+    """
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            if not path.is_symlink():
+                raise
+            path.unlink(missing_ok=True)
 
 
 def temporary_of(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from pretune.errors import (
     StageDiffersError,
     UsageError,
 )
-from pretune.runtime.atomic import refuse_place, remove_folder, sync_files, write_json
+from pretune.runtime.atomic import open_no_link, refuse_place, remove_folder, sync_files, write_json
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -180,6 +181,8 @@ def open_stage(
         found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
         if found is not None:
             _refuse_difference(path, found, stage=stage, config=config, inputs=inputs, late=late)
+        if found is None or found.status != "finished":
+            _refuse_links(path)
     except PretuneError:
         lock.close()
         raise
@@ -241,6 +244,17 @@ def _refuse_difference(
         )
 
 
+def _refuse_links(path: Path) -> None:
+    """Nothing of ours is a link. In a folder that somebody else made, one may point to any file of the user."""
+    for folder, _, names in os.walk(path):
+        for file in (Path(folder) / name for name in names):
+            if file.is_symlink():
+                raise FolderInTheWayError(
+                    f"{file} is a link to {file.readlink()}, to which the stage might write; expected no links in a "
+                    "folder of pretune. Remove it, or choose another --out."
+                )
+
+
 def set_aside(path: Path) -> None:
     """Rename a folder that no other process is writing to: its writer would go on in the renamed one."""
     refuse_place(path)
@@ -256,7 +270,7 @@ def set_aside(path: Path) -> None:
 
 def take_lock(path: Path) -> IO[str]:
     """Lock a folder until the returned file is closed. Raises FolderInTheWayError if another process has locked it."""
-    lock = (path / LOCK_NAME).open("w")
+    lock = os.fdopen(open_no_link(path / LOCK_NAME), "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
