@@ -143,6 +143,16 @@ def test_colour_changes_nothing_but_escape_sequences() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == to_text(lines, Page(20))
 
 
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_line_that_quotes_uncleaned_text_cannot_command_a_terminal(colour: bool) -> None:
+    """A label, a stage's unit or a token type of a run folder could set the title of the window, and worse."""
+    line = Text("label ", style="bold").append("x\x1b]0;owned\x07\x9b2Jy", style="green").append("\x1b[8m z")
+    text = to_text([line, Text("a b\r\x1b")], Page(100), colour=colour)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text) == "label x]0;owned2Jy[8m z\na b\n"
+    assert ("\x1b[1;32m" in text) == colour
+    assert "\x1b]" not in text and "\x1b[8m" not in text and "\x9b" not in text
+
+
 def test_width_and_characters_come_from_the_stream() -> None:
     assert page_for(Stream()) == Page(100, "unicode")
     assert page_for(Stream(encoding="cp1252")) == Page(100, "ascii")

@@ -34,6 +34,7 @@ _CONSOLE = Console(
 )
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except line breaks and tabs
 # They join emoji, or the letters of some scripts, or keep them apart (Persian), and change nothing else.
 _KEPT_FORMAT_CHARACTERS = {"\u200c", "\u200d", "\ufe0f"}
 _TO_ASCII = str.maketrans(
@@ -99,6 +100,11 @@ def clean_lines(text: str) -> str:
     """Text from outside that keeps its line breaks and blanks, as harmless characters; see `clean`."""
     lines = re.split("\r\n|[\n\r\v\f\x85\u2028\u2029]", text)
     return "\n".join("".join(_harmless(line.replace("\t", "    "))) for line in lines)
+
+
+def printable(text: str) -> str:
+    """Text without the control characters that a terminal would obey; line breaks and tabs stay."""
+    return _CONTROL_CHARACTER.sub("", text)
 
 
 def shorten(text: str, width: int) -> str:
@@ -207,9 +213,17 @@ def bar(fraction: float, width: int) -> str:
 
 
 def to_text(lines: Lines, page: Page, *, colour: bool = False) -> str:
-    """The lines as one string; without colour it has only printable characters and line breaks."""
+    """The lines as one string. Its only control characters are line breaks, and the sequences that colour it.
+
+    What a line quotes was cleaned where it was laid out; if that was forgotten, it cannot do more harm than look odd.
+    """
+    lines = [_printable_line(line) if _CONTROL_CHARACTER.search(line.plain) else line for line in lines]
     text = _to_ansi(lines) if colour else "".join(f"{line.plain.rstrip()}\n" for line in lines)
     return text.translate(_TO_ASCII) if page.charset == "ascii" else text
+
+
+def _printable_line(line: Text) -> Text:
+    return Text("").append_tokens((printable(part.text), part.style) for part in line.render(_CONSOLE))
 
 
 def _to_ansi(lines: Lines) -> str:

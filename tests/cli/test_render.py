@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pretune.cli import stage_commands
+from pretune.cli.output import to_json, to_stdout
 from pretune.cli.render import describe_evaluation, describe_minimal_pairs, describe_next
 from pretune.recipe import Recipe
 
@@ -30,6 +34,23 @@ def test_after_a_run_on_pairs_the_commands_have_two_texts(tmp_path: Path) -> Non
         text = describe_next(tmp_path, Recipe(labels="x.csv"))
         commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  pretune")]
         assert [len(words) - 3 for words in commands if words[1] in ("predict", "trace")] == [count, count]
+
+
+def test_nothing_that_is_printed_commands_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pretune run recipe.toml --dry-run` printed the escape sequences in the folder's name of the recipe."""
+    hostile = "runs/x\x1b]0;owned\x07\x9b2J"
+    to_stdout(f"Everything is written to {hostile}.\n\tnext")
+    to_stdout(to_json({"out": hostile}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert stage_commands._ask(f"3 files to {hostile}")
+    printed = capsys.readouterr()
+    assert not re.search("[^\n\t -~]", printed.out + printed.err)
+    first, second, third = printed.out.splitlines()
+    assert (first, second) == ("Everything is written to runs/x]0;owned2J.", "\tnext")
+    assert json.loads(third) == {"out": hostile}
+    assert printed.err == "3 files to runs/x2J\nDownload it? [y/N] "
 
 
 FIGURES: dict[str, Any] = {"n": 2, "skipped": 0, "loss": 0.5, "seen_sentence": "None was seen."}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import suppress
 from typing import Any
 
+_OBEYED = re.compile("[\x7f-\x9f]")  # the control characters that json writes as they are
+
 
 def to_json(value: Any) -> str:
-    """A value as JSON on one line, in characters that stdout can encode."""
+    """A value as JSON on one line, in characters that stdout can encode and that no terminal obeys."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a terminal without UTF-8, or a typed byte that was not valid UTF-8
@@ -19,8 +23,10 @@ def to_json(value: Any) -> str:
 
 
 def to_stdout(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(text + "\n")
+    """Print a result, without the control characters that a terminal would obey."""
+    from pretune.terminal import printable  # here, since help is to be instant
+
+    sys.stdout.write(printable(text) + "\n")
 
 
 def to_stderr(text: str) -> None:
@@ -28,7 +34,7 @@ def to_stderr(text: str) -> None:
 
     Escape sequences are removed: `text` may quote one of the user's files.
     """
-    from pretune.terminal import clean_lines  # here, since help is to be instant
+    from pretune.terminal import clean_lines  # here, as above
 
     with suppress(OSError):
         sys.stderr.write(clean_lines(text) + "\n")

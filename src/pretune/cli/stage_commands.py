@@ -24,6 +24,7 @@ from pretune.reporting.report import show_run
 from pretune.runtime.home import expand_home
 from pretune.runtime.launch import read_launch
 from pretune.settings import ChatTuningConfig
+from pretune.terminal import clean_lines
 
 if TYPE_CHECKING:
     from pretune.live.page_process import PageProcess
@@ -167,7 +168,7 @@ def _print_and_agree(plan: str) -> bool:
 
 
 def _ask(plan: str) -> bool:
-    sys.stderr.write(f"{plan}\nDownload it? [y/N] ")
+    sys.stderr.write(clean_lines(f"{plan}\nDownload it? [y/N] "))
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
