@@ -1,5 +1,6 @@
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -205,6 +206,43 @@ def test_a_zip_whose_members_share_their_bytes_is_a_bomb(monkeypatch: pytest.Mon
     members = zip_members(zip_of({"a.txt": b"a" * 5_000_000}))
     with pytest.raises(InputDataError, match=r"a\.zip unpacks to more than 100 times its size"):
         list(members[0].open())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_is_unpacked_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch, method: int) -> None:
+    """A member in bzip2 or LZMA was unpacked whole, before the limit of its size was looked at."""
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 20)
+    monkeypatch.setattr(compression, "MAX_EXPANSION", 100)
+    [member] = zip_members(zip_of({"a.txt": b"a" * 30_000_000}, method))
+    tracemalloc.start()
+    with pytest.raises(InputDataError, match=r"a\.zip unpacks to more than 100 times its size"):
+        list(member.open())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15_000_000  # of which LZMA needs 8 MB whatever it unpacks
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_unpacked_here_is_checked(method: int) -> None:
+    data = zip_of({"a.txt": bytes(range(256)) * 9}, method)
+    start = data.index(b"PK\x01\x02")
+    wrong = data[: start + 16] + b"\1\2\3\4" + data[start + 20 :]
+    with pytest.raises(InputDataError, match=r"a\.zip/a\.txt is damaged \(Bad CRC"):
+        list(zip_members(wrong)[0].open())
+    for place in (37, 50, 90):
+        wrong = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
+        with pytest.raises(InputDataError, match=r"a\.zip/a\.txt is damaged"):
+            list(zip_members(wrong)[0].open())
+
+
+def test_a_member_in_lzma_without_an_end_mark() -> None:
+    """Its end is where its size says, whether a mark is there or not."""
+    content = b"one two three " * 999
+    data = bytearray(zip_of({"a.txt": content}, zipfile.ZIP_LZMA))
+    for flags in (6, data.index(b"PK\x01\x02") + 8):
+        assert data[flags] & 2
+        data[flags] &= ~2
+    assert b"".join(zip_members(bytes(data))[0].open()) == content
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import lzma
 import struct
@@ -14,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from pretune.errors import InputDataError
-from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
+from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter, unpack
 from pretune.text.reading_report import Findings, shorten
 
 ArchiveFormat = Literal["zip", "tar"]
@@ -28,7 +29,8 @@ ZIP_ERRORS = (  # what zipfile raises for a damaged member; NotImplementedError 
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
     RuntimeError, OverflowError, IndexError,
 )  # fmt: skip
-_ENCRYPTED = 0x1
+_ENCRYPTED, _LZMA_END_MARK = 0x1, 0x2  # flags
+_LZMA_PROPERTIES = 5  # bytes
 _TAR_BLOCK = 512
 _LONGEST_TAR_NAME = 1 << 16
 _LONGEST_PAX = 1 << 20
@@ -98,16 +100,52 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, met
     if info.flag_bits & _ENCRYPTED:
         raise InputDataError(f"{name} is encrypted; unpack it with its password and give the files.")
     try:
-        with archive.open(info) as file:
-            while block := file.read(BLOCK_BYTES):
-                meter.add(len(block))
-                yield block
+        for block in _unpacked(archive, info):
+            meter.add(len(block))
+            yield block
     except InputDataError:
         raise
     except ZIP_ERRORS as error:
         raise InputDataError(
             f"{name} is damaged ({shorten(str(error), 100) or 'it ends early'}); get it again."
         ) from error
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The content of a member. zipfile unpacks bzip2 and LZMA without a limit, a hundred bytes to gigabytes; so these
+    are unpacked here."""
+    if info.compress_type not in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        yield from _read(archive, info)
+        return
+    packed = copy.copy(info)
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
+    del packed.CRC  # that of the content, which is compared below
+    blocks, compression = _read(archive, packed), "bz2"
+    if info.compress_type == zipfile.ZIP_LZMA:
+        blocks, compression = _as_lzma_file(blocks, info), "lzma"
+    checksum = 0
+    for block in unpack(blocks, compression):
+        checksum = zlib.crc32(block, checksum)
+        yield block
+    if checksum != info.CRC:
+        raise zipfile.BadZipFile("Bad CRC-32")
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(info) as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _as_lzma_file(blocks: Iterator[bytes], info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """An LZMA member of a zip archive as an .lzma file: its header also has the size, or -1 if an end mark follows."""
+    start = next(blocks, b"")
+    _, num_properties = struct.unpack("<HH", start[:4])  # after a version
+    if num_properties != _LZMA_PROPERTIES:
+        raise zipfile.BadZipFile("no valid LZMA header")
+    size = -1 if info.flag_bits & _LZMA_END_MARK else info.file_size
+    yield start[4 : 4 + num_properties] + struct.pack("<q", size) + start[4 + num_properties :]
+    yield from blocks
 
 
 # --- tar: parsed here, because tarfile ends silently at a damaged header and reads a header of any size into memory

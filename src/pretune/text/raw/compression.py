@@ -146,7 +146,7 @@ def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
 def decompress(blocks: Iterator[bytes], compression: str, name: str) -> Iterator[bytes]:
     """The content of gz, bz2 or xz members or zst frames; raises InputDataError if one is damaged or cut off."""
     meter = ExpansionMeter(name)
-    unpacked = _unzstd(meter.count_in(blocks)) if compression == "zst" else _unpack(meter.count_in(blocks), compression)
+    unpacked = _unzstd(meter.count_in(blocks)) if compression == "zst" else unpack(meter.count_in(blocks), compression)
     try:
         for block in unpacked:
             meter.add(len(block))
@@ -202,10 +202,15 @@ _DECOMPRESSORS: dict[str, Callable[[], _Inflater | bz2.BZ2Decompressor | lzma.LZ
     "gz": _Inflater,
     "bz2": bz2.BZ2Decompressor,
     "xz": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
+    "lzma": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=_XZ_MEMORY),
 }
 
 
-def _unpack(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
+def unpack(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
+    """The content of gz, bz2, xz or lzma members, a limited number of bytes at a time.
+
+    Raises what the libraries raise for damaged data, and EOFError if it is cut off.
+    """
     unpacker = _DECOMPRESSORS[compression]()
     is_inside = False
     for block in blocks:
