@@ -5,6 +5,7 @@ It calls the stage functions one after another; a stage that is finished returns
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Container
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -416,6 +417,6 @@ def write_page(run: Path, say: Say) -> None:
     from pretune.run_trace.build import build_run_trace
 
     try:
-        write_report(build_run_trace(run), run / REPORT_NAME, option=f"`pretune report {run} --out`")
+        write_report(build_run_trace(run), run / REPORT_NAME, option=f"`pretune report {shlex.quote(str(run))} --out`")
     except UsageError as error:
         say(str(error))

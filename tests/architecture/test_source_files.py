@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,21 @@ def test_transformers_is_told_to_run_no_code() -> None:
                 yield f"line {node.lineno}: a method called by its name"
 
     assert not offenders(SOURCES, find)
+
+
+def test_a_path_in_a_command_to_type_is_quoted() -> None:
+    """The folder of a received model may be named `x; rm -rf ~`."""
+    before = re.compile(r"(?:(?<!of )\bpretune [a-z]+|--(?:base|corpus|from|input|labels|out|protect)) $")
+
+    def find(text: str, _file: Path) -> Iterable[str]:
+        for node in ast.walk(ast.parse(text)):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for words, value in pairwise(parts):
+                if isinstance(words, ast.Constant) and before.search(words.value):
+                    given = ast.unparse(value)
+                    yield from [f"line {value.lineno}: {given}"] * ("shlex.quote" not in given)
+
+    assert not offenders([file for file in SOURCES if file.name != "render.py"], find)  # which quotes before
 
 
 def test_an_open_task_names_its_issue() -> None:

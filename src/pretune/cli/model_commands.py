@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -68,7 +69,8 @@ def predict(arguments: Arguments) -> int:
     predictions = predict(classifier, _in_pairs(texts) if classifier.labelling.has_pairs else texts)
     for text in texts:
         if looks_like_file(text):
-            to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
+            instead = f"give --input {shlex.quote(text)}"
+            to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, {instead}.")
     for prediction in predictions:
         if arguments.json:
             fields = asdict(prediction)
@@ -258,7 +260,8 @@ def trace(arguments: Arguments) -> int:
         return _selftest(arguments)
     texts: Sequence[str] = arguments.texts
     if not texts:
-        raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+        command = f"pretune trace {shlex.quote(arguments.model)}"
+        raise UsageError(f'There is no TEXT; give one, as in {command} "A wonderful film."')
     if len(texts) > 2:
         raise UsageError(f"{len(texts)} texts are given; give one, or two for a model of pairs of texts.")
     from pretune.page.report import refuse_other_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,7 +151,7 @@ def _split_folder(arguments: Arguments) -> Path | None:
     if Path(arguments.split).is_file():
         raise UsageError(
             f"{arguments.split} is a file; expected the output folder of split: first run pretune split "
-            f"{arguments.split} --out DIR."
+            f"{shlex.quote(arguments.split)} --out DIR."
         )
     return stage_folder(arguments.split, "split")
 

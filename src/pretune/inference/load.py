@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -107,8 +108,8 @@ def load_filler(path: ModelPlace) -> MaskFiller:
     if not model.config.can_fill:
         raise ModelError(
             f"{loaded.path} was trained to predict the next token only, so it does not fill in words: it writes, with "
-            f"pretune generate. To teach it, run pretune pretrain PREPROCESSED --from {loaded.path} --objective "
-            "hybrid --out DIR."
+            "pretune generate. To teach it, run pretune pretrain PREPROCESSED --from "
+            f"{shlex.quote(str(loaded.path))} --objective hybrid --out DIR."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
@@ -151,7 +152,7 @@ def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGene
             f"{loaded.path} was trained to fill in masked words, not to continue a text: read from left to right, its "
             f"loss on an English sentence is {generator.loss_of(_SENTENCE):.1f} nats per token, and that of a guess is "
             f"{math.log(model.config.vocab_size):.1f}. Train it further: pretune pretrain PREPROCESSED --from "
-            f"{loaded.path} --objective causal --out DIR."
+            f"{shlex.quote(str(loaded.path))} --objective causal --out DIR."
         )
     return generator
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretune.errors import CorruptModelError, ModelError
+from pretune.text.tokenizer.files import conversion_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +26,8 @@ def weights_file(folder: Path) -> Path:
         if (folder / name).is_file():
             raise ModelError(
                 f"{folder} has its weights only as a pickle ({name}), which can run code when it is read, so it is "
-                f"refused; expected {WEIGHTS_NAME}. If you trust the file, convert it once: python -c "
-                f'"import transformers as t; t.{_class_of(folder)}.from_pretrained({str(folder)!r})'
-                f'.save_pretrained({str(folder)!r})".'
+                f"refused; expected {WEIGHTS_NAME}. If you trust the file, convert it once: "
+                f"{conversion_command(folder, _class_of(folder))}"
             )
     raise CorruptModelError(f"{folder / WEIGHTS_NAME} is missing; restore it from a copy.")
 

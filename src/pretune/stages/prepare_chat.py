@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ class _ChatPreparation:
             count,
             f"The model was pre-trained on {count:,} of the {len(texts):,} messages of the held-out conversations, so "
             "results on them may be too good; to keep them out of a corpus, give `preprocess` the option --protect "
-            f"{self.folder.path / HELD_OUT_NAME}.",
+            f"{shlex.quote(str(self.folder.path / HELD_OUT_NAME))}.",
         )
 
     # -- encoding and writing ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,13 @@ def open_start(pretrained: Path, prepared: Path, config: ChatTuningConfig) -> St
         raise ModelError(
             f"{pretrained} was trained to predict missing words only, so it cannot learn to reply from conversations "
             "alone. Train it further to predict the next token: pretune pretrain PREPROCESSED --from "
-            f"{pretrained} --objective causal --out DIR, and give that folder."
+            f"{shlex.quote(str(pretrained))} --objective causal --out DIR, and give that folder."
         )
     own, base = load_tokenizer(prepared), load_tokenizer(loaded.tokenizer_path)
     if not only_adds_chat_tokens(own, base):
         raise InputDataError(
             f"{prepared} was encoded with another tokenizer than that of {pretrained}; run prepare with --base "
-            f"{pretrained}."
+            f"{shlex.quote(str(pretrained))}."
         )
     lora = lora_config(config)
     if lora is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class PreparedRows:
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
             raise InputDataError(
                 f"{prepared} was encoded with a different tokenizer than that of {given}; run prepare with "
-                f"--base {given}."
+                f"--base {shlex.quote(str(given))}."
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")

@@ -6,6 +6,7 @@ since a finished model has none.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -146,5 +147,5 @@ def _refuse_other_tokenizer(base: Path, folder: BaseFolder, source: Manifest) ->
     if source.outputs.get(TOKENIZER_NAME, {}).get("sha256") != folder.tokenizer_hash:
         raise InputDataError(
             f"The text was encoded with another tokenizer than that of {base}; encode it with the base's: run "
-            f"pretune preprocess COLLECTED --base {base} --out DIR, and give that folder."
+            f"pretune preprocess COLLECTED --base {shlex.quote(str(base))} --out DIR, and give that folder."
         )

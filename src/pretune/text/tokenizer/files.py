@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 TOKENIZER_NAME = "tokenizer.json"
@@ -10,6 +12,13 @@ SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 CHAT_TEMPLATE_NAME = "chat_template.jinja"  # in which transformers keeps a template since its version 5
 SETTINGS_FILES = (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_NAME)
 TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES, CHAT_TEMPLATE_NAME)  # a foreign one may have only the first
+
+
+def conversion_command(folder: Path, class_name: str) -> str:
+    """What to type in a shell so that transformers writes what it finds in a folder again, in today's formats."""
+    name = json.dumps(str(folder))  # a literal of Python, too
+    program = f"import transformers as t; t.{class_name}.from_pretrained({name}).save_pretrained({name})"
+    return f"python -c {shlex.quote(program)}"
 
 
 def read_template_file(folder: Path) -> str | None:

@@ -26,7 +26,7 @@ from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.runtime.atomic import write_json, write_text
-from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_FILES, TOKENIZER_NAME
+from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME, TOKENIZER_FILES, TOKENIZER_NAME, conversion_command
 from pretune.text.tokenizer.special_tokens import (
     NONE,
     SpecialTokens,
@@ -354,8 +354,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not path.is_file() and any((Path(folder) / name).is_file() for name in _SLOW_TOKENIZER_NAMES):
         raise ModelNotFoundError(
             f"{folder} has no {TOKENIZER_NAME}, only files of an older kind of tokenizer; transformers converts them: "
-            f'python -c "import transformers as t; t.AutoTokenizer.from_pretrained({str(folder)!r})'
-            f'.save_pretrained({str(folder)!r})".'
+            f"{conversion_command(folder, 'AutoTokenizer')}"
         )
     if not path.is_file():
         raise ModelNotFoundError(f"{folder} has no {TOKENIZER_NAME}; expected a preprocess or checkpoint folder.")
