@@ -240,6 +240,9 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: (f / "config.json").write_text("[]"), CorruptModelError, r"config\.json is not a JSON object"),
     (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field or has an invalid"),
     (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not match config\.json"),
+    # Compared before memory is taken for so many numbers.
+    (lambda f: edit_config(f, vocab_size=10**13), CorruptModelError, r"does not match config\.json .*size mismatch"),
+    (lambda f: edit_config(f, head_dim=2 * 10**12), CorruptModelError, r"does not match config\.json .*size mismatch"),
     (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"layers\.2.* is missing"),
     (drop_tensor, CorruptModelError, r"model\.norm\.weight' is missing"),
     (

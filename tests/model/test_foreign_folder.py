@@ -50,8 +50,8 @@ def with_other_tokenizer(folder: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
-    (lambda f: os.truncate(f / "model.safetensors", 2000), CorruptModelError, r"model\.safetensors cannot be loaded"),
-    (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors cannot be loaded"),
+    (lambda f: os.truncate(f / "model.safetensors", 2000), CorruptModelError, r"model\.safetensors is truncated"),
+    (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors is truncated"),
     (with_pickle_only, ModelError, r"only as a pickle \(pytorch_model\.bin\)"),
     (lambda f: (f / "tokenizer.json").unlink(), ModelNotFoundError, r"has no tokenizer\.json"),
     (with_old_tokenizer, ModelNotFoundError, r"older kind of tokenizer; transformers converts them: python -c"),
@@ -61,6 +61,9 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field of type bert or has"),
     (lambda f: edit_config(f, num_attention_heads=0), CorruptModelError, r"config\.json"),
     (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"tensors are missing, the first is .*layer\.2"),
+    # Compared before memory is taken for so many weights.
+    (lambda f: edit_config(f, vocab_size=10**12), CorruptModelError, r"safetensors has [\d,]+ weights, far fewer than"),
+    (lambda f: edit_config(f, num_hidden_layers=10**5), CorruptModelError, r"weights, far fewer than config\.json"),
     (lambda f: edit_config(f, vocab_size=1000), CorruptModelError, r"model\.safetensors"),
     (
         lambda f: edit_weights(f, lambda t: t.pop("encoder.layer.1.output.dense.weight")),

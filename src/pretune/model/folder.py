@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,22 +180,27 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
     labelling, notice = None, None
     try:
         state = from_transformers_state(tensors, config)
-        model: Model
+        build: Callable[[], Model]
         if is_bare:
-            model = EncoderModel(config)
+            build = partial(EncoderModel, config)
         elif "classifier.weight" in tensors or "score.weight" in tensors:
             if (head := _own_head(tensors, fields, folder)) is not None:
                 state |= head
                 labelling = _read_labelling(folder, fields)
-                model = _task_model(config, labelling)
+                build = partial(_task_model, config, labelling)
             else:
-                model, notice = EncoderModel(config), _describe_other_head(folder)
+                build, notice = partial(EncoderModel, config), _describe_other_head(folder)
         else:
             tied = config.tie_word_embeddings
             state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
             labelling = _read_labelling(folder, fields) if _is_cloze(folder) else None
             answers = None if labelling is None else labelling.answers
-            model = LanguageModel(config) if answers is None else ClozeClassifier(config, answers.word_ids)
+            build = partial(LanguageModel, config)
+            if answers is not None:
+                build = partial(ClozeClassifier, config, answers.word_ids)
+        with torch.device("meta"):  # a model without memory, for the errors of shapes that differ
+            build().load_state_dict(state, assign=True)
+        model = build()
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())

@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pretune.errors import ModelError
+from pretune.errors import CorruptModelError, ModelError
 from pretune.model.config import ForeignConfig
+from pretune.model.weights import count_weights, weights_file
 
 UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no prediction of ours depends on
 # Those of them that are weights: a training that waits for the gradient of each would fail. Longformer has projections
 # for global attention, which no position of a text has here.
 _WITHOUT_GRADIENT = ("pooler.", "query_global.", "key_global.", "value_global.")
+_MOST_TIMES_AS_LARGE = 2  # a pooler or a head may be missing
+_MOST_SHARING_LAYERS = 1000  # that share their weights
 # Of pre-norm encoders, by their place in the module.
 _FINAL_NORMS = (
     "final_norm", "norm", "final_layer_norm", "layer_norm_f", "LayerNorm",
@@ -181,6 +186,22 @@ def from_auto_model(method: str, *positional: Any, head: str = "", **given: Any)
         return call(*positional, add_pooling_layer=False, **given)
     except TypeError:  # an architecture that has no pooler
         return call(*positional, **given)
+
+
+def refuse_larger_model(folder: Path, config: ForeignConfig, head: str = "") -> None:
+    """Raise CorruptModelError if `config.json` describes far more weights than there are: transformers would make room
+    for all of them before it compares shapes."""
+    num_tensors, found = count_weights(folder)
+    expected = math.inf
+    if config.num_layers <= max(num_tensors, _MOST_SHARING_LAYERS):  # each is built, as a module without memory
+        with quietly(), torch.device("meta"):
+            model = from_auto_model("from_config", transformers_config(config.fields), head=head)
+        expected = sum(weight.numel() for weight in model.parameters())
+    if expected > _MOST_TIMES_AS_LARGE * found:
+        raise CorruptModelError(
+            f"{weights_file(folder)} has {found:,} weights, far fewer than config.json describes; restore both from "
+            "the same copy."
+        )
 
 
 def transformers_config(fields: Any) -> Any:

@@ -23,6 +23,7 @@ from pretune.model.foreign_encoder import (
     from_auto_model,
     import_transformers,
     quietly,
+    refuse_larger_model,
     transformers_config,
 )
 from pretune.model.weights import weights_file
@@ -99,6 +100,7 @@ def load_foreign_encoder(folder: Path, config: ForeignConfig) -> ForeignEncoder:
     file = weights_file(folder)
     with quietly():
         try:
+            refuse_larger_model(folder, config)
             encoder, report = from_auto_model(
                 "from_pretrained",
                 str(folder),
@@ -108,6 +110,8 @@ def load_foreign_encoder(folder: Path, config: ForeignConfig) -> ForeignEncoder:
                 use_safetensors=True,
                 output_loading_info=True,
             )
+        except ModelError:
+            raise
         except Exception as error:  # of many classes, by what is wrong with which file
             raise CorruptModelError(
                 f"{file} cannot be loaded ({shorten_error(error)}); restore it from a copy."

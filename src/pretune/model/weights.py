@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.text.tokenizer.files import conversion_command
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 WEIGHTS_NAME, INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"  # PEFT's names
@@ -52,20 +56,37 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError, with the command
     that converts it, if there is only a pickle.
     """
-    from safetensors import SafetensorError  # here, so that what only looks for files does without torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file  # here, so that what only looks for files does without torch
+
+    def read(file: Path) -> dict[str, Tensor]:
+        return {name: tensor.float() for name, tensor in load_file(file).items()}
+
+    return {name: tensor for tensors in _read_each(folder, read) for name, tensor in tensors.items()}
+
+
+def count_weights(folder: Path) -> tuple[int, int]:
+    """The number of tensors, and that of their numbers, by the headers of the files. Raises as `read_weights` does."""
+    from safetensors import safe_open
+
+    def read(file: Path) -> list[int]:
+        with safe_open(file, framework="pt") as opened:
+            return [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
+
+    sizes = [size for found in _read_each(folder, read) for size in found]
+    return len(sizes), sum(sizes)
+
+
+def _read_each(folder: Path, read: Callable[[Path], T]) -> Iterator[T]:
+    from safetensors import SafetensorError
 
     path = weights_file(folder)
-    files = [path] if path.name == WEIGHTS_NAME else _files_of(path)
-    tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in [path] if path.name == WEIGHTS_NAME else _files_of(path):
         if not file.is_file():
             raise CorruptModelError(f"{file} is missing, which {path.name} lists; restore it from a copy.")
         try:
-            tensors |= {name: tensor.float() for name, tensor in load_file(file).items()}
+            yield read(file)
         except (SafetensorError, ValueError) as error:
             raise CorruptModelError(f"{file} is truncated or damaged ({error}); restore it from a copy.") from error
-    return tensors
 
 
 def _files_of(index: Path) -> list[Path]:
