@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.model.adapter_folder import apply_adapter, hash_weights, load_adapter_folder, save_adapter_folder
 from pretune.model.added_tokens import train_only_rows, with_added_tokens
+from pretune.model.base_folder import fingerprint_of, read_base_folder
 from pretune.model.folder import load_model_folder, read_stop_ids, save_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
 from pretune.model.transformer import LanguageModel
@@ -172,6 +173,9 @@ def test_rows_of_peft_belong_to_its_tokens_in_the_listed_order(
         ([7, 51, 50], False, "neither it nor the model has rows of lm_head for tokens 50, 51"),
         ({"embed_tokens": [50], "lm_head": [50, 51]}, False, "neither it nor the model has rows of embed_tokens for"),
         ({"wte": [50, 51]}, True, "it has token rows of wte; expected those of embed_tokens and lm_head"),
+        ([50, 10**12], True, "it has a row for token 1000000000000, but the model has 50 tokens"),
+        ([50, -1], True, "it has a row for token -1"),
+        ([50, 51.0], True, r"it has a row for token 51\.0"),
         ([50], True, r"found a matrix of \(2, 64\), expected \(1, 64\)"),
     ],
 )
@@ -238,6 +242,35 @@ def test_a_base_that_was_moved_is_found_where_the_sentence_says_to_write_it(
         load_model_folder(tmp_path / "adapter")
 
 
+@pytest.mark.parametrize("names", [("one",), ("one", "two"), ("one", "two", "three")])
+def test_adapters_that_correct_each_other_are_refused(
+    tmp_path: Path, train_and_save: Train, names: tuple[str, ...]
+) -> None:
+    """They were followed until Python gave up."""
+    train_and_save()
+    for name, following in zip(names, (*names[1:], names[0]), strict=True):
+        shutil.copytree(tmp_path / "adapter", tmp_path / name)
+        file = tmp_path / name / "adapter_config.json"
+        file.write_text(
+            json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": str(tmp_path / following)})
+        )
+    for read in (load_model_folder, read_stop_ids, read_base_folder, fingerprint_of):
+        with pytest.raises(CorruptModelError, match=r"one is an adapter for .*, which leads from adapter to adapter"):
+            read(tmp_path / "one")
+
+
+def test_an_adapter_may_correct_another_one(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    shutil.copytree(tmp_path / "adapter", tmp_path / "second")
+    (tmp_path / "second" / "manifest.json").unlink()  # which says that it was made for another model
+    file = tmp_path / "second" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": str(tmp_path / "adapter")}))
+    once, twice = (load_model_folder(tmp_path / name).model for name in ("adapter", "second"))
+    assert isinstance(once, LanguageModel) and isinstance(twice, LanguageModel)
+    assert not torch.equal(once.transformer.blocks[0].qkv_proj.weight, twice.transformer.blocks[0].qkv_proj.weight)
+    assert read_stop_ids(tmp_path / "second") == read_stop_ids(tmp_path / "base")
+
+
 def test_the_tokens_that_end_a_text_are_those_of_the_base_too(tmp_path: Path, train_and_save: Train) -> None:
     train_and_save()
     assert read_stop_ids(tmp_path / "adapter") == read_stop_ids(tmp_path / "base")
@@ -285,7 +318,7 @@ def test_adapters_that_do_not_fit_are_refused(
         load_model_folder(folder)
 
 
-@pytest.mark.parametrize("change", [{"r": None}, {"lora_alpha": "much"}])
+@pytest.mark.parametrize("change", [{"r": None}, {"r": 0}, {"r": float("inf")}, {"lora_alpha": "much"}])
 def test_numbers_that_are_none_are_named(tmp_path: Path, train_and_save: Train, change: dict[str, object]) -> None:
     train_and_save()
     folder = tmp_path / "adapter"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def load_adapter_folder(folder: Path) -> LoadedModel:
     """
     folder = Path(folder)
     fields = _read_fields(folder)
-    base = corrected_folder(fields)
+    base = corrected_folder(folder)
     if base is None:
         named = fields.get(CORRECTED_NAME) or "no model"
         raise ModelNotFoundError(
@@ -184,7 +185,9 @@ def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
         )
     try:
         rank, alpha = int(fields["r"]), float(fields["lora_alpha"])
-    except (KeyError, TypeError, ValueError) as error:
+        if rank < 1 or not math.isfinite(alpha):
+            raise ValueError(f"{rank} and {alpha}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         file = folder / ADAPTER_CONFIG_NAME
         raise CorruptModelError(
             f"{file} has no usable r and lora_alpha ({error!r}); restore it from a copy."
@@ -206,6 +209,9 @@ def _trained_tokens(fields: dict[str, Any], base: ModelConfig) -> dict[str, list
     of = {name.split(".")[-1]: ids for name, ids in named.items()}  # PEFT takes a name with its path, too
     if unknown := sorted(set(of) - {"embed_tokens", "lm_head"}):
         raise ValueError(f"it has token rows of {', '.join(unknown)}; expected those of embed_tokens and lm_head")
+    size, most = base.vocab_size, base.vocab_size + max(map(len, of.values()), default=0)
+    if wrong := [i for ids in of.values() for i in ids if not isinstance(i, int) or not 0 <= i < most]:
+        raise ValueError(f"it has a row for token {wrong[0]}, but the model has {size:,} tokens")
     of_embedding, of_head = list(of.get("embed_tokens", [])), list(of.get("lm_head", []))
     if base.tie_word_embeddings:
         if "lm_head" in of and of_head != of_embedding:

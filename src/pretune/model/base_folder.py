@@ -83,7 +83,7 @@ def fingerprint_of(folder: Path) -> str:
     files = [file for name in (*names, _CONFIG_NAME, TOKENIZER_NAME) if (file := folder / name).is_file()]
     hashes: dict[str, Any] = {file.name: hash_file(file) for file in files}
     if (fields := _read_adapter(folder)) is not None:
-        corrected = corrected_folder(fields)
+        corrected = corrected_folder(folder)
         fields.pop(CORRECTED_NAME, None)
         hashes[ADAPTER_CONFIG_NAME] = hash_json(fields)
         hashes["base"] = None if corrected is None else fingerprint_of(corrected)
@@ -181,9 +181,27 @@ def _read_adapter(folder: Path) -> dict[str, Any] | None:
     return None if (folder / _CONFIG_NAME).is_file() or not adapter.is_file() else _read_object(adapter)
 
 
-def corrected_folder(adapter: dict[str, Any]) -> Path | None:
-    """The folder of the model that an adapter corrects; None if it is not there, which loading it explains."""
-    name = adapter.get(CORRECTED_NAME)
+def corrected_folder(folder: Path) -> Path | None:
+    """The folder of the model that an adapter corrects; None for a folder with a whole model, or if it is not there,
+    which loading it explains.
+
+    Raises CorruptModelError if it is an adapter that in the end corrects itself.
+    """
+    corrected, passed = _named_folder(folder), {folder.resolve()}
+    after = corrected
+    while after is not None:
+        if after.resolve() in passed:
+            raise CorruptModelError(
+                f"{folder} is an adapter for {corrected}, which leads from adapter to adapter without end; expected a "
+                f"folder with {_CONFIG_NAME} as {CORRECTED_NAME} in {folder / ADAPTER_CONFIG_NAME}."
+            )
+        passed.add(after.resolve())
+        after = _named_folder(after)
+    return corrected
+
+
+def _named_folder(folder: Path) -> Path | None:
+    name = (_read_adapter(folder) or {}).get(CORRECTED_NAME)
     return Path(name) if isinstance(name, str) and name and Path(name).is_dir() else None
 
 
@@ -191,7 +209,7 @@ def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
     path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
-        corrected = None if (adapter := _read_adapter(folder)) is None else corrected_folder(adapter)
+        corrected = corrected_folder(folder)
         return None if corrected is None else _read_longest_row(corrected)
     try:
         fields = [

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
+from pretune.model.base_folder import corrected_folder
 from pretune.model.config import ForeignConfig, ModelConfig
 from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.foreign_folder import (
@@ -164,10 +165,8 @@ def read_stop_ids(folder: Path) -> frozenset[int]:
     files = [file for name in (CONFIG_NAME, GENERATION_CONFIG_NAME) if (file := folder / name).is_file()]
     found = [_read_json(file).get("eos_token_id") for file in files]
     ids = frozenset(i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
-    if (folder / CONFIG_NAME).is_file() or not (folder / ADAPTER_CONFIG_NAME).is_file():
-        return ids
-    base = _read_json(folder / ADAPTER_CONFIG_NAME).get("base_model_name_or_path")
-    return ids | read_stop_ids(Path(str(base)))
+    base = corrected_folder(folder)
+    return ids if base is None else ids | read_stop_ids(base)
 
 
 def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
