@@ -1,5 +1,8 @@
+import time
+
 import pytest
 
+from pretune.text.readers import html
 from pretune.text.readers.html import visible_text
 
 PAGE = """<!doctype html><html><head><title>Not seen</title><style>p {color: red}</style></head>
@@ -39,3 +42,30 @@ def test_marked_sections_are_comments(section: str, size: int) -> None:
 
 def test_a_marked_section_that_never_ends() -> None:
     assert visible_text(["<p>before</p><![foo[.."]).startswith("before")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "<!-- a comment " + "<p>with <b>markup</b> &amp; more</p>\n" * 30,
+        "<!-- one <!-- two <p>" * 5 + "<p>text</p>" * 30,
+        "<a href='x" + "<p>text</p>" * 30,
+        "<script>" + "if (a < b) c();" * 30,
+        "a < b" * 30,
+        "x &amp",
+    ],
+)
+def test_what_never_ends_is_read_as_the_library_reads_it(monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+    page = f"<p>before</p>{rest}"
+    found = visible_text([page])
+    monkeypatch.setattr(html, "_MOST_UNFINISHED", 10_000)
+    assert found == visible_text([page])
+    assert found.startswith("before")
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<a ", "<a b='", '<a x="<', "<?", "</a", "<a" + " " * 50, "<!x [", "&a"])
+def test_a_page_of_openings_takes_no_longer_than_another(piece: str) -> None:
+    """Half a megabyte of `<!--` took minutes."""
+    page, begun = piece * (500_000 // len(piece)), time.process_time()
+    visible_text(page[start : start + (1 << 18)] for start in range(0, len(page), 1 << 18))
+    assert time.process_time() - begun < 20

@@ -50,7 +50,13 @@ _INLINE_TAGS = (
 _ATTRIBUTES = r"(?:\s+[a-zA-Z:-]+\s*=\s*(?:\"[^\"<>]{0,1000}\"|'[^'<>]{0,1000}'|[^\s\"'<>]{1,1000})){0,20}\s*"
 _BLOCK = re.compile(rf"</?(?:{_BLOCK_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
-_HIDDEN = re.compile(r"<!--.{0,10000}?-->|<(script|style)\b[^<>]{0,1000}>.{0,100000}?</\1\s*>", re.IGNORECASE)
+_HIDDEN = re.compile(r"<!--|<(?:(script)|(style))\b[^<>]{0,1000}>", re.IGNORECASE)  # where it begins
+_HIDDEN_ENDS = (  # by the group that matched, with the most characters before it; none of them is a line break
+    (re.compile("-->"), 10_000),
+    (re.compile(r"</script\s*>", re.IGNORECASE), 100_000),
+    (re.compile(r"</style\s*>", re.IGNORECASE), 100_000),
+)
+_LINE_BREAK = re.compile("\n")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _ASCII_CONTROL = re.compile("\x1b\\[[0-9;]{0,20}[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f]")
 # The two joiners, U+200C and U+200D, have a meaning in many scripts and in emoji, so they stay.
@@ -127,7 +133,43 @@ def _read_as_windows_1252(text: str) -> str:
 
 
 def _remove_markup(text: str) -> str:
-    return _INLINE.sub("", _BLOCK.sub(" ", _HIDDEN.sub(" ", text)))
+    return _INLINE.sub("", _BLOCK.sub(" ", _remove_hidden(text)))
+
+
+def _remove_hidden(text: str) -> str:
+    """A blank for every comment, script and style.
+
+    As one pattern, the end of each would be sought in as much text again; here, each place of an end is found once.
+    """
+    ends = [_Places(pattern, text) for pattern, _ in _HIDDEN_ENDS]
+    line_breaks = _Places(_LINE_BREAK, text)
+    pieces, done = [], 0
+    for begin in _HIDDEN.finditer(text):
+        if begin.start() < done:
+            continue
+        kind, start = begin.lastindex or 0, begin.end()
+        end = ends[kind].first_from(start)
+        most = min(start + _HIDDEN_ENDS[kind][1], line_breaks.first_from(start)[0])
+        if end[0] <= min(most, len(text)):
+            pieces.append(text[done : begin.start()])
+            done = end[1]
+    return " ".join([*pieces, text[done:]])
+
+
+class _Places:
+    """The places of a pattern in a text, asked for from left to right."""
+
+    def __init__(self, pattern: re.Pattern[str], text: str) -> None:
+        self._found = pattern.finditer(text)
+        self._none = (len(text) + 1, len(text) + 1)
+        self._next = (-1, -1)
+
+    def first_from(self, start: int) -> tuple[int, int]:
+        """Where the first one from `start` on begins and ends; after the text if there is none."""
+        while self._next[0] < start:
+            match = next(self._found, None)
+            self._next = self._none if match is None else match.span()
+        return self._next
 
 
 def _decode_entities(text: str) -> str:

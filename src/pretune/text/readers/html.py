@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ _LINE = frozenset((
 ))  # fmt: skip
 _CELL = frozenset(("td", "th", "option", "button", "img"))
 _BODY_ENDS_HEAD = frozenset(("body", "div", "p", "h1", "article", "main"))
+_MOST_UNFINISHED = 10  # tags and comments at the end of a page; each is looked for in all that is left
 _MOST_OPEN = 1000  # nested hidden elements; a page that opens more never closes them
 
 
@@ -32,7 +34,7 @@ def visible_lines(blocks: Iterable[str]) -> Iterator[str]:
         parser.feed(block)
         parser.give_up_on_long_tag()
         yield from parser.take_lines()
-    parser.close()
+    parser.finish()
     parser.handle_starttag("br", [])
     yield from parser.take_lines()
 
@@ -79,6 +81,24 @@ class _VisibleText(HTMLParser):
         if len(self.rawdata) > LONGEST_TAG:
             self.handle_data(self.rawdata)
             self.rawdata = ""
+
+    def finish(self) -> None:
+        """Read what is left at the end of the page, which is from a tag or comment on that never ends.
+
+        The library takes it for text up to the next `>` and reads on, as often as such a thing follows, and looks each
+        time through all that is left. Here, beyond some, the rest is text.
+        """
+        for _ in range(_MOST_UNFINISHED):
+            if self.rawdata.count("<") <= _MOST_UNFINISHED:
+                break
+            end = self.rawdata.find(">", 1) + 1 or self.rawdata.find("<", 1)
+            self.handle_data(html.unescape(self.rawdata[:end]))
+            self.rawdata = self.rawdata[end:]
+            self.feed("")
+        else:
+            self.handle_data(self.rawdata)
+            self.rawdata = ""
+        self.close()
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Read `<![` with an unknown word as a comment up to the next `>`, as browsers do, rather than as an error."""
