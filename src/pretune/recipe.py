@@ -5,7 +5,6 @@ Paths in a recipe file are relative to the folder of the file, so a recipe means
 
 from __future__ import annotations
 
-import glob
 import os
 import tomllib
 from collections.abc import Container, Iterable, Mapping
@@ -32,6 +31,7 @@ from pretune.settings import (
 )
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.sources.hub import PREFIX as HUB_PREFIX
+from pretune.text.sources.patterns import match_paths
 from pretune.text.sources.public_data import PREFIX as PUBLIC_PREFIX
 from pretune.text.sources.public_data import REGISTRY, data_set_of
 from pretune.version import VERSION
@@ -253,13 +253,13 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def check_inputs(recipe: Recipe) -> None:
     """Raise InputDataError if a named input does not exist, before anything is started."""
     for path in recipe.corpus:
-        if path != STDIN and not Path(path).exists() and not name_of_text(path) and not glob.glob(path, recursive=True):
+        if path != STDIN and not Path(path).exists() and not name_of_text(path) and not match_paths(path):
             raise InputDataError(
                 f"{path} does not exist; give --corpus a file, a folder, a glob, - for standard input, or the name of "
                 f"a public data set ({', '.join(REGISTRY)})."
             )
     for path in recipe.protect:
-        if not Path(path).exists() and not glob.glob(path, recursive=True):
+        if not Path(path).exists() and not match_paths(path):
             raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
     if recipe.base is not None and not _may_be_base(recipe.base):
         problem = "is a file" if Path(recipe.base).exists() else "does not exist"

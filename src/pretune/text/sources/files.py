@@ -19,6 +19,7 @@ from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import FORMAT_OF_ENDING, KNOWN_ENDINGS, FileFormat
+from pretune.text.sources.patterns import match_paths
 
 NO_ENDING = "file without a known ending"
 MET_AGAIN = "file already read under another name"
@@ -88,8 +89,12 @@ def _identity(path: str) -> object:
 
 
 def _matches_of(pattern: str, findings: Findings) -> list[str]:
-    """The paths that match, in order, without broken links, which are counted."""
-    matches = sorted(glob.glob(pattern, recursive=True))
+    """The paths that match, in order, without broken links and links to folders that are not entered, which are
+    counted."""
+    passed_over: set[str] = set()
+    matches = match_paths(pattern, passed_over)
+    for link in sorted(passed_over):
+        findings.ignored_files.add("link to a folder", "link to a folder", link)
     if not matches:
         raise InputDataError(f"The pattern {pattern} matches no file; check it.")
     broken = {match for match in matches if not Path(match).exists()}  # links to nothing, or in a circle
