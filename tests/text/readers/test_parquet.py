@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
+from pretune.text.raw import compression
 from pretune.text.raw.compression import ByteStream, open_bytes
 from pretune.text.readers.parquet import iter_parquet
 from pretune.text.reading_report import Findings
@@ -59,6 +60,21 @@ def test_text_that_is_no_utf8_is_a_damage() -> None:
     parquet.write_table(pyarrow.table({"text": array}), out)
     with pytest.raises(InputDataError, match="cannot be read as parquet"):
         rows(ByteStream(iter([out.getvalue()]), "a.pq"))
+
+
+def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long text that a file repeats is stored once; 4,096 rows of it were read at a time, and none was counted."""
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 24)
+    data = table({"text": ["x" * 100_000] * 4096}, compression="zstd")
+    assert len(data) < 5_000
+    (tmp_path / "a.parquet").write_bytes(data)
+    read, before = 0, pyarrow.total_allocated_bytes()
+    for stream in (open_bytes(tmp_path / "a.parquet"), ByteStream(iter([data]), "a.parquet")):
+        with pytest.raises(InputDataError, match=r"a\.parquet unpacks to more than 500 times its size"):
+            for _ in iter_parquet(stream, Findings()):
+                read += 1
+                assert pyarrow.total_allocated_bytes() - before < 20_000_000
+    assert read
 
 
 def test_without_pyarrow_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
