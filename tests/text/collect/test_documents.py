@@ -171,3 +171,20 @@ def test_a_corpus_on_disk_comes_back(tmp_path: Path) -> None:
     CorpusWriter(tmp_path).close()
     with pytest.raises(InputDataError, match="contains no documents"):
         list(iter_corpus(tmp_path))
+
+
+@pytest.mark.parametrize("depth", [200, 940, 960, 965, 970, 975, 980, 985, 990, 995, 100_000])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("name", ["a.jsonl", "a"])
+def test_a_row_that_nests_too_deeply_is_left_out(
+    tmp_path: Path, name: str, depth: int, opened: str, closed: str
+) -> None:
+    """At the begin of a file, it ended the stage as a bug."""
+    deep = f'{{"text": "a first text", "more": {opened * depth}1{closed * depth}}}\n'
+    (tmp_path / name).write_text(deep + '{"text": "one of two hundred texts"}\n' * 200)
+    findings = Findings()
+    documents = list(iter_documents(find_files([tmp_path / name], findings), findings))
+    assert 200 <= len(documents) <= 201
+    assert documents[-1].text == "one of two hundred texts"
+    if depth == 100_000:
+        assert findings.dropped.rules["unparsable_row"].count == 1

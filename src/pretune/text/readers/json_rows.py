@@ -40,6 +40,8 @@ def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
         return None
     try:
         return "jsonl" if isinstance(json.loads(first), dict) else None
+    except RecursionError:  # a row that is counted as malformed
+        return "jsonl" if _OBJECT.match(first) else None
     except ValueError:
         is_cut = not line_end and len(head) >= _FEWEST_IN_BLOCK
         return "jsonl" if is_cut and _OBJECT.match(first) else None
@@ -111,7 +113,7 @@ def _record_of(value: Any, line: int, malformed: Malformed) -> Record | None:
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict):
-        found = shorten(json.dumps(value), 60)
+        found = shorten(cell_text([value])[1:-1], 60)  # as JSON
         malformed.add(UNPARSABLE_ROW, line, f"expected a JSON object, found {found!r}", found)
         return None
     malformed.num_good += 1

@@ -73,11 +73,15 @@ def replace_surrogates(text: str) -> str:
 
 
 def cell_text(cell: Any) -> str:
-    """A JSON or parquet value as text: empty for null and NaN, JSON for lists and objects; no lone surrogates."""
+    """A JSON or parquet value as text: empty for null and NaN, JSON for lists and objects, except for those that are
+    nested a thousand times; no lone surrogates."""
     if isinstance(cell, str):
         return replace_surrogates(cell)
     if cell is None or cell != cell:  # NaN is not JSON, but pandas writes it
         return ""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return str(cell)
-    return json.dumps(cell, default=str)
+    try:
+        return json.dumps(cell, default=str)
+    except RecursionError:  # of lists in lists that could just be read
+        return ""
