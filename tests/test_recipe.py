@@ -119,6 +119,9 @@ def test_a_wrong_recipe_is_answered_with_a_sentence(tmp_path: Path, text: str, s
 def test_a_file_that_is_no_recipe_is_answered_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="is not a recipe in TOML"):
         read_recipe(write(tmp_path, "what = is this\n"))
+    for value in ("[" * 100_000, "9" * 5000):  # nested too deeply; more digits than Python reads
+        with pytest.raises(InputDataError, match="is not a recipe in TOML"):
+            read_recipe(write(tmp_path, f"seed = {value}\n"))
     with pytest.raises(InputDataError, match="does not exist"):
         read_recipe(tmp_path / "none.toml")
     with pytest.raises(InputDataError, match="is a folder"):

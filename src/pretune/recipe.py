@@ -105,7 +105,7 @@ def read_recipe(path: Path | str) -> Recipe:
         raise InputDataError(f"{path} does not exist; expected a recipe, such as the recipe.toml of a run.") from error
     except IsADirectoryError as error:
         raise InputDataError(f"{path} is a folder; expected a recipe: try {path / RECIPE_NAME}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # for tables that nest too deeply
         raise InputDataError(f"{path} is not a recipe in TOML: {error}.") from error
     values.pop("version", None)
     folder = _real_folder(path.parent)

@@ -301,6 +301,8 @@ def test_an_altered_adapter_is_refused(tmp_path: Path, train_and_save: Train) ->
         ({"target_parameters": ["experts.down_proj"]}, "target_parameters"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights pissa"),
         ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"target_modules": [5, "q_proj"]}, "5"),
+        ({"target_modules": 5}, "5"),
         ({"bias": "all"}, "target_modules or bias"),
         ({"r": 2}, r"found a matrix of \(4, 64\), expected \(2, 64\)"),
         ({"r": 65}, "--rank is 65"),

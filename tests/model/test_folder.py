@@ -230,6 +230,7 @@ def drop_tensor(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
 DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: os.truncate(f / "model.safetensors", 1000), CorruptModelError, r"model\.safetensors is truncated"),
     (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors is truncated"),
@@ -240,6 +241,18 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: (f / "config.json").write_text("[]"), CorruptModelError, r"config\.json is not a JSON object"),
     (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field or has an invalid"),
     (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not match config\.json"),
+    (
+        lambda f: (f / "config.json").write_text(DEEP),
+        CorruptModelError,
+        r"config\.json is not valid JSON \(lists or obj",
+    ),
+    (
+        lambda f: edit_config(f, hidden_size=float("inf")),
+        CorruptModelError,
+        r"config\.json lacks a field or has an inv",
+    ),
+    (lambda f: edit_config(f, rope_parameters="linear"), CorruptModelError, r"has 'linear' as rope_parameters"),
+    (lambda f: edit_config(f, rope_parameters=None, rope_scaling=[2.0]), CorruptModelError, r"has \[2\.0\] as rope"),
     # Compared before memory is taken for so many numbers.
     (lambda f: edit_config(f, vocab_size=10**13), CorruptModelError, r"does not match config\.json .*size mismatch"),
     (lambda f: edit_config(f, head_dim=2 * 10**12), CorruptModelError, r"does not match config\.json .*size mismatch"),
@@ -289,6 +302,16 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, tokenizer_folder: Pa
         load_model_folder(tmp_path / "model")
     (tmp_path / "model" / "labels.json").write_text('{"names": 3}')
     with pytest.raises(CorruptModelError, match="has no list of names"):
+        load_model_folder(tmp_path / "model")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], {"first": "a", "second": "b"}, "ab", {"0": "a", "1": "b", "": "c"}])
+def test_names_without_their_numbers_are_refused(tmp_path: Path, tokenizer_folder: Path, names: object) -> None:
+    save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
+    for name in ("manifest.json", "labels.json"):
+        (tmp_path / "model" / name).unlink()
+    edit_config(tmp_path / "model", id2label=names)
+    with pytest.raises(CorruptModelError, match=r"config\.json has no names by their numbers as id2label"):
         load_model_folder(tmp_path / "model")
 
 

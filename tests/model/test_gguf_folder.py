@@ -91,7 +91,10 @@ def write_gguf(tmp_path: Path, tokenizer_folder: Path) -> Write:
         writer.add_head_count_kv(2)
         writer.add_rope_freq_base(500.0)
         writer.add_rope_dimension_count(8)
-        writer.add_layer_norm_rms_eps(1e-5)
+        if "epsilon" in named:
+            writer.add_string("llama.attention.layer_norm_rms_epsilon", named["epsilon"])
+        else:
+            writer.add_layer_norm_rms_eps(1e-5)
         writer.add_vocab_size(len(tokens))
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("default")
@@ -243,6 +246,11 @@ def test_damage_and_absence(tmp_path: Path, write_gguf: Write) -> None:
     (file.parent / "other.gguf").write_bytes(content)
     with pytest.raises(ModelError, match=r"2 GGUF files \(other\.gguf, tiny\.gguf\); give the path of one"):
         local_folder(file.parent)
+
+
+def test_a_text_in_place_of_a_number_is_a_damage(write_gguf: Write) -> None:
+    with pytest.raises(CorruptModelError, match=r"tiny\.gguf is damaged"):
+        local_folder(write_gguf(epsilon="small"))
 
 
 def test_a_cache_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

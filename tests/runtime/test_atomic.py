@@ -215,6 +215,7 @@ def damage_manifest_field(folder: Path, **fields: object) -> None:
         (lambda folder: os.truncate(folder / "inner" / "b.bin", 40), r"b\.bin has 40 bytes, but .* lists 100"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json is damaged"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), r"damaged .*nested too deeply"),
         (lambda folder: damage_manifest_field(folder, format_version=2), r"format version 2, but pretune .* reads"),
         (
             lambda folder: damage_manifest_field(folder, files={"../a": {"size_bytes": 1, "sha256": ""}}),

@@ -42,6 +42,7 @@ def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
         (lambda path: open_it(path, stage="preprocess").close(), "is not finished"),
         (lambda path: (path.mkdir(), (path / "manifest.json").write_text('{"stage": ')), "is damaged"),
         (lambda path: (path.mkdir(), (path / "manifest.json").write_text("{}")), "is damaged"),
+        (lambda path: (path.mkdir(), (path / "manifest.json").write_text("[" * 100_000)), "is damaged .*too deeply"),
     ],
 )
 def test_a_folder_that_is_not_finished_is_refused(tmp_path: Path, prepare: Any, sentence: str) -> None:

@@ -22,6 +22,7 @@ from pretune.live.safety import OnlyThisMachine, has_token, refusal
 from pretune.page.assets import SCRIPT_NAME, STYLE_NAME, read_assets
 from pretune.page.markup import html_of_server
 from pretune.run_trace.codec import to_json
+from pretune.runtime.json_text import parse_json
 
 MOST_BYTES = 64 * 1024  # of a request
 MOST_WAITING = 8  # texts that wait for the model
@@ -139,8 +140,8 @@ async def _read_texts(request: Request) -> tuple[str, ...] | Response:
         if len(body) > MOST_BYTES:
             return refusal(f"The text is too long: the page takes up to {MOST_BYTES // 1024} KB at once.", 413)
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(body)
+    except ValueError:
         found = None
     text = found.get("text") if isinstance(found, dict) else None
     if not isinstance(text, str):

@@ -7,7 +7,6 @@ the corrections are meaningless for any other.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merge
 from pretune.model.transformer import LanguageModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import copy_tokenizer
 
@@ -161,7 +161,7 @@ def apply_adapter(folder: Path, base: LanguageModel) -> LanguageModel:
 def _read_fields(folder: Path) -> dict[str, Any]:
     file = folder / ADAPTER_CONFIG_NAME
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = parse_json(file.read_text(encoding="utf-8"))
         if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:
@@ -171,8 +171,9 @@ def _read_fields(folder: Path) -> dict[str, Any]:
 
 def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
     named = fields.get("target_modules") or []
+    named = named if isinstance(named, list) else [named]
     # With its path, if all matrices of one name are meant; a string is a pattern.
-    targets = {name.split(".")[-1] for name in ([named] if isinstance(named, str) else named)}
+    targets = {str(name).split(".")[-1] for name in named}
     kind, used = fields.get("peft_type"), [name for name in _NOT_LORA if fields.get(name)]
     if (start := fields.get("init_lora_weights")) not in _PLAIN_STARTS:
         used.append(f"init_lora_weights {start}")

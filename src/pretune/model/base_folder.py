@@ -7,7 +7,6 @@ read here, without torch; `pretune.model.folder` loads the weights.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
 from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights, weights_file
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest, read_manifest_if_any
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
@@ -170,7 +170,7 @@ def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(parse_json(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise CorruptModelError(f"{file} is damaged ({error!r}); restore it from a copy.") from error
 
@@ -213,10 +213,10 @@ def _read_longest_row(folder: Path) -> int | None:
         return None if corrected is None else _read_longest_row(corrected)
     try:
         fields = [
-            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
+            parse_json(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
         ]
         return longest_row_of(*fields)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
 
 

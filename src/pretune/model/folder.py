@@ -7,7 +7,6 @@ projections for query, key and value are one matrix, and so are gate and up. Enc
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from pretune.model.transformer import (
 )
 from pretune.model.weights import ADAPTER_CONFIG_NAME, WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.runtime.json_text import parse_json
 from pretune.text.labels.labelling import LABELS_NAME, Labelling
 from pretune.text.tokenizer.files import (
     SPECIAL_TOKENS_NAME,
@@ -233,7 +233,7 @@ def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
                 f"{folder / WEIGHTS_NAME} does not match {LABELS_NAME} ({' '.join(str(error).split())[:160]}); restore "
                 "both from the same copy."
             ) from error
-    elif any("For" in name and "MaskedLM" not in name for name in fields.get("architectures") or []):
+    elif any("For" in name and "MaskedLM" not in name for name in _architectures(fields)):
         notice = _describe_other_head(folder)
     return LoadedModel(
         path=folder,
@@ -397,7 +397,7 @@ def _own_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) 
         return None
     weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
     if "dense.weight" not in tensors:
-        labels_tokens = "EuroBertForTokenClassification" in (fields.get("architectures") or [])
+        labels_tokens = "EuroBertForTokenClassification" in _architectures(fields)
         is_other = labels_tokens and not (folder / LABELS_NAME).is_file()
         return None if is_other else {"classifier.weight": weight, "classifier.bias": bias}
     ours = tensors["dense.weight"][: weight.shape[0]]
@@ -416,10 +416,21 @@ def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
     if (folder / LABELS_NAME).is_file():
         try:
             return Labelling.from_dict(_read_json(folder / LABELS_NAME))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.") from error
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
-    return Labelling(names=tuple(str(id2label[key]) for key in sorted(id2label, key=int)))
+    try:
+        return Labelling(names=tuple(str(id2label[key]) for key in sorted(id2label, key=int)))
+    except (TypeError, ValueError, LookupError) as error:
+        raise CorruptModelError(
+            f"{folder / CONFIG_NAME} has no names by their numbers as id2label ({error!r}); restore the file."
+        ) from error
+
+
+def _architectures(fields: dict[str, Any]) -> list[str]:
+    """The classes of transformers that a `config.json` names."""
+    found = fields.get("architectures")
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
 def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
@@ -438,7 +449,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CorruptModelError(f"{file} is missing; restore it from a copy.")
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptModelError(f"{file} is not valid JSON ({error}); restore it from a copy.") from error
     if not isinstance(value, dict):

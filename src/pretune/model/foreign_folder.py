@@ -7,7 +7,6 @@ most of their token classifiers are such a layer at every position: the mean of 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from pretune.model.foreign_encoder import (
     transformers_config,
 )
 from pretune.model.weights import weights_file
+from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
@@ -46,7 +46,7 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
     try:
         full = transformers_config(fields)
         settings = folder / TOKENIZER_CONFIG_NAME
-        tokenizer_fields = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+        tokenizer_fields = parse_json(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         pad = fields.get("pad_token_id")
         heads, hidden = int(full.num_attention_heads), int(full.hidden_size)
         return ForeignConfig(

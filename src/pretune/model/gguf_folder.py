@@ -117,20 +117,20 @@ def _open(file: Path) -> Any:
     """A reader of the file, if it is a Llama without anything that our transformer lacks."""
     try:
         reader = importlib.import_module("gguf").GGUFReader(file)
+        architecture = _field(reader, "general.architecture")
+        scaling = _field(reader, f"{_ARCHITECTURE}.rope.scaling.type", "none")
     except ImportError as error:
         raise ModelError(
             f"{file} is read with gguf and transformers, which are not installed: pip install 'pretune[hf]'."
         ) from error
     except Exception as error:  # of many classes, by where the file is cut off
         raise CorruptModelError(f"{file} is truncated or damaged ({shorten_error(error)}); get it again.") from error
-    architecture = _field(reader, "general.architecture")
     if architecture != _ARCHITECTURE:
         raise ModelError(
             f"{file} describes a model of the architecture {architecture!r}; of GGUF files, only {_ARCHITECTURE} can "
             "be read. Give a folder of transformers instead."
         )
     unknown = [tensor.name for tensor in reader.tensors if _rename(tensor.name) is None]
-    scaling = _field(reader, f"{_ARCHITECTURE}.rope.scaling.type", "none")
     if unknown or scaling != "none":
         found = f"a tensor {unknown[0]}" if unknown else f"stretched rotary positions ({scaling})"
         raise ModelError(
@@ -148,7 +148,11 @@ def _read_model(file: Path, reader: Any) -> LanguageModel:
     from pretune.model.native_config import config_from_fields
     from pretune.model.transformer import LanguageModel
 
-    config = config_from_fields(_config_fields(reader), file)
+    try:
+        fields = _config_fields(reader)
+    except (TypeError, ValueError, LookupError) as error:
+        raise CorruptModelError(f"{file} is damaged ({shorten_error(error)}); get it again.") from error
+    config = config_from_fields(fields, file)
     dequantize = importlib.import_module("gguf").dequantize
     heads = {"attn_q.weight": config.num_heads, "attn_k.weight": config.num_kv_heads}
     tensors: dict[str, torch.Tensor] = {}
@@ -164,7 +168,7 @@ def _read_model(file: Path, reader: Any) -> LanguageModel:
         with torch.device("meta"):
             model = LanguageModel(config)
         model.load_state_dict(state, assign=True)  # without a copy
-    except (KeyError, RuntimeError, ValueError, NotImplementedError) as error:
+    except (KeyError, RuntimeError, ValueError, NotImplementedError, ArithmeticError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else shorten_error(error)
         raise CorruptModelError(f"{file} cannot be read ({reason}); get it again.") from error
     return model

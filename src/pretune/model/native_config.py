@@ -63,6 +63,8 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
             f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(NATIVE_TYPES)}."
         )
     rope = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise CorruptModelError(f"{path} has {rope!r} as rope_parameters; expected an object, so restore the file.")
     foreign = {
         "hidden_act": (fields.get("hidden_act", "silu"), "silu"),
         "attention_bias": (fields.get("attention_bias", False), False),
@@ -97,7 +99,7 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
             rope_scaling=None if rope_type == "default" else _read_rope_scaling(rope),
             objective=_read_objective(fields, path),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise CorruptModelError(
             f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
         ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pretune.errors import CorruptModelError, ModelError
+from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import conversion_command
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def weights_file(folder: Path) -> Path:
 def _class_of(folder: Path) -> str:
     """The class of transformers that the model was saved as, so that a conversion keeps its head."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+        found = parse_json((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return "AutoModel"
     return found if isinstance(found, str) and found.isidentifier() else "AutoModel"
@@ -92,7 +92,7 @@ def _read_each(folder: Path, read: Callable[[Path], T]) -> Iterator[T]:
 def _files_of(index: Path) -> list[Path]:
     """The files of an index, each once. A name that leads out of the folder counts as damage."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if not names or any(Path(name).name != name for name in names):
             raise ValueError("it lists no files of this folder")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError, UsageError
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, check_description, describe_file, is_seal_intact, sealed
 from pretune.version import VERSION
 
@@ -147,12 +148,13 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
         found = manifest["format_version"]
         names = list(manifest["files"])
         for entry in manifest["files"].values():
             check_description(entry)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        is_unaltered = is_seal_intact(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptModelError(f"{file} is damaged ({error!r}); restore the folder from a copy.") from error
     if found != FORMAT_VERSION:
         raise CorruptModelError(
@@ -161,7 +163,7 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
         )
     if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise CorruptModelError(f"{file} lists {outside[0]!r}, which is outside its folder; do not use this folder.")
-    if not is_seal_intact(manifest):
+    if not is_unaltered:
         raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
     manifest.pop(OWN_HASH, None)
     return manifest

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from pretune.runtime.json_text import parse_json
+
 Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
 PROGRESS_SECONDS = 1.0  # between two events that say how far a stage has come
@@ -99,8 +101,8 @@ def _read_lines(path: Path) -> list[Event | None]:
         if not line.strip():
             continue
         try:
-            event = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+            event = parse_json(line)
+        except ValueError:
             event = None  # its writer was killed, or the file was damaged
         is_event = (
             isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("stage"), str)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.runtime.json_text import parse_json
 
 MANIFEST_NAME = "manifest.json"
 RECIPE_NAME = "recipe.toml"  # in a run: every setting, resolved
@@ -94,12 +95,12 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_text(encoding="utf-8"))
         is_unaltered = is_seal_intact(found)
         manifest = Manifest(**{name: value for name, value in found.items() if name != OWN_HASH})
         for described in [*manifest.outputs.values(), *([manifest.log] if manifest.log else [])]:
             check_description(described)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
     if not is_unaltered:
         raise InputDataError(

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.workers import Engine
 
 RESULT_NAME = "result.json"
@@ -115,7 +116,7 @@ def _rename(draft: Path, final: Path) -> None:
 def _read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a committed part; None if there is none, or if it lost data in a crash of the machine."""
     try:
-        found = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
+        found = parse_json((folder / RESULT_NAME).read_text(encoding="utf-8"))
         is_whole = all((folder / name).stat().st_size == size for name, size in found["sizes"].items())
     except (OSError, ValueError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from pretune.errors import InputDataError, PretuneError
 from pretune.runtime.atomic import read_committed
 from pretune.runtime.events import LOG_NAME, STAGE_ORDER
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
     RECIPE_NAME,
@@ -307,7 +307,7 @@ def _describe_lines(file: Path) -> str:
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
+        parse_json(line)
     except ValueError:
         return False
     return True
@@ -337,7 +337,7 @@ def _is_of_stage(path: Path) -> bool:
 
 def _read_json(file: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return None
     return content if isinstance(content, dict) else None

@@ -6,7 +6,6 @@ Shapes: P partners, N rows, C classes, labels, or one number.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
+from pretune.runtime.json_text import parse_json
 from pretune.scoring.metrics import macro_f1
 from pretune.scoring.ngram_model import NgramModel
 from pretune.scoring.pair_model import PairModel
@@ -218,7 +218,7 @@ def name_delivered(folder: Path) -> str:
     Raises CorruptModelError if the file that says so is damaged.
     """
     try:
-        fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
+        fields = parse_json((folder / STACK_NAME).read_text(encoding="utf-8"))
         named = [TITLES[kind] for kind, w in zip(fields["models"], fields["weights"], strict=True) if w > 0]
         return " + ".join(named) + (", no network" if TITLES[_ENCODER] not in named else "")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -257,7 +257,7 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
     if not (folder / STACK_NAME).is_file() and not (folder / NGRAMS_NAME).is_file():
         return None
     try:
-        fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
+        fields = parse_json((folder / STACK_NAME).read_text(encoding="utf-8"))
         tensors = load_file(folder / NGRAMS_NAME)
         weights, bias = (np.array(fields[name], dtype=np.float64) for name in ("weights", "bias"))
         kinds = fields["models"][1:]

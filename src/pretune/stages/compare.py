@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
 from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.runtime.json_lines import read_json_lines
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.prediction_files import (
@@ -63,7 +63,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     inputs = {name: str(path) for name, path in folders.items()}
     folder.log.write("stage_started", config={}, inputs=inputs, synthetic=bool(summary.get("synthetic", False)))
     prepared = folders["prepared"]
-    labels = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))
+    labels = parse_json((prepared / LABELS_NAME).read_text(encoding="utf-8"))
     test_lines = read_json_lines(prepared / "test.jsonl")
     if not test_lines:
         raise InputDataError(f"{prepared} has no test rows, so nothing can be compared; prepare with --test-labels.")

@@ -6,7 +6,6 @@ What is measured of a model is written to the folder at once, so that a run that
 from __future__ import annotations
 
 import gc
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from pretune.evaluation.strategies import (
 from pretune.inference.chat_session import load_chat_session
 from pretune.runtime.atomic import write_json
 from pretune.runtime.interruption import RUN_AGAIN, StopFlag, stop_on_signals
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import Manifest, hash_json, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import Sampling, StrategiesConfig, to_identity
@@ -261,7 +261,7 @@ class _Comparison:
         else:
             self.num_before += 1
         try:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            found: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CorruptModelError(f"{file} is damaged ({error}); delete it and run the same command.") from error
         return found

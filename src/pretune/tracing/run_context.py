@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +17,7 @@ from pretune.inference.fill_mask import MaskFiller
 from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.weights import WEIGHTS_NAME
 from pretune.runtime.json_lines import read_json_lines
+from pretune.runtime.json_text import parse_json
 from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -130,7 +130,7 @@ def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, .
     if classifier.task.name != "classification":
         return None
     try:
-        names = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"]
+        names = parse_json((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"]
         if tuple(names) != classifier.label_names or not _has_tokenizer(prepared, classifier.tokenizer):
             return None
         training, validation = (read_labelled(prepared, split) for split in ("train", "validation"))

@@ -7,7 +7,6 @@ then the only reason for the new label, so an attribution must rank it first (Ba
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import stop_on_signals
 from pretune.runtime.json_lines import read_json_lines
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.randomness import derive_seed, generator
 from pretune.scoring.metrics import log_loss
 from pretune.tasks.classification import softmax
@@ -110,7 +110,7 @@ def run_selftest(run: Path | str) -> SelfTest:
 def refuse_other_tasks(run: Path) -> None:
     """Raise InputDataError if the rows of a run are not single texts with one class each."""
     try:
-        labels = json.loads((run / "prepare" / LABELS_NAME).read_text(encoding="utf-8"))
+        labels = parse_json((run / "prepare" / LABELS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # reading the rows says what is wrong
     if isinstance(labels, dict) and (
@@ -185,7 +185,7 @@ def _read_rows(prepared: Path) -> tuple[tuple[str, ...], list[LabelledText], lis
             f"{prepared.parent} has no labelled rows; the self-test needs a run that was given labels."
         )
     try:
-        names = tuple(json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"])
+        names = tuple(parse_json((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"])
         training, validation = (_read_split(prepared / f"{split}.jsonl") for split in ("train", "validation"))
     except (OSError, ValueError, KeyError) as error:
         raise InputDataError(

@@ -19,6 +19,7 @@ from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.atomic import commit_folder, remove_folder, remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import MANIFEST_NAME, describe_differences
 from pretune.text.labels.labelling import Labelling
 from pretune.training.guard import Guard
@@ -252,7 +253,7 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict
         raise CorruptModelError(f"{path} has no manifest, so it cannot be verified.")
     weights = _read_weights(path)
     try:
-        state = TrainingState.from_dict(json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
+        state = TrainingState.from_dict(parse_json((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
         tensors = load_file(path / STATE_FOLDER / _OPTIMIZER_NAME)
     except (ValueError, TypeError, KeyError, SafetensorError) as error:
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error

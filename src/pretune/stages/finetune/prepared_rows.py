@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from pretune.errors import InputDataError
 from pretune.model.folder import LoadedModel
 from pretune.model.transformer import TaskModel
 from pretune.runtime.json_lines import read_json_lines
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import Manifest
 from pretune.scoring.nested_rows import groups_of_lines
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions, write_predictions
@@ -62,7 +62,7 @@ class PreparedRows:
         self.prepared, self.config, self.width_multiple = prepared, config, width_multiple
         # A prediction must not read more of a text than training does.
         self.max_seq_len: int = source.summary.get("max_seq_len", loaded.config.max_seq_len)
-        labels = json.loads((prepared / LABELS_NAME).read_text(encoding="utf-8"))
+        labels = parse_json((prepared / LABELS_NAME).read_text(encoding="utf-8"))
         self.task = task_named(labels["task"])
         refuse_class_weights(self.task, config.class_weights)
         self.rows: dict[str, list[dict[str, Any]]] = {

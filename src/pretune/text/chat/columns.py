@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pretune.errors import InputDataError
+from pretune.runtime.json_text import parse_json
 from pretune.text.clean.rule_measures import num_words
 from pretune.text.readers.records import SAMPLE_ROWS, Record
 from pretune.text.reading_report import join_names
@@ -103,8 +103,8 @@ def messages_of(record: Record, column: str) -> list[Any] | None:
     value = cell_of(record, column)[1]
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parse_json(value)
+        except ValueError:
             return None
     return value if isinstance(value, list) else None
 

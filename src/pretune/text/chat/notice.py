@@ -7,13 +7,13 @@ The sentence is kept in the settings of the tokenizer, which go wherever the mod
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
+from pretune.runtime.json_text import parse_json
 from pretune.text.chat.conversations import Conversation
 from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 
@@ -58,7 +58,7 @@ def _is_medical(conversation: Conversation) -> bool:
 def write_notice(folder: Path, sentence: str | None) -> None:
     """Keep the sentence in a folder with a chat tokenizer; without one, none is left there, not even the base's."""
     path = folder / TOKENIZER_CONFIG_NAME
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = parse_json(path.read_text(encoding="utf-8"))
     before = settings.pop(_KEY, None)
     if sentence != before:
         write_json(path, settings | ({} if sentence is None else {_KEY: sentence}))
@@ -71,7 +71,7 @@ def read_notice(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptModelError(f"{path} is damaged ({str(error)[:120]}); restore it from a copy.") from error
     sentence = found.get(_KEY) if isinstance(found, dict) else None

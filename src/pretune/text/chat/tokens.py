@@ -10,6 +10,7 @@ import tokenizers
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json, write_text
+from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import SETTINGS_FILES, TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, read_template_file
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -116,7 +117,7 @@ def _id_of(tokenizer: Tokenizer, mark: str) -> int:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptModelError(f"{path} is damaged ({str(error)[:120]}); restore it from a copy.") from error
     if not isinstance(fields, dict):

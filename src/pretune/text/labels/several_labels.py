@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.runtime.json_text import parse_json
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import shorten
@@ -35,8 +35,8 @@ def as_list(value: Any) -> list[Any] | None:
     if not (text.startswith("[") and text.endswith("]")):
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except ValueError:
         found = _as_python_list(text)
     if isinstance(found, list):
         return found

@@ -14,6 +14,7 @@ from typing import Any
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import EventLog
 from pretune.runtime.json_lines import read_json_lines
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
@@ -329,7 +330,7 @@ def open_split(folder: Path, rules_of: Callable[[str], LabelRules]) -> LabelledS
     """
     check_hashes(folder, read_manifest(folder, "split"))
     try:
-        saved = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
+        saved = parse_json((folder / LABELS_NAME).read_text(encoding="utf-8"))
         labels, rules = [str(label) for label in saved["labels"]], rules_of(saved["task"])
         return LabelledSplit(
             rules=rules,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_json
 from pretune.runtime.download import download, only_download
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import hash_file
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.files import TextFile, find_files
@@ -258,7 +258,7 @@ def _verify(data_set: DataSet, file: Path) -> str:
     if expected is None:
         lock = file.parent / LOCK_NAME
         try:
-            expected = json.loads(lock.read_text(encoding="utf-8"))[file.name]["sha256"]
+            expected = parse_json(lock.read_text(encoding="utf-8"))[file.name]["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
             write_json(lock, {file.name: {"sha256": found, "address": data_set.url}})
             return f"sha256 {found[:12]}…, recorded in {LOCK_NAME} and expected from now on"

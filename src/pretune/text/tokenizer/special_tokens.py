@@ -7,7 +7,6 @@ Many tokenizers of models that write add no end, but name one: their documents w
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import tokenizers
 from tokenizers import normalizers
 
 from pretune.errors import CorruptModelError
+from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import SETTINGS_FILES
 
 NONE = -1  # the id of a role that no token has
@@ -97,7 +97,7 @@ def _read_names(folder: Path) -> dict[str, str]:
         if not file.is_file():
             continue
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
+            fields = parse_json(file.read_text(encoding="utf-8"))
             names |= {
                 role: name
                 for role in (*_USUAL_NAMES, _END)
