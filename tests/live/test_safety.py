@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
 
-from pretune.live.safety import new_token
+from pretune.live.safety import new_token, refusal
 
 Client = Callable[..., TestClient]
 
@@ -28,7 +29,9 @@ def test_another_name_is_refused(client: Client, host: str, path: str) -> None:
     assert "only to 127.0.0.1 and localhost" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1", "http://["]
+)
 def test_another_origin_is_refused(client: Client, origin: str) -> None:
     assert client(Origin=origin).get("/api/trace").status_code == 403
 
@@ -50,6 +53,12 @@ def test_without_the_token_there_is_nothing(client: Client, token: str, method: 
 
 def test_a_token_in_the_query_does_not_count(client: Client) -> None:
     assert client(X_Pretune_Token="").get("/api/trace?token=the-token").status_code == 401
+
+
+def test_a_refusal_may_name_a_file_that_is_not_utf8() -> None:
+    answer = refusal("The run caf\udce9 cannot be read.", 503)
+    assert answer.status_code == 503
+    assert json.loads(answer.body) == {"error": "The run caf\udce9 cannot be read."}
 
 
 @pytest.mark.parametrize(("path", "token"), [("/", ""), ("/page.js", ""), ("/api/trace", "the-token"), ("/api/x", "")])

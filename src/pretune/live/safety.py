@@ -7,13 +7,14 @@ machine as its host, and must carry the token in a header, which no other site c
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pretune.page.policy import policy_of_server
@@ -42,9 +43,9 @@ def has_token(request: Request, token: str) -> bool:
     return secrets.compare_digest(sent.encode("utf-8", "replace"), token.encode())
 
 
-def refusal(sentence: str, status: int) -> JSONResponse:
-    """An answer that says why there is none."""
-    return JSONResponse({"error": sentence}, status_code=status)
+def refusal(sentence: str, status: int) -> Response:
+    """An answer that says why there is none. The name of a file in it may have bytes that are not UTF-8."""
+    return Response(json.dumps({"error": sentence}), status_code=status, media_type="application/json")
 
 
 class OnlyThisMachine:
@@ -69,9 +70,17 @@ class OnlyThisMachine:
         app: Any = self._app
         if not _is_this_machine(f"//{headers.get('host', '')}"):
             app = refusal("This server answers only to 127.0.0.1 and localhost; use the address it printed.", 403)
-        elif "origin" in headers and urlsplit(headers["origin"]).netloc != headers["host"]:
+        elif "origin" in headers and _place_of(headers["origin"]) != headers["host"]:
             app = refusal("This server answers only to its own page; open the address that pretune printed.", 403)
         await app(scope, receive, send_with_headers)
+
+
+def _place_of(origin: str) -> str | None:
+    """The host and port of an origin; None for one that is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_this_machine(address: str) -> bool:
