@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,15 @@ def test_few_malformed_rows_are_counted_and_named(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused_with_file_and_line(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     with pytest.raises(InputDataError, match=rf"{name.split('.')[0]}\.\w+.*{sentence}"):
         read(write(tmp_path, name, text))
+
+
+@pytest.mark.parametrize("header", ["a," * 100_000, ";" * 100_000])
+def test_a_header_of_many_columns_takes_no_longer_than_many_rows(tmp_path: Path, header: str) -> None:
+    """Each name was counted among all others: minutes for the characters of a short book."""
+    begun = time.process_time()
+    with suppress(InputDataError):
+        read(write(tmp_path, "a.csv", header))
+    assert time.process_time() - begun < 10
 
 
 def test_an_unclosed_quote_names_its_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -238,7 +239,7 @@ def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 def _check_header(row: list[str], name: str) -> list[str]:
     names = [cell.strip() or f"column_{i}" for i, cell in enumerate(row, 1)]
-    doubled = sorted({column for column in names if names.count(column) > 1})
+    doubled = sorted(column for column, count in Counter(names).items() if count > 1)
     if doubled:
         raise InputDataError(f"{name}: the column {doubled[0]!r} occurs twice in the header; rename one of them.")
     return names

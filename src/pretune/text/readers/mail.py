@@ -17,6 +17,7 @@ from pretune.text.reading_report import Findings
 
 QuoteChoice = Literal["drop", "keep"]
 LONGEST_MESSAGE = 1 << 24  # bytes; what follows is usually attachments
+_LONGEST_SUBJECT = 10_000  # characters; the library looks for the end of each encoded word in all that follows
 _LONGEST_LINE = 1 << 20  # bytes; a longer line is split
 
 _PREFIX = re.compile(
@@ -135,10 +136,11 @@ def read_message(data: bytes) -> tuple[str, str, int]:
 def _decode_header(value: object) -> str:
     if value is None:
         return ""
+    text = str(value)[:_LONGEST_SUBJECT]
     try:
-        return str(make_header(decode_header(str(value))))
+        return str(make_header(decode_header(text)))
     except _MESSAGE_ERRORS:
-        return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _decode_part(part: Message) -> str:
