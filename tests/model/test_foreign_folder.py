@@ -59,6 +59,8 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: (f / "tokenizer_config.json").write_text("{"), CorruptModelError, r"tokenizer_config\.json is damaged"),
     (lambda f: edit_config(f, is_decoder=True), ModelError, r"type 'bert', which is not a text encoder"),
     (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field of type bert or has"),
+    # With PEFT, transformers would have added it.
+    (lambda f: (f / "adapter_config.json").write_text("{}"), ModelError, r"a whole model and adapter_config\.json, so"),
     (lambda f: edit_config(f, architectures=5, vocab_size=10**12), CorruptModelError, r"far fewer than config\.json"),
     (lambda f: edit_config(f, num_attention_heads=0), CorruptModelError, r"config\.json"),
     (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"tensors are missing, the first is .*layer\.2"),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.config import ForeignConfig
-from pretune.model.weights import count_weights, weights_file
+from pretune.model.weights import ADAPTER_CONFIG_NAME, count_weights, weights_file
 
 UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no prediction of ours depends on
 # Those of them that are weights: a training that waits for the gradient of each would fail. Longformer has projections
@@ -188,9 +188,18 @@ def from_auto_model(method: str, *positional: Any, head: str = "", **given: Any)
         return call(*positional, **given)
 
 
-def refuse_larger_model(folder: Path, config: ForeignConfig, head: str = "") -> None:
-    """Raise CorruptModelError if `config.json` describes far more weights than there are: transformers would make room
-    for all of them before it compares shapes."""
+def check_files(folder: Path, config: ForeignConfig, head: str = "") -> None:
+    """Raise the errors of files with which transformers would do more than load the model.
+
+    ModelError if there is also an adapter: if PEFT is installed, transformers would add it, and its config may name
+    things to download. CorruptModelError if `config.json` describes far more weights than there are: transformers
+    would make room for all of them before it compares shapes.
+    """
+    if (folder / ADAPTER_CONFIG_NAME).is_file():
+        raise ModelError(
+            f"{folder} has a whole model and {ADAPTER_CONFIG_NAME}, so it is unclear whether the adapter belongs to "
+            "it; move the files of the adapter to another folder."
+        )
     num_tensors, found = count_weights(folder)
     expected = math.inf
     if config.num_layers <= max(num_tensors, _MOST_SHARING_LAYERS):  # each is built, as a module without memory

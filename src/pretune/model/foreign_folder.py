@@ -19,10 +19,10 @@ from pretune.model.config import ForeignConfig, longest_row_of
 from pretune.model.foreign_encoder import (
     UNUSED,
     ForeignEncoder,
+    check_files,
     from_auto_model,
     import_transformers,
     quietly,
-    refuse_larger_model,
     transformers_config,
 )
 from pretune.model.weights import weights_file
@@ -100,7 +100,7 @@ def load_foreign_encoder(folder: Path, config: ForeignConfig) -> ForeignEncoder:
     file = weights_file(folder)
     with quietly():
         try:
-            refuse_larger_model(folder, config)
+            check_files(folder, config)
             encoder, report = from_auto_model(
                 "from_pretrained",
                 str(folder),

@@ -20,9 +20,9 @@ from pretune.model.config import ForeignConfig
 from pretune.model.foreign_encoder import (
     UNUSED,
     ForeignEncoder,
+    check_files,
     from_auto_model,
     quietly,
-    refuse_larger_model,
     transformers_config,
 )
 from pretune.model.weights import weights_file
@@ -83,7 +83,7 @@ def load_foreign_language_model(folder: Path, config: ForeignConfig) -> ForeignL
     file = weights_file(folder)
     with quietly():
         try:
-            refuse_larger_model(folder, config, head="ForMaskedLM")
+            check_files(folder, config, head="ForMaskedLM")
             model, report = from_auto_model(
                 "from_pretrained",
                 str(folder),
