@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from pretune.model.folder import load_model_folder
-from pretune.model.foreign_encoder import ForeignEncoder
+from pretune.model.foreign_encoder import ForeignEncoder, build_encoder
+from pretune.model.foreign_folder import token_classifier_of
 
 
 def loaded_encoder(folder: Path) -> ForeignEncoder:
@@ -33,6 +35,22 @@ def test_attention_is_fused_on_a_gpu_where_the_architecture_has_it(
     assert len(found) == len(weights) == 2
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, weights, strict=True))
     assert encoder.encoder.config._attn_implementation == expected  # as before the weights were asked for
+
+
+@pytest.mark.parametrize("mark", ["", "_"])
+def test_a_config_does_not_choose_a_program_for_the_attention(
+    public_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mark: str
+) -> None:
+    """transformers loads one from the Hub and runs it."""
+    shutil.copytree(public_model("bert"), tmp_path / "model")
+    fields = json.loads((tmp_path / "model" / "config.json").read_text())
+    fields |= {f"{mark}{part}_implementation": "kernels-community/x" for part in ("attn", "experts")}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(fields))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    encoder = loaded_encoder(tmp_path / "model")
+    assert encoder.encoder.config._attn_implementation == "sdpa"
+    assert build_encoder(encoder.config).config._attn_implementation == "sdpa"
+    assert token_classifier_of(encoder.config, 2) is not None
 
 
 # The layers of the three in the middle begin with a norm; that of DeBERTa's encoder is of relative places.
