@@ -61,3 +61,8 @@ def test_a_broken_seal_is_no_hash(tmp_path: Path, traced: RunTrace) -> None:
     assert read_recorded(tmp_path).sha256 == data["sha256"]
     (tmp_path / "trace.json").write_text(json.dumps(data | {"excerpts": 0}), encoding="utf-8")
     assert read_recorded(tmp_path).sha256 is None
+
+
+def test_a_file_that_nests_too_deeply_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "trace.json").write_text("[" * 100_000, encoding="utf-8")
+    assert read_recorded(tmp_path) == Recorded(is_damaged=True)

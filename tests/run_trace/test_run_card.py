@@ -64,9 +64,10 @@ def test_the_id_follows_from_what_the_stages_wrote(tmp_path: Path) -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_what_is_damaged_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["= =", "a = " + "[" * 100_000])
+def test_what_is_damaged_is_left_out(tmp_path: Path, recipe: str) -> None:
     (tmp_path / "collect").mkdir()
     (tmp_path / "collect" / "manifest.json").write_text("{", encoding="utf-8")
-    (tmp_path / "recipe.toml").write_text("= =", encoding="utf-8")
+    (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
     folder = read_folder(tmp_path)
     assert (folder.name, dict(folder.manifests), folder.recipe) == (tmp_path.name, {}, None)

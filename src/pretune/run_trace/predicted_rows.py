@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.run_trace.log_values import figure, members, texts, words
+from pretune.runtime.json_text import parse_json
 from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS
 
 # Where each kind of model has its predictions; of several seeds, one file each.
@@ -114,7 +114,7 @@ def read_thresholds(run: Path) -> list[float]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        return members(json.loads(path.read_text(encoding="utf-8")))
+        return members(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
@@ -165,7 +165,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     found = []
     for line in content.split("\n"):
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:
             continue
         if isinstance(value, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.run_trace.codec import MAJOR, read_run_trace
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import OWN_HASH, TRACE_NAME, is_seal_intact, read_manifest_if_any
 from pretune.trace_schema import FillTrace, PredictionTrace
 
@@ -53,8 +54,8 @@ def read_recorded(run: Path) -> Recorded:
 def _is_of_another_version(path: Path) -> bool:
     """Whether a file is sound and of another form: versions before 1.0 wrote the trace of one prediction."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
     version = found.get("schema") if isinstance(found, dict) else None
     if isinstance(version, str):

@@ -56,7 +56,7 @@ def read_folder(run: Path) -> RunFolder:
 def _read_recipe(path: Path) -> dict[str, Any] | None:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # tables that nest too deeply
         return None
 
 
