@@ -1096,4 +1096,4 @@ class RunTrace:
     quiz: Quiz | None = None
     insights: list[Insight] = field(default_factory=list)
     next_step: NextStep | None = None
-    fingerprint: Annotated[str, "of the model that `predictions` and `fills` were traced with"] | None = None
+    fingerprint: Annotated[str, "of the fine-tuned model, or without labels of the pre-trained one"] | None = None

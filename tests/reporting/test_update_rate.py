@@ -22,9 +22,10 @@ def rate_of(*events: tuple[str, float, int]) -> float | None:
 
 def test_the_rate_is_without_evaluations() -> None:
     """With a validation of 11 s among them, updates of 1,000 tokens/s looked like some of 231."""
-    events = ("train", 1.0, 1000), ("train", 2.0, 2000), ("evaluation", 13.0, 2000), ("train", 14.0, 3000)
-    assert rate_of(*events) == 1000
+    events = ("train", 1.0, 1000), ("train", 2.0, 2000), ("evaluation", 13.0, 2000), ("train", 16.0, 3000)
     assert rate_of(*events[:3]) is None
+    assert rate_of(*events) is None  # a checkpoint was saved before this update
+    assert rate_of(*events, ("train", 17.0, 4000)) == 1000
 
 
 def test_the_rate_is_without_the_first_update_which_may_be_compiled() -> None:

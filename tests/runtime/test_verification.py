@@ -312,6 +312,13 @@ def test_a_trace_of_another_model_is_named(run: Path) -> None:
     assert (fault.file, fault.found) == ("trace.json", "it traces another model than this run's")
 
 
+def test_a_trace_from_before_there_were_labels_is_no_fault(run: Path) -> None:
+    """`prepare` and `finetune` added them to the run, as its last lines advise."""
+    fingerprint = read_manifest(run / "pretrain").fingerprint
+    edit(run / "trace.json", lambda value: value.update(fingerprint=fingerprint), is_sealed_again=True)
+    assert faults(verify(run)) == []
+
+
 def test_a_trace_of_another_pre_trained_model_is_named_in_a_run_without_labels(run: Path) -> None:
     """Its masked words are traced with the pre-trained model; only a fine-tuned one was compared."""
     (run / "finetune" / "manifest.json").write_text("{")  # whose model is not known

@@ -1046,6 +1046,6 @@ export interface RunTrace {
   quiz: Quiz | null;
   insights: Insight[];
   next_step: NextStep | null;
-  /** of the model that `predictions` and `fills` were traced with */
+  /** of the fine-tuned model, or without labels of the pre-trained one */
   fingerprint: string | null;
 }

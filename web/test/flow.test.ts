@@ -15,7 +15,8 @@ function stage(name: string, shapeOut: Record<string, number>): Stage {
 
 test("what fine-tuning hands on is named by what it is", () => {
   assert.deepEqual(handedOn(TRACE, stage("finetune", { classes: 4 })), ["1\u202f×\u202f4", "probabilities per text"]);
-  assert.deepEqual(handedOn(TRACE, stage("finetune", { score: 1 })), ["1", "score per text"]);
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { scores: 1 })), ["1", "score per text"]);
+  assert.deepEqual(handedOn(TRACE, stage("finetune", { score: 1 })), ["1", "score per text"]); // as 0.3 wrote it
   assert.deepEqual(handedOn(TRACE, stage("finetune", { "entity types": 5 })), ["5", "entity types"]);
   assert.deepEqual(handedOn(TRACE, stage("finetune", { parameters: 26_543_616, "tokens seen": 9 })), ["26,543,616", "parameters"]);
 });

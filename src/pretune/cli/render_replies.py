@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.run_trace.formats import percent
+from pretune.run_trace.formats import percent, probability
 from pretune.terminal import Cell, Column, Lines, Page, clean, clean_lines, page_for, paragraph, table, to_text
 
 ANSWERS_SHOWN = 5
@@ -29,7 +29,7 @@ def describe_reply_figures(figures: Mapping[str, Any]) -> str:
         )),
     ]  # fmt: skip
     if figures["end_probability"] is not None:
-        lines.append(Text(f"probability of ending a reply where it ends: {percent(figures['end_probability'])}"))
+        lines.append(Text(f"probability of ending a reply where it ends: {probability(figures['end_probability'])}"))
     if figures["cut"]:
         lines.append(Text(f"cut, because they are longer than {figures['max_seq_len']:,} tokens: {figures['cut']:,}"))
     if figures["left_out"]:

@@ -14,7 +14,7 @@ _BREAKS = ("stage_started", "resumed", "rolled_back", "trial_started", "evaluati
 
 
 class UpdateRate:
-    """The rate of the last few seconds, without evaluations."""
+    """The rate of the last few seconds, without evaluations and the checkpoints that are saved after them."""
 
     def __init__(self) -> None:
         self._recent = deque[tuple[float, int]]()  # time and tokens of the latest updates
@@ -23,10 +23,7 @@ class UpdateRate:
         """Take an event into account."""
         if event["event"] in _BREAKS:
             self._recent.clear()
-        is_start = event["event"] == "evaluation" and event.get(
-            "step"
-        )  # not before the first update, which may compile
-        if "tokens" not in event or not (is_start or event["event"] == "train"):
+        if event["event"] != "train" or "tokens" not in event:
             return
         if self._recent and event["time"] < self._recent[-1][0]:  # the clock was set back
             self._recent.clear()
@@ -35,7 +32,7 @@ class UpdateRate:
             self._recent.popleft()
 
     def per_second(self) -> float | None:
-        """Tokens per second; None until two updates, or an evaluation and an update, are known."""
+        """Tokens per second; None until two updates are known."""
         if len(self._recent) < 2:
             return None
         (start, before), (end, tokens) = self._recent[0], self._recent[-1]

@@ -139,10 +139,13 @@ class _Reader:
         return result
 
     def _check_traced(self, traced: Any, result: Verified) -> None:
-        """Compare the model that a trace names with that of the run, which without labels is the pre-trained one. A
-        trace without traced predictions names none."""
+        """Compare the model that a trace names with those of the run: the fine-tuned one or, if it was traced before
+        there were labels, the pre-trained one. A trace without traced predictions names none."""
         source = self.stages.get("finetune" if (self.top / "finetune").exists() else "pretrain")
-        if source is None or source.status != "finished" or traced in (None, source.fingerprint):
+        if source is None or source.status != "finished":
+            return
+        known = [self.stages[name].fingerprint for name in ("pretrain", "finetune") if name in self.stages]
+        if traced is None or traced in known:
             return
         found, expected = "it traces another model than this run's", f"that of {source.fingerprint[:12]}"
         result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_REWRITE_TRACE))

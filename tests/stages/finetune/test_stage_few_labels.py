@@ -144,11 +144,11 @@ def test_rates_that_are_given_are_searched_and_the_notice_says_so(
 @pytest.mark.parametrize(
     ("facts", "end"),
     [
-        ((0, False, False, False), "not the learning rate, not the epoch, and not the seed."),
-        ((0, False, True, False), "and not the seed. They still decide on the thresholds of the labels."),
+        ((0, False, False, False), "neither the learning rate, nor the epoch, nor the seed is chosen on them."),
+        ((0, False, True, False), "nor the seed is chosen on them. They still decide on the thresholds of the labels."),
         (
             (0, True, False, False),
-            "and not the seed. They still decide on whether the mean of the seeds' weights is delivered.",
+            "nor the seed is chosen on them. They still decide on whether the mean of the seeds' weights is delivered.",
         ),
         (
             (3, True, True, True),

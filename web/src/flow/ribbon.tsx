@@ -43,7 +43,7 @@ export function handedOn(trace: RunTrace, stage: Stage): [string, string] {
     }
     case "finetune": {
       const [made] = stage.shape_out;
-      if (made?.name === "score") return ["1", "score per text"];
+      if (made?.name === "scores" || made?.name === "score") return ["1", "score per text"];
       if (typeof made?.value === "number" && PROBABILITIES.includes(made.name)) {
         return [`1${THIN_SPACE}×${THIN_SPACE}${count(made.value)}`, "probabilities per text"];
       }

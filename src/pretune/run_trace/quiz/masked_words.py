@@ -41,7 +41,7 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
     claims = [
         Claim(
             text=f"“{guess.word}”",
-            why=f"It got {formats.percent(guess.probability)}"
+            why=f"It got {formats.probability(guess.probability)}"
             + (", more than any other word." if place == 0 else f", place {place + 1}."),
             holds=["eq", ["argmax", probabilities], place],
             misconception=None if place == 0 else "takes a word that fits for the word that is most probable",
@@ -51,7 +51,7 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
     if last.rank is not None and last.rank > len(claims) and last.probability is not None:
         claims[-1] = Claim(
             text=f"“{sentence.true_word}”",
-            why=f"This word was hidden, but it got {formats.percent(last.probability)}, rank "
+            why=f"This word was hidden, but it got {formats.probability(last.probability)}, rank "
             f"{formats.count(last.rank)}.",
             holds=["eq", at("watched", index, "moments", len(sentence.moments) - 1, "rank"), 1],
             misconception="expects the hidden word itself; the model never reads it",
@@ -66,7 +66,7 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
         ],
         solution=[
             "After the last step: "
-            + ", ".join(f"“{g.word}” {formats.percent(g.probability)}" for g in last.predictions[:4])
+            + ", ".join(f"“{g.word}” {formats.probability(g.probability)}" for g in last.predictions[:4])
             + ".",
             f"The hidden word was “{sentence.true_word}”"
             + (f", rank {formats.count(last.rank)}." if last.rank is not None else "."),
@@ -104,7 +104,7 @@ def _untrained_word(trace: RunTrace, rng: Random) -> Draft:
     first, size = sentence.moments[0], trace.tokenizer.vocab_size
     place = ("watched", index, "moments", 0)
     probability, reads_size = at(*place, "probability"), at("tokenizer", "vocab_size")
-    shown = formats.percent(first.probability or 0)
+    shown = formats.probability(first.probability or 0)
     return Draft(
         prompt=f"{excerpt(sentence.masked_text)} Before training, the hidden word “{sentence.true_word}” gets "
         f"{shown}, rank "
@@ -129,7 +129,7 @@ def _untrained_word(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="Another word is almost certain.",
-                why=f"The best word gets only {formats.percent(first.predictions[0].probability)}."
+                why=f"The best word gets only {formats.probability(first.predictions[0].probability)}."
                 if first.predictions
                 else "No word is.",
                 holds=["gt", at(*place, "predictions", 0, "probability"), 0.5],

@@ -41,7 +41,7 @@ def _labels_predicted(trace: RunTrace, rng: Random) -> Draft:
     decision = prediction.decision
     order = sorted(range(len(decision.thresholds)), key=lambda k: decision.thresholds[k] - decision.probabilities[k])
     shown = [
-        f"“{prediction.label_names[k]}” {formats.percent(decision.probabilities[k])}, threshold "
+        f"“{prediction.label_names[k]}” {formats.probability(decision.probabilities[k])}, threshold "
         f"{formats.percent(decision.thresholds[k])}"
         for k in order[:MOST_LABELS]
     ]

@@ -57,7 +57,7 @@ def describe_few_rows(
             f"{num_rates} given is used, which may be luck. Give a single rate to avoid this."
         )
     else:
-        sentence = f"{few} training chooses nothing on them: not the learning rate, not the epoch, and not the seed."
+        sentence = f"{few} neither the learning rate, nor the epoch, nor the seed is chosen on them."
     decided = ["whether the mean of the seeds' weights is delivered"] if may_average else []
     decided += ["the thresholds of the labels"] if has_thresholds else []
     decided += ["the weights of linear models that are combined with the network"] if may_stack else []
