@@ -343,6 +343,23 @@ def test_a_link_in_a_received_folder_is_not_written_through(tmp_path: Path, name
     if name == ".lock":
         open_it(tmp_path / "c").close()
     else:
-        with pytest.raises(FolderInTheWayError, match=r"is a link to .*precious, .*Remove it, or choose another --out"):
+        with pytest.raises(FolderInTheWayError, match=r"is a link to .*precious, .*Remove the link, or choose another --out"):
             open_it(tmp_path / "c")
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_link_to_a_folder_in_a_received_folder_is_not_entered(tmp_path: Path) -> None:
+    """A training was resumed in the folder that it led to, where it removed older checkpoints."""
+    open_it(tmp_path / "c").close()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "c" / "checkpoints").symlink_to(tmp_path / "precious", target_is_directory=True)
+    with pytest.raises(FolderInTheWayError, match=r"checkpoints is a link to .*precious, .*Remove the link"):
+        open_it(tmp_path / "c")
+
+
+def test_a_folder_that_the_user_names_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "c").symlink_to(tmp_path / "disk", target_is_directory=True)
+    open_it(tmp_path / "c").close()
+    finished(tmp_path / "c")
+    assert open_it(tmp_path / "c").is_finished

@@ -246,12 +246,12 @@ def _refuse_difference(
 
 def _refuse_links(path: Path) -> None:
     """Nothing of ours is a link. In a folder that somebody else made, one may point to any file of the user."""
-    for folder, _, names in os.walk(path):
-        for file in (Path(folder) / name for name in names):
-            if file.is_symlink():
+    for folder, folders, names in os.walk(path):
+        for entry in (Path(folder) / name for name in (*folders, *names)):  # a link to a folder is among the folders
+            if entry.is_symlink():
                 raise FolderInTheWayError(
-                    f"{file} is a link to {file.readlink()}, to which the stage might write; expected no links in a "
-                    "folder of pretune. Remove it, or choose another --out."
+                    f"{entry} is a link to {entry.readlink()}, to which the stage might write; expected no links in a "
+                    "folder of pretune. Remove the link, or choose another --out."
                 )
 
 
