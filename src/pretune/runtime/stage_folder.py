@@ -24,6 +24,7 @@ from pretune.runtime.atomic import open_no_link, refuse_place, remove_folder, sy
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
+    RECIPE_NAME,
     Manifest,
     describe_differences,
     describe_file,
@@ -175,6 +176,7 @@ def open_stage(
             found = None
     if found is not None and found.status == "finished":
         return StageFolder(path, found, is_resumed=False, lock=None)
+    _refuse_linked_stage(path)
     path.mkdir(parents=True, exist_ok=True)
     lock = take_lock(path)
     try:
@@ -249,10 +251,20 @@ def _refuse_links(path: Path) -> None:
     for folder, folders, names in os.walk(path):
         for entry in (Path(folder) / name for name in (*folders, *names)):  # a link to a folder is among the folders
             if entry.is_symlink():
-                raise FolderInTheWayError(
-                    f"{entry} is a link to {entry.readlink()}, to which the stage might write; expected no links in a "
-                    "folder of pretune. Remove the link, or choose another --out."
-                )
+                _refuse_link(entry)
+
+
+def _refuse_linked_stage(path: Path) -> None:
+    """A stage of a run, which may be received, is no link; a folder that the user names may be one."""
+    if path.is_symlink() and (path.parent / RECIPE_NAME).is_file():
+        _refuse_link(path)
+
+
+def _refuse_link(link: Path) -> None:
+    raise FolderInTheWayError(
+        f"{link} is a link to {link.readlink()}, to which the stage might write; expected no links in a folder of "
+        "pretune. Remove the link, or choose another --out."
+    )
 
 
 def set_aside(path: Path) -> None:
