@@ -77,6 +77,36 @@ def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read
 
 
+@pytest.mark.parametrize("kind", ["text", "list", "object"])
+def test_the_categories_of_a_column_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """They were counted for every 64 rows, so that a table with a categorical column was refused as a bomb."""
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 20)
+    categories = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    texts = [f"{n:0100}" for n in range(2_000)] * 4
+    column = {
+        "text": pyarrow.array([*texts, None], categories),
+        "list": pyarrow.array([*([text] for text in texts), [], None], pyarrow.list_(categories)),
+        "object": pyarrow.array([*({"a": text} for text in texts), None], pyarrow.struct({"a": categories})),
+    }[kind]
+    parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    findings = Findings()
+    found = [record.fields["text"] for record in iter_parquet(open_bytes(tmp_path / "a.parquet"), findings)]
+    assert all(text in cell for text, cell in zip(texts, found, strict=False)) and len(found) == len(column)
+    assert 100 * len(texts) <= findings.bytes_read < 120 * len(texts)
+
+
+def test_a_category_that_many_rows_repeat_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 24)
+    column = pyarrow.array(["x" * 1_000_000] * 64).dictionary_encode()
+    parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet", compression="zstd")
+    before = pyarrow.total_allocated_bytes()
+    with pytest.raises(InputDataError, match=r"\(64,000,256 bytes so far\), like a zip bomb"):
+        next(iter_parquet(open_bytes(tmp_path / "a.parquet"), Findings()))
+    assert pyarrow.total_allocated_bytes() - before < 10_000_000
+
+
 def test_without_pyarrow_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputDataError, match=r"pip install 'pretune\[parquet\]'"):

@@ -14,6 +14,7 @@ from pretune.text.reading_report import Findings, shorten
 
 ROWS_AT_A_TIME = 64  # as fast as thousands; each may have megabytes, which a file that repeats them stores only once
 _BUFFER_BYTES = 1 << 20  # read from a column at a time; without it, whole row groups are read
+_OFFSET_BYTES = 4  # of a list or object, which may be empty
 MAGIC = b"PAR1"
 
 
@@ -24,6 +25,7 @@ def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
     """
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
         stream.close()
@@ -37,8 +39,9 @@ def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
         with pyarrow.parquet.ParquetFile(source, buffer_size=_BUFFER_BYTES) as file:
             number = 0
             for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME):
-                findings.bytes_read += batch.nbytes
-                meter.add(batch.nbytes)
+                num_bytes = sum(_num_bytes(column, pyarrow) for column in batch.columns)
+                findings.bytes_read += num_bytes
+                meter.add(num_bytes)
                 decimals = [field.name for field in batch.schema if "decimal" in str(field.type)]
                 for row in batch.to_pylist():
                     row.update({column: _without_decimals(row[column]) for column in decimals})
@@ -48,6 +51,19 @@ def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
         raise InputDataError(
             f"{stream.name} cannot be read as parquet ({shorten(str(error), 120)}); get it again."
         ) from error
+
+
+def _num_bytes(column: Any, pyarrow: Any) -> int:
+    """The bytes of the values of a column. Of a categorical one, every batch has the categories of the whole file, so
+    the texts of its rows are counted; repeated for each row, they might not fit into memory."""
+    if pyarrow.types.is_dictionary(column.type):
+        lengths = pyarrow.compute.binary_length(column.dictionary).take(column.indices)
+        return int(column.indices.nbytes) + int(pyarrow.compute.sum(lengths).as_py() or 0)
+    if pyarrow.types.is_nested(column.type):
+        parts = column.flatten()  # the columns of an object, or the items of all lists
+        num_bytes = sum(_num_bytes(part, pyarrow) for part in (parts if isinstance(parts, list) else [parts]))
+        return num_bytes + _OFFSET_BYTES * len(column)
+    return int(column.nbytes)
 
 
 def _without_decimals(cell: Any) -> Any:
