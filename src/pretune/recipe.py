@@ -31,7 +31,7 @@ from pretune.settings import (
 )
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.sources.hub import PREFIX as HUB_PREFIX
-from pretune.text.sources.patterns import match_paths
+from pretune.text.sources.patterns import describe_no_match, match_paths
 from pretune.text.sources.public_data import PREFIX as PUBLIC_PREFIX
 from pretune.text.sources.public_data import REGISTRY, data_set_of
 from pretune.version import VERSION
@@ -253,13 +253,13 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def check_inputs(recipe: Recipe) -> None:
     """Raise InputDataError if a named input does not exist, before anything is started."""
     for path in recipe.corpus:
-        if path != STDIN and not Path(path).exists() and not name_of_text(path) and not match_paths(path):
+        if path != STDIN and not name_of_text(path) and _is_missing(path):
             raise InputDataError(
                 f"{path} does not exist; give --corpus a file, a folder, a glob, - for standard input, or the name of "
                 f"a public data set ({', '.join(REGISTRY)})."
             )
     for path in recipe.protect:
-        if not Path(path).exists() and not match_paths(path):
+        if _is_missing(path):
             raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
     if recipe.base is not None and not _may_be_base(recipe.base):
         problem = "is a file" if Path(recipe.base).exists() else "does not exist"
@@ -270,6 +270,16 @@ def check_inputs(recipe: Recipe) -> None:
         if labels is not None and not Path(labels).is_file():
             problem = "is a folder" if Path(labels).is_dir() else "does not exist"
             raise InputDataError(f"{labels} {problem}; give {option} a csv, tsv, jsonl or parquet file.")
+
+
+def _is_missing(path: str) -> bool:
+    """Whether there is no such file or folder, and no match. Raises InputDataError if links may be the reason."""
+    passed_over: set[str] = set()
+    if Path(path).exists() or match_paths(path, passed_over):
+        return False
+    if passed_over:
+        raise InputDataError(describe_no_match(path, passed_over))
+    return True
 
 
 def _may_be_base(path: str) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
+from pretune.recipe import Recipe, check_inputs
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files
 from pretune.text.sources.patterns import match_paths
@@ -54,3 +55,32 @@ def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
     assert [file.name for file in named] == [str(tmp_path / "data" / "deep" / "one" / "deep" / "a.txt")]
     with pytest.raises(InputDataError, match=r"\*\.md matches no file"):
         find_files([str(tmp_path / "**" / "*.md")], Findings())
+
+
+def test_links_that_the_pattern_names_are_not_ignored(tmp_path: Path) -> None:
+    """They were counted among the ignored files although their files were read."""
+    (tmp_path / "far" / "low").mkdir(parents=True)
+    (tmp_path / "far" / "low" / "a.txt").write_text("text")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "deep").symlink_to(tmp_path / "far", target_is_directory=True)
+    for pattern in ("data/**/deep/**/a.txt", "data/**/deep/*/a.txt", "data/**/deep"):
+        findings = Findings()
+        assert [Path(file.path).name for file in find_files([str(tmp_path / pattern)], findings)] == ["a.txt"]
+        assert findings.ignored_files.total == 0
+
+
+def test_a_pattern_that_matches_nothing_names_the_links_that_it_does_not_enter(tmp_path: Path) -> None:
+    """It was said to match nothing, or not to exist, though its folders were there."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.txt").write_text("text")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "one").symlink_to(tmp_path / "far", target_is_directory=True)
+    pattern = str(tmp_path / "corpus" / "**" / "*.txt")
+    for check in (
+        lambda: find_files([pattern], Findings()),
+        lambda: check_inputs(Recipe(corpus=(pattern,))),
+        lambda: check_inputs(Recipe(protect=(pattern,))),
+    ):
+        with pytest.raises(InputDataError, match=r"\.txt matches no file: .* such as .*corpus/one\. Name"):
+            check()
+    assert find_files([str(tmp_path / "corpus" / "one")], Findings())

@@ -19,7 +19,7 @@ from pretune.text.readers.json_rows import sniff_json
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import FORMAT_OF_ENDING, KNOWN_ENDINGS, FileFormat
-from pretune.text.sources.patterns import match_paths
+from pretune.text.sources.patterns import describe_no_match, match_paths
 
 NO_ENDING = "file without a known ending"
 MET_AGAIN = "file already read under another name"
@@ -96,7 +96,7 @@ def _matches_of(pattern: str, findings: Findings) -> list[str]:
     for link in sorted(passed_over):
         findings.ignored_files.add("link to a folder", "link to a folder", link)
     if not matches:
-        raise InputDataError(f"The pattern {pattern} matches no file; check it.")
+        raise InputDataError(describe_no_match(pattern, passed_over))
     broken = {match for match in matches if not Path(match).exists()}  # links to nothing, or in a circle
     if len(broken) == len(matches):
         raise InputDataError(

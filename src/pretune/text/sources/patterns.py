@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pretune.text.reading_report import join_names
+
 _ANY_FOLDERS = "**"
 
 
@@ -15,7 +17,23 @@ def match_paths(pattern: str, passed_over: set[str] | None = None) -> list[str]:
 
     Everything else is as in `glob.glob` with `recursive`, which enters links, up to 40 of them one after another.
     """
-    return sorted(_matches(pattern, set() if passed_over is None else passed_over))
+    links: set[str] = set()
+    found = sorted(_matches(pattern, links))
+    if passed_over is not None and links:
+        # Those that another part of the pattern names are read.
+        entered = {path for match in map(Path, found) for path in (match, *match.parents)}
+        passed_over |= {link for link in links if Path(link) not in entered}
+    return found
+
+
+def describe_no_match(pattern: str, passed_over: set[str]) -> str:
+    """The sentence on a pattern that matches nothing, with the links that `**` did not enter."""
+    if not passed_over:
+        return f"The pattern {pattern} matches no file; check it."
+    return (
+        f"The pattern {pattern} matches no file: ** does not enter links to folders, such as "
+        f"{join_names(sorted(passed_over), 3)}. Name these folders, or check the pattern."
+    )
 
 
 def _matches(pattern: str, passed_over: set[str]) -> set[str]:
