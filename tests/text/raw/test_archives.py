@@ -2,9 +2,11 @@ import io
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from pretune.text.raw.archives import Member, iter_tar, iter_zip, open_zip, snif
 from pretune.text.raw.compression import ByteStream
 from pretune.text.reading_report import Findings
 
+ZSTD = 93  # zipfile has a name for it from Python 3.14 on
 names = st.lists(st.text("abcäß/.- ", min_size=1, max_size=120).map(lambda s: f"x{s}x"), max_size=5, unique=True)
 
 
@@ -33,6 +36,16 @@ def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
         for name, content in members.items():
             archive.writestr(name, content)
     return out.getvalue()
+
+
+def zip_of_packed(packed: bytes, content: bytes, method: int) -> bytes:
+    """A zip archive of one member that zipfile may be unable to write; only its headers know the method."""
+    data = bytearray(zip_of({"a.txt": packed}, zipfile.ZIP_STORED))
+    for fields in (8, data.index(b"PK\x01\x02") + 10):
+        data[fields : fields + 2] = method.to_bytes(2, "little")
+        data[fields + 6 : fields + 10] = zlib.crc32(content).to_bytes(4, "little")
+        data[fields + 14 : fields + 18] = len(content).to_bytes(4, "little")
+    return bytes(data)
 
 
 def stream_of(data: bytes, block: int = 1000) -> ByteStream:
@@ -243,6 +256,30 @@ def test_a_member_in_lzma_without_an_end_mark() -> None:
         assert data[flags] & 2
         data[flags] &= ~2
     assert b"".join(zip_members(bytes(data))[0].open()) == content
+
+
+def test_a_member_in_zstd_is_unpacked_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.14 on, zipfile unpacks it, without a limit."""
+    content = b"one two three " * 9_999
+    packed = zstandard.ZstdCompressor().compress(content)
+    assert b"".join(zip_members(zip_of_packed(packed, content, ZSTD))[0].open()) == content
+    for wrong in (zip_of_packed(packed, b"other", ZSTD), zip_of_packed(packed[:-3], content, ZSTD)):
+        with pytest.raises(InputDataError, match=r"a\.zip/a\.txt is damaged"):
+            list(zip_members(wrong)[0].open())
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 20)
+    content = b"a" * 200_000_000
+    [member] = zip_members(zip_of_packed(zstandard.ZstdCompressor().compress(content), content, ZSTD))
+    tracemalloc.start()
+    with pytest.raises(InputDataError, match=r"a\.zip unpacks to more than 500 times its size"):
+        list(member.open())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+
+
+def test_a_member_in_an_unknown_compression() -> None:
+    with pytest.raises(InputDataError, match=r"compressed with method 98; expected stored, .*: unpack the archive"):
+        list(zip_members(zip_of_packed(b"xx", b"x", 98))[0].open())
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+import zstandard
+
 from pretune.errors import InputDataError
 from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter, unpack
 from pretune.text.reading_report import Findings, shorten
@@ -25,10 +27,12 @@ LONGEST_LOOK_AHEAD = 2 * LOOK_AHEAD  # if the last folder may still turn out to 
 LOOK_AHEAD_BYTES = 80_000  # per member; a longer one is no short file, so its count does not matter
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-ZIP_ERRORS = (  # what zipfile raises for a damaged member; NotImplementedError means an unknown compression
+ZIP_ERRORS = (  # what zipfile raises for a damaged member; NotImplementedError means a newer version of the format
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
-    RuntimeError, OverflowError, IndexError,
+    RuntimeError, OverflowError, IndexError, zstandard.ZstdError,
 )  # fmt: skip
+_UNPACKED_BY_ZIPFILE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNPACKED_HERE = {zipfile.ZIP_BZIP2: "bz2", zipfile.ZIP_LZMA: "lzma", 93: "zst"}  # by the number of the compression
 _ENCRYPTED, _LZMA_END_MARK = 0x1, 0x2  # flags
 _LZMA_PROPERTIES = 5  # bytes
 _TAR_BLOCK = 512
@@ -99,6 +103,11 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, meter: ExpansionMeter) -> Iterator[bytes]:
     if info.flag_bits & _ENCRYPTED:
         raise InputDataError(f"{name} is encrypted; unpack it with its password and give the files.")
+    if info.compress_type not in (*_UNPACKED_BY_ZIPFILE, *_UNPACKED_HERE):
+        raise InputDataError(
+            f"{name} is compressed with method {info.compress_type}; expected stored, deflate, bzip2, LZMA or zstd: "
+            "unpack the archive and give the files."
+        )
     try:
         for block in _unpacked(archive, info):
             meter.add(len(block))
@@ -112,19 +121,19 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, met
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The content of a member. zipfile unpacks bzip2 and LZMA without a limit, a hundred bytes to gigabytes; so these
-    are unpacked here."""
-    if info.compress_type not in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+    """The content of a member. zipfile unpacks bzip2, LZMA and zstd without a limit, a hundred bytes to gigabytes; so
+    these are unpacked here."""
+    if info.compress_type in _UNPACKED_BY_ZIPFILE:
         yield from _read(archive, info)
         return
     packed = copy.copy(info)
     packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
     del packed.CRC  # that of the content, which is compared below
-    blocks, compression = _read(archive, packed), "bz2"
+    blocks = _read(archive, packed)
     if info.compress_type == zipfile.ZIP_LZMA:
-        blocks, compression = _as_lzma_file(blocks, info), "lzma"
+        blocks = _as_lzma_file(blocks, info)
     checksum = 0
-    for block in unpack(blocks, compression):
+    for block in unpack(blocks, _UNPACKED_HERE[info.compress_type]):
         checksum = zlib.crc32(block, checksum)
         yield block
     if checksum != info.CRC:

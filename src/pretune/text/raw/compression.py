@@ -146,9 +146,8 @@ def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
 def decompress(blocks: Iterator[bytes], compression: str, name: str) -> Iterator[bytes]:
     """The content of gz, bz2 or xz members or zst frames; raises InputDataError if one is damaged or cut off."""
     meter = ExpansionMeter(name)
-    unpacked = _unzstd(meter.count_in(blocks)) if compression == "zst" else unpack(meter.count_in(blocks), compression)
     try:
-        for block in unpacked:
+        for block in unpack(meter.count_in(blocks), compression):
             meter.add(len(block))
             yield block
     except InputDataError:
@@ -207,10 +206,13 @@ _DECOMPRESSORS: dict[str, Callable[[], _Inflater | bz2.BZ2Decompressor | lzma.LZ
 
 
 def unpack(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
-    """The content of gz, bz2, xz or lzma members, a limited number of bytes at a time.
+    """The content of gz, bz2, xz or lzma members or zst frames, a limited number of bytes at a time.
 
     Raises what the libraries raise for damaged data, and EOFError if it is cut off.
     """
+    if compression == "zst":
+        yield from _unzstd(blocks)
+        return
     unpacker = _DECOMPRESSORS[compression]()
     is_inside = False
     for block in blocks:
