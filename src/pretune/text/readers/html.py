@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator
+from functools import cache
 from html.parser import HTMLParser
 
 from pretune.errors import InputDataError, UsageError
@@ -83,11 +84,14 @@ class _VisibleText(HTMLParser):
             self.rawdata = ""
 
     def finish(self) -> None:
-        """Read what is left at the end of the page, which is from a tag or comment on that never ends.
+        """Read what is left at the end of the page, which is from a tag or comment on that never ends."""
+        if not _library_leaves_out_the_unfinished():
+            self._read_unfinished()
+        self.close()
 
-        The library takes it for text up to the next `>` and reads on, as often as such a thing follows, and looks each
-        time through all that is left. Here, beyond some, the rest is text.
-        """
+    def _read_unfinished(self) -> None:
+        """Read what older libraries take for text up to the next `>` and read on, as often as such a thing follows,
+        looking each time through all that is left. Here, beyond some, the rest is text."""
         for _ in range(_MOST_UNFINISHED):
             if self.rawdata.count("<") <= _MOST_UNFINISHED:
                 break
@@ -98,7 +102,6 @@ class _VisibleText(HTMLParser):
         else:
             self.handle_data(self.rawdata)
             self.rawdata = ""
-        self.close()
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Read `<![` with an unknown word as a comment up to the next `>`, as browsers do, rather than as an error."""
@@ -132,3 +135,16 @@ class _VisibleText(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden_by:
             self._pieces.append(data.replace("\n", " "))
+
+
+@cache
+def _library_leaves_out_the_unfinished() -> bool:
+    """Whether the library takes a comment or tag that never ends for one up to the end of the page, as browsers do.
+
+    It does from Python 3.14 on, and in later releases of the versions before it.
+    """
+    probe = _VisibleText()
+    probe.feed("<!--x")
+    probe.close()
+    probe.handle_starttag("br", [])
+    return not list(probe.take_lines())
