@@ -12,7 +12,7 @@ from pretune.text.tokenizer.files import conversion_command
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "film reviews", "it's", 'a"; b', "$(touch owned)", "`x`\\", "a\nb", "ä\udcff"]
+    "name", ["model", "film reviews", "it's", 'a"; b', "$(touch owned)", "`x`\\", "a\nb", "ä\udcff", "😀"]
 )
 def test_the_name_of_a_folder_stays_text(name: str) -> None:
     """A folder named `$(...)` ran a command when the advice was typed."""

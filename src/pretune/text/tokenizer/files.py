@@ -16,7 +16,8 @@ TOKENIZER_FILES = (TOKENIZER_NAME, *SETTINGS_FILES, CHAT_TEMPLATE_NAME)  # a for
 
 def conversion_command(folder: Path, class_name: str) -> str:
     """What to type in a shell so that transformers writes what it finds in a folder again, in today's formats."""
-    name = json.dumps(str(folder))  # a literal of Python, too
+    # A literal of Python, too, whose double quotes need no escape in the shell's; an emoji stays one character.
+    name = json.dumps(str(folder), ensure_ascii=False).encode(errors="backslashreplace").decode()
     program = f"import transformers as t; t.{class_name}.from_pretrained({name}).save_pretrained({name})"
     return f"python -c {shlex.quote(program)}"
 
