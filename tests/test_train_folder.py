@@ -11,7 +11,7 @@ from pretune.errors import FolderInTheWayError, InterruptedByUserError, StageDif
 from pretune.runtime.interruption import StopFlag
 from pretune.settings import SplitConfig
 from pretune.text.labels.task_rows import read_task_rows
-from pretune.train_folder import read_examples
+from pretune.train_folder import TrainFolder, read_examples
 
 EXAMPLES = [
     (f"The {thing} {n} was {word}.", word) for n in range(12) for thing in ("film", "meal") for word in ("good", "bad")
@@ -88,3 +88,22 @@ def test_a_missing_label_is_not_learned_as_none_of_the_labels(tmp_path: Path, se
         tmp_path / "labels.jsonl", task="multilabel", label_separator="|" if several == "a|b" else None
     )
     assert rows.labels == [("a", "b"), None, ()]
+
+
+def test_examples_that_an_earlier_version_wrote_are_the_same(tmp_path: Path) -> None:
+    """It wrote a missing label as a blank one, and entities in the order given; the folder was then refused."""
+    target = tmp_path / "labels.jsonl"
+    folder = TrainFolder(tmp_path)
+    data = [("Ann met Bob.", [(8, 11, "name"), (0, 3, "name"), (0, 3, "name")]), ("x", None), ("é\u2028", "b")]
+    before = (
+        '{"text": "Ann met Bob.", "label": [[8, 11, "name"], [0, 3, "name"], [0, 3, "name"]]}\n'
+        '{"text": "x", "label": ""}\n{"text": "é\u2028", "label": "b"}\n'
+    )
+    target.write_text(before, encoding="utf-8")
+    examples = read_examples(data, SplitConfig())
+    assert examples.content != before
+    assert folder.labels_file(examples, "labels.jsonl").read_text(encoding="utf-8") == before
+    for other in (before[:-20], before + "{}\n", before.replace("11", "10"), before.replace('"b"', '""'), "[" * 9999):
+        target.write_text(other, encoding="utf-8")
+        with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):
+            folder.labels_file(examples, "labels.jsonl")

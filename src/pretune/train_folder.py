@@ -25,6 +25,7 @@ from pretune.inference.load import own_model_folder
 from pretune.runtime.atomic import remove_folder, write_text
 from pretune.runtime.home import expand_home
 from pretune.runtime.interruption import RUN_AGAIN
+from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.settings import SplitConfig
 from pretune.text.labels.python_data import Written, as_pairs, existing_file
@@ -62,7 +63,7 @@ class TrainFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_text(target, content)
             self._written.append(target)
-        elif target.read_text(encoding="utf-8") != content:
+        elif not _have_same_examples(target.read_text(encoding="utf-8"), content):
             raise FolderInTheWayError(f"{target} has other examples and is not overwritten; choose another out=.")
         return target
 
@@ -88,6 +89,26 @@ class TrainFolder:
             with suppress(OSError):  # missing, or not empty
                 for folder in self._new_folders:
                     folder.rmdir()
+
+
+def _have_same_examples(before: str, now: str) -> bool:
+    """Whether two files have the same examples. Up to version 0.3, a missing label was written as a blank one, and
+    entities in the order given."""
+    old, new = before.split("\n"), now.split("\n")
+    try:
+        return before == now or (len(old) == len(new) and list(map(_parse_row, old)) == list(map(_parse_row, new)))
+    except ValueError:
+        return False
+
+
+def _parse_row(line: str) -> dict[str, Any]:
+    row = parse_json(line) if line else {}
+    if not isinstance(row, dict):
+        raise ValueError("no row")
+    for name, value in row.items():
+        if isinstance(value, list) and all(isinstance(item, list) for item in value):
+            row[name] = sorted({json.dumps(span) for span in value})
+    return {name: value for name, value in row.items() if value not in (None, "")}
 
 
 @contextmanager
