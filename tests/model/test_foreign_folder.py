@@ -157,6 +157,21 @@ def test_no_code_of_a_folder_is_run(public_model: Callable[..., Path], tmp_path:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("mark", ["", "_"])
+def test_what_a_base_says_on_programs_is_not_written_for_a_model_made_from_it(
+    public_model: Callable[..., Path], tmp_path: Path, mark: str
+) -> None:
+    """transformers would load a program from the Hub for the attention, and run it, wherever the model is sent."""
+    folder = tmp_path / "model"
+    shutil.copytree(public_model("bert"), folder)
+    names = [f"{mark}{part}_implementation" for part in ("attn", "experts")]
+    edit_config(folder, auto_map={}, torch_dtype="float16", **dict.fromkeys(names, "kernels-community/x"))
+    save_model_folder(tmp_path / "saved", SequenceClassifier(load_model_folder(folder).config, 2), folder, ["a", "b"])
+    fields = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert not {*names, "auto_map", "torch_dtype"} & set(fields)
+    assert fields["model_type"] == "bert" and fields["hidden_size"]
+
+
 def test_the_longest_row_is_what_positions_and_tokenizer_allow() -> None:
     assert longest_row_of({"max_position_embeddings": 512, "model_type": "bert"}) == 512
     roberta = {"max_position_embeddings": 514, "model_type": "roberta", "pad_token_id": 1}

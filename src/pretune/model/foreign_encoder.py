@@ -31,7 +31,8 @@ UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no pr
 _WITHOUT_GRADIENT = ("pooler.", "query_global.", "key_global.", "value_global.")
 _MOST_TIMES_AS_LARGE = 2  # a pooler or a head may be missing
 _MOST_SHARING_LAYERS = 1000  # that share their weights
-_NOT_PASSED_ON = ("model_type", "auto_map", "attn_implementation", "experts_implementation", "problem_type")
+# Fields of a config.json, also with `_` before the name; a model that is made from it is saved without them, too.
+NOT_PASSED_ON = ("auto_map", "attn_implementation", "experts_implementation", "problem_type")
 # Of pre-norm encoders, by their place in the module.
 _FINAL_NORMS = (
     "final_norm", "norm", "final_layer_norm", "layer_norm_f", "LayerNorm",
@@ -220,7 +221,7 @@ def transformers_config(fields: Any) -> Any:
     A way to compute attention is left out, since it may name a program on the Hub. So is the kind of a public
     classifier's labels: transformers refuses one class where a regression has one output.
     """
-    given = {name: value for name, value in fields.items() if name.lstrip("_") not in _NOT_PASSED_ON}
+    given = {name: value for name, value in fields.items() if name.lstrip("_") not in ("model_type", *NOT_PASSED_ON)}
     auto = import_transformers().AutoConfig
     with quietly():
         return auto.for_model(fields["model_type"], **given)

@@ -17,6 +17,7 @@ from torch import Tensor
 from pretune.errors import CorruptModelError, ModelError, shorten_error
 from pretune.model.config import ForeignConfig, longest_row_of
 from pretune.model.foreign_encoder import (
+    NOT_PASSED_ON,
     UNUSED,
     ForeignEncoder,
     check_files,
@@ -31,7 +32,7 @@ from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _HEAD = ("classifier.weight", "classifier.bias")
-_OF_THE_BASE = ("torch_dtype", "auto_map", "problem_type")  # fields that do not hold for a model made from it
+_OF_THE_BASE = ("torch_dtype", *NOT_PASSED_ON)  # fields that do not hold for a model made from it
 _DEFAULT_LONGEST_ROW = 512  # tokens, for an encoder with relative positions only
 
 
@@ -146,7 +147,7 @@ def to_foreign_folder(
     architecture, prefix = found if found is not None else (type(transformer.encoder).__name__, "")
     tensors = {prefix + name: tensor for name, tensor in transformer.encoder.state_dict().items()} | head
     fields = {
-        **{name: value for name, value in config.fields.items() if name not in _OF_THE_BASE},
+        **{name: value for name, value in config.fields.items() if name.lstrip("_") not in _OF_THE_BASE},
         "architectures": [architecture],
         "dtype": "float32",
         "num_labels": len(label_names),
