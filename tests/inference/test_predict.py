@@ -111,6 +111,30 @@ def test_cells_of_parquet_are_written_as_they_are(classifier: Classifier, tmp_pa
     assert [rows[0][name] for name in cells] == [str(day), str(moment), None, None, [0.5, None], True]
 
 
+@pytest.mark.parametrize("number", [float("nan"), 0.5])
+def test_a_cell_that_nests_too_deeply_is_written_as_null(number: float) -> None:
+    """Python reads some that it cannot write, which ended the prediction as a bug."""
+    deep: list[Any] = [number]
+    for _ in range(20_000):
+        deep = [deep]
+    assert json.loads(stage._row_to_json({"text": "A film.", "deep": deep, "ok": [True]})) == {
+        "text": "A film.",
+        "deep": None,
+        "ok": [True],
+    }
+    assert stage._to_cell(deep) == ""
+
+
+def test_rows_that_nest_too_deeply_are_predicted(classifier: Classifier, tmp_path: Path) -> None:
+    rows = [f'{{"text": "A film.", "deep": {"[" * depth}NaN{"]" * depth}}}' for depth in (1, 600)]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    for ending in ("jsonl", "csv"):
+        result = predict_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out.{ending}")
+        assert (result.rows, result.skipped) == (2, [])
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert found[0]["deep"] == [None] and all(row["label"] for row in found)
+
+
 def test_lines_of_text_stay_lines(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("A film.\n\nA hotel\twith rooms.\n")
     predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.txt")

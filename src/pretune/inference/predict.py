@@ -325,7 +325,7 @@ class _RowWriter:
     def write(self, row: Row, prediction: Prediction) -> None:
         added = dict(zip(self._rows.added, prediction.cells(), strict=True))
         if self._ending == ".jsonl":
-            self._stream.write(_to_json({**row, **added}) + "\n")
+            self._stream.write(_row_to_json({**row, **added}) + "\n")
         elif self._ending == ".txt":
             text = " ".join(prediction.text.split())
             cells = (text, *(_to_cell(added[column]) for column in added))
@@ -343,7 +343,25 @@ def _to_cell(value: Any) -> str:
     if value is None or value != value:  # a csv has no sign for NaN
         return ""
     is_json = isinstance(value, bool | list | tuple | dict)
+    if is_json and _is_too_deep(value):
+        return ""
     return _to_json(value) if is_json else replace_surrogates(str(value))
+
+
+def _row_to_json(row: Row) -> str:
+    """The row with null for each cell whose lists or objects nest too deeply to be written; some can just be read."""
+    try:
+        return _to_json(row)
+    except RecursionError:
+        return _to_json({column: None if _is_too_deep(cell) else cell for column, cell in row.items()})
+
+
+def _is_too_deep(cell: Any) -> bool:
+    try:
+        _to_json([cell])  # nested as in a row
+    except RecursionError:
+        return True
+    return False
 
 
 def _to_json(value: Any) -> str:

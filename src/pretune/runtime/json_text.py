@@ -7,8 +7,8 @@ from typing import Any
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value. Raises ValueError for text that is no JSON, and also if lists or objects nest a thousand times, for
-    which the decoder has an error of another kind."""
+    """The value. Raises ValueError for text that is no JSON, and also if lists or objects nest too deeply, for which
+    the decoder has an error of another kind."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -73,8 +73,8 @@ def replace_surrogates(text: str) -> str:
 
 
 def cell_text(cell: Any) -> str:
-    """A JSON or parquet value as text: empty for null and NaN, JSON for lists and objects, except for those that are
-    nested a thousand times; no lone surrogates."""
+    """A JSON or parquet value as text: empty for null and NaN, JSON for lists and objects, except for those that nest
+    too deeply; no lone surrogates."""
     if isinstance(cell, str):
         return replace_surrogates(cell)
     if cell is None or cell != cell:  # NaN is not JSON, but pandas writes it
