@@ -63,3 +63,12 @@ def test_a_search_with_few_rows_has_updates_enough_to_tell_rates_apart(
     assert (search.epochs, search.updates) == expected
     if search.updates is not None:
         assert search.updates <= (full.updates or full.epochs * -(-num_rows // 32))
+
+
+@pytest.mark.parametrize(("num_rows", "epochs"), [(4_000, (5, 5)), (20_000, (3, 4)), (40_000, (2, 2))])
+def test_texts_that_are_read_in_windows_get_more_epochs(num_rows: int, epochs: tuple[int, int]) -> None:
+    """An epoch reads one window of each, and on 18,000 reviews of IMDB four epochs were better than two."""
+    lengths = np.full(num_rows, 120)
+    assert (
+        tuple(search_for(num_rows, lengths=lengths, reads_windows=reads)[1].epochs for reads in (False, True)) == epochs
+    )

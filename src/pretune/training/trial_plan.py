@@ -18,6 +18,7 @@ RATES = (5e-4, 1.5e-3)  # of pretune's own small models
 SMALL_FOREIGN_RATES, WIDE_RATES = (3e-4, 1e-4), (3e-5, 1e-4)
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
+_EPOCHS_OF_WINDOWS = ((1e6, 5), (3e6, 4), (float("inf"), 2))  # the same if an epoch reads one window of a long text
 _MANY_TOKENS = 2e6  # above this, one seed is the default
 
 
@@ -56,8 +57,10 @@ def plan_trials(
     updates: int | None = None,
     batch_size: int = 32,
     is_searching: bool = True,
+    reads_windows: bool = False,
 ) -> list[PlannedTrial]:
-    """The trials in order, for training texts of these lengths in tokens.
+    """The trials in order, for training texts of which an epoch reads so many tokens (N,), all or with `reads_windows`
+    those of one window.
 
     One rate needs no search, and without `is_searching` the first rate is used. If neither `epochs` nor `updates` is
     given, few rows get more epochs than many, and at least the updates that `least_updates` asks for. A trial of the
@@ -65,7 +68,8 @@ def plan_trials(
     """
     tokens = int(lengths.sum())
     factor = SCRATCH_EPOCH_FACTOR if from_scratch else 1
-    num_epochs = factor * (epochs or next(count for limit, count in _EPOCHS_BY_TOKENS if tokens <= limit))
+    by_tokens = _EPOCHS_OF_WINDOWS if reads_windows else _EPOCHS_BY_TOKENS
+    num_epochs = factor * (epochs or next(count for limit, count in by_tokens if tokens <= limit))
     steps_per_epoch = -(-len(lengths) // batch_size)
     floor = factor * least_updates(len(lengths))
     if updates is not None:

@@ -156,6 +156,7 @@ class _Finetuning:
             updates=config.updates,
             batch_size=config.batch_size,
             is_searching=self.data.is_picking or config.learning_rates is not None,
+            reads_windows=self.data.window_rule is not None,
         )
         self.validation = self.data.batches("validation", config.seed)
         self.test = self.data.batches("test", config.seed)
