@@ -15,6 +15,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches, count_in_bytes
 from pretune.text.tokenizer.tokenizer import Tokenizer, TokenizerKind
 from pretune.text.tokenizer.training import train_on_counts
+from pretune.text.tokenizer.word_counts import TextSize
 
 TEXTS = [
     "The sun rises in the east.",
@@ -83,6 +84,12 @@ def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
     assert training.summary.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
     }  # fmt: skip
+
+
+def test_the_figures_are_those_of_the_whole_text() -> None:
+    training = train_on_counts(count(TEXTS), size=TextSize(num_characters=5_000_000, num_stretches=3_000_000))
+    assert (training.counted_characters, training.counted_words) == (5_000_000, 3_000_000)
+    assert training.size_rule.startswith("The text has 5,000,000 characters in 3,000,000 different words.")
 
 
 def test_nondeterminism_is_reported() -> None:

@@ -156,11 +156,12 @@ class _Preprocessing:
 
     def _train_tokenizer(self) -> tuple[Tokenizer, dict[str, Any]]:
         """A tokenizer trained on the training split, and the facts of its training; meanwhile the text is written."""
-        config, counts = self.config, self.steps.count_words()
+        config = self.config
+        counts, size = self.steps.count_words()
         lowercase = self._is_lowercase(counts)
         # Meanwhile the workers, if any, write; the library releases the GIL.
         with ThreadPoolExecutor(1) as pool:
-            training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, lowercase)
+            training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, lowercase, size)
             self._write_text()
             trained = training.result()
         trained.tokenizer.save(self.path)

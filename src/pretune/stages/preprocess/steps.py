@@ -46,7 +46,13 @@ from pretune.text.steps.select import (
     write_shard,
 )
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
+from pretune.text.tokenizer.word_counts import (
+    MOST_CHARACTERS,
+    TextSize,
+    load_word_counts,
+    num_word_ranges,
+    sum_word_counts,
+)
 
 Results = list[dict[str, Any]]
 OnProgress = Callable[[int, int, str], None]  # documents done, those of them that were done before, and the unit
@@ -161,8 +167,8 @@ class Steps:
             largest = np.sort(np.append(largest, units_of(kept_hashes(Path(cleaned), Path(selected)))))[-count:]
         self.threshold = float(largest[0])
 
-    def count_words(self) -> Stretches:
-        """Map and reduce: how often each whitespace-delimited word occurs in the training text."""
+    def count_words(self) -> tuple[Stretches, TextSize]:
+        """Map and reduce: how often each whitespace-delimited word occurs in the training text, and its size."""
         fraction = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
         ranges = num_word_ranges(self._train_characters)
         tasks = [{**task, "counted_fraction": fraction, "word_ranges": ranges} for task in self._kept()]

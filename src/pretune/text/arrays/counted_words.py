@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.text_buffer import FlatText
-from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges
+from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges, scramble
 
 _MOST_HELD = 1_000_000  # stretches in memory before equal ones are merged
 
@@ -31,10 +32,6 @@ class Stretches:
         range_of = ((self.hashes >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
         return self._only(np.arange(*np.searchsorted(range_of, [number, number + 1])))
 
-    def at_least(self, count: int) -> Stretches:
-        """The stretches that occur at least `count` times."""
-        return self._only(np.flatnonzero(self.counts >= count))
-
     def as_dict(self) -> dict[str, int]:
         """The count of each stretch."""
         return dict(zip(self.texts.texts(), self.counts.tolist(), strict=True))
@@ -51,9 +48,17 @@ class Stretches:
         """
         if scale <= 1:
             return self
-        units = (self.hashes >> np.uint64(11)).astype(np.float64) / 2**53
-        counts = (self.counts / scale + units).astype(np.int64)
-        return Stretches(self.hashes, counts, self.texts).at_least(1)
+        counts = (self.counts / scale + _units(self.hashes)).astype(np.int64)
+        return Stretches(self.hashes, counts, self.texts)._only(np.flatnonzero(counts))
+
+    def thinned(self, least: int) -> Stretches:
+        """All stretches that occur at least `least` times, and by hash some of the rarer ones, which get this count.
+
+        One of count c is chosen in c of `least` cases, so that the sum over rare stretches comes out right.
+        """
+        # Scrambled, since `scaled` rounds by the same hashes: it would drop nearly all or nearly none of those chosen.
+        is_chosen = _units(scramble(self.hashes.copy())) < self.counts / least
+        return Stretches(self.hashes, np.maximum(self.counts, least), self.texts)._only(np.flatnonzero(is_chosen))
 
     def _only(self, rows: Int64s) -> Stretches:
         return Stretches(self.hashes[rows], self.counts[rows], self.texts.take(rows))
@@ -114,6 +119,12 @@ def _sum(parts: list[Stretches]) -> Stretches:
     rows = order[firsts]
     sums = np.add.reduceat(counts[order], firsts) if len(firsts) else counts
     return Stretches(hashes[rows], sums, FlatText.joined([part.texts for part in parts]).take(rows))
+
+
+def _units(hashes: UInt64s) -> npt.NDArray[np.float64]:
+    """A number from 0 to below 1 for each hash."""
+    units: npt.NDArray[np.float64] = (hashes >> np.uint64(11)).astype(np.float64) / 2**53
+    return units
 
 
 def _firsts(hashes: UInt64s) -> Int64s:

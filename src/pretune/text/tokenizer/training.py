@@ -19,6 +19,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.tokenizer.pretokens import count_pretokens
 from pretune.text.tokenizer.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
+from pretune.text.tokenizer.word_counts import TextSize
 
 LIBRARY = "tokenizers"  # another library would break ties differently, so a folder records the name
 MAX_VOCAB_SIZE = 8192  # if the size is chosen from the text
@@ -54,16 +55,20 @@ class Training:
 
 
 def train_on_counts(
-    counts: Stretches, kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+    counts: Stretches,
+    kind: TokenizerKind = "bpe",
+    vocab_size: int | None = None,
+    lowercase: bool = False,
+    size: TextSize | None = None,
 ) -> Training:
     """Train on the counts of stretches between blanks in clean texts.
 
     Without `vocab_size`, the vocabulary has at most 8,192 tokens, and fewer if the text does not have enough frequent
-    ones. Raises InputDataError if the text does not support the size asked for, and UsageError if that size has no room
-    for the characters.
+    ones. `size` is that of the whole text if rare stretches were left out of the counts. Raises InputDataError if the
+    text does not support the size asked for, and UsageError if that size has no room for the characters.
     """
-    characters = counts.num_characters
-    scale = max(1, characters / TRAINING_CHARACTERS)
+    size = size or TextSize(counts.num_characters, len(counts))
+    scale = max(1, size.num_characters / TRAINING_CHARACTERS)
     backend = _untrained(kind)
     backend.normalizer = normalizers.Lowercase() if lowercase else None
     least_count = _least_count(kind, vocab_size, scale)
@@ -80,10 +85,10 @@ def train_on_counts(
     least_in_text = max(1, round(least_count * scale))
     return Training(
         tokenizer=tokenizer,
-        counted_characters=characters,
-        counted_words=len(counts),
+        counted_characters=size.num_characters,
+        counted_words=size.num_stretches,
         least_count=least_in_text,
-        size_rule=_size_rule(tokenizer, vocab_size, characters, len(counts), least_in_text),
+        size_rule=_size_rule(tokenizer, vocab_size, size, least_in_text),
         determinism=_DETERMINISM[kind],
     )
 
@@ -100,12 +105,12 @@ _DETERMINISM: dict[TokenizerKind, str] = {
 }
 
 
-def _size_rule(tokenizer: Tokenizer, asked: int | None, characters: int, words: int, least_count: int) -> str:
+def _size_rule(tokenizer: Tokenizer, asked: int | None, text: TextSize, least_count: int) -> str:
     """The reason for the vocabulary size: what the text has, what was chosen, and how to choose another size."""
     size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of subwords"
     if asked is not None:
         return f"{size:,} tokens, as --vocab-size asks."
-    seen = f"The text has {characters:,} characters in {words:,} different words."
+    seen = f"The text has {text.num_characters:,} characters in {text.num_stretches:,} different words."
     if size >= MAX_VOCAB_SIZE:
         return (
             f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, the largest size chosen by "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from pretune.text.arrays.counted_words import Stretches, sum_stretches
 
-MOST_STRETCHES = 2_000_000  # distinct ones for training, to bound the memory
+MOST_STRETCHES = 2_000_000  # distinct ones for training, to bound the memory; of more, some are chosen by hash
 MOST_CHARACTERS = 1_000_000_000  # bytes of text that are counted; of more text, a fraction is chosen by hash
 _CHARACTERS_PER_RANGE = 200_000_000
 _LEAST_RANGES = 4  # so that several workers have something to do
@@ -43,17 +44,38 @@ def sum_word_counts(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     return {"stretches_by_count": dict(zip(map(str, counts.tolist()), stretches.tolist(), strict=True))}
 
 
-def load_word_counts(folders: Sequence[Path], stretches_by_count: Counter[int]) -> Stretches:
-    """The sums of all ranges (folder i has range i), without the rarest stretches if there are too many."""
-    least = least_count(stretches_by_count)
-    return sum_stretches(Stretches.load(folder, number).at_least(least) for number, folder in enumerate(folders))
+@dataclass(frozen=True)
+class TextSize:
+    """What was counted, before rare stretches were left out."""
+
+    num_characters: int  # without blanks
+    num_stretches: int  # distinct ones
+    least_count: int = 1  # what `Stretches.thinned` was given
 
 
-def least_count(stretches_by_count: Counter[int], most: int = MOST_STRETCHES) -> int:
-    """The smallest count such that at most `most` stretches occur at least that often."""
-    room = most
-    for count in sorted(stretches_by_count, reverse=True):
-        room -= stretches_by_count[count]
-        if room < 0:
-            return count + 1
-    return 1
+def load_word_counts(
+    folders: Sequence[Path], stretches_by_count: Counter[int], most: int = MOST_STRETCHES
+) -> tuple[Stretches, TextSize]:
+    """The sums of all ranges (folder i has range i), of which about `most` stretches are left, and their size.
+
+    In a script without blanks, a stretch is a whole sentence and hardly any occurs twice, so rare stretches are not
+    left out altogether: each that is chosen stands for several.
+    """
+    least = least_count(stretches_by_count, most)
+    parts: list[Stretches] = []
+    num_characters = 0
+    for number, folder in enumerate(folders):
+        part = Stretches.load(folder, number)
+        num_characters += part.num_characters
+        parts.append(part.thinned(least))
+    return sum_stretches(parts), TextSize(num_characters, stretches_by_count.total(), least)
+
+
+def least_count(stretches_by_count: Counter[int], most: int) -> int:
+    """The smallest count for `Stretches.thinned` with which about `most` stretches are left, or fewer."""
+    least, enough = 1, max(1, -(-sum(count * number for count, number in stretches_by_count.items()) // most))
+    while least < enough:
+        middle = (least + enough) // 2
+        expected = sum(number * min(1.0, count / middle) for count, number in stretches_by_count.items())
+        least, enough = (least, middle) if expected <= most else (middle + 1, enough)
+    return least
