@@ -25,7 +25,8 @@ from pretune.runtime import stage_folder
 from pretune.runtime.atomic import write_json
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import describe_file, read_manifest, sealed
-from pretune.runtime.stage_folder import StageFolder, open_stage, run_stage
+from pretune.runtime.stage_folder import WORK_NAME, StageFolder, open_stage, run_stage
+from pretune.runtime.verification import verify
 
 
 def open_it(
@@ -283,6 +284,32 @@ def test_outputs_are_synced_before_the_manifest_is_finished(tmp_path: Path, monk
     folder.finish()
     assert {"c", "c/deep", "c/out.txt", "c/deep/more.txt"} <= set(synced[:-1])
     assert synced[-1] == "c/.manifest.json.tmp"
+
+
+@pytest.mark.parametrize("killed_at", ["sync_files", "describe_file", "remove_folder"])
+def test_finished_parts_are_kept_until_the_stage_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    """They were removed first, and syncing and hashing large outputs takes minutes."""
+    folder, part = open_it(tmp_path / "c"), tmp_path / "c" / WORK_NAME / "clean" / "result.json"
+    part.parent.mkdir(parents=True)
+    part.write_text("{}")
+    (tmp_path / "c" / "out.txt").write_text("result")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage_folder, killed_at, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt), folder.at_work():
+            folder.finish()
+    assert part.is_file()
+    if killed_at == "remove_folder":
+        [result] = verify(tmp_path / "c")
+        assert not result.faults
+        assert result.notes == [".work: left by a killed writer; the next attempt removes it."]
+    again = open_it(tmp_path / "c")
+    assert again.is_finished == (killed_at == "remove_folder")
+    if not again.is_finished:
+        again.finish()
+    assert not part.parent.parent.exists()
+    assert set(again.manifest.outputs) == {"out.txt"}
 
 
 def test_files_of_a_killed_writer_are_no_obstacle(tmp_path: Path) -> None:

@@ -269,9 +269,10 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def sync_files(path: Path) -> None:
-    """Sync every file and folder in and below a folder to disk."""
-    for file in [*path.rglob("*"), path]:
+def sync_files(path: Path, *, left_out: str | None = None) -> None:
+    """Sync every file and folder in and below a folder to disk; `left_out` names a file or folder in it to pass by."""
+    top = [entry for entry in path.iterdir() if entry.name != left_out]
+    for file in [*top, *(below for entry in top for below in entry.rglob("*")), path]:
         if file.is_file() or file.is_dir():
             sync(file)
 

@@ -36,6 +36,7 @@ from pretune.runtime.memory import peak_memory_bytes as read_peak
 from pretune.version import VERSION
 
 LOCK_NAME = ".lock"
+WORK_NAME = ".work"  # the folder of the finished parts of a stage; removed when the stage is finished
 _IS_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
@@ -81,12 +82,14 @@ class StageFolder:
     def finish(self, **summary: Any) -> None:
         """Hash the outputs and mark the folder finished; from now on neither it nor its log is written again.
 
-        Everything is synced to disk before the manifest says so, and survives a power failure.
+        Everything is synced to disk before the manifest says so, and survives a power failure. Syncing and hashing may
+        take minutes, in which the stage may be killed, so the finished parts are removed after that.
         """
-        sync_files(self.path)
+        sync_files(self.path, left_out=WORK_NAME)
         outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
         log = describe_file(self.log.path) if self.log.path.is_file() else None
         self._replace(summary, status="finished", outputs=outputs, log=log)
+        remove_folder(self.path / WORK_NAME)
         self.close()
 
     @contextmanager
@@ -175,7 +178,7 @@ def open_stage(
             set_aside(path)
             found = None
     if found is not None and found.status == "finished":
-        return StageFolder(path, found, is_resumed=False, lock=None)
+        return _finished(path, found)
     _refuse_linked_stage(path)
     path.mkdir(parents=True, exist_ok=True)
     lock = take_lock(path)
@@ -190,13 +193,18 @@ def open_stage(
         raise
     if found is not None and found.status == "finished":
         lock.close()
-        return StageFolder(path, found, is_resumed=False, lock=None)
+        return _finished(path, found)
     manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
     if found is None or found.config != config:
         manifest = replace(manifest, config=config)
         _write_manifest(path, manifest)
     begin_peak()
     return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
+
+
+def _finished(path: Path, manifest: Manifest) -> StageFolder:
+    remove_folder(path / WORK_NAME)  # if the stage was killed between its manifest and this
+    return StageFolder(path, manifest, is_resumed=False, lock=None)
 
 
 def run_stage(stage: Callable[[bool], object], *, redo: bool) -> None:

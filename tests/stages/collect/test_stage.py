@@ -11,8 +11,9 @@ import pytest
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import Manifest
+from pretune.runtime.stage_folder import WORK_NAME
 from pretune.settings import CollectConfig
-from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, WORK_NAME, collect
+from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import split_of

@@ -16,9 +16,9 @@ from pathlib import Path
 from pretune.builtin_world import world
 from pretune.builtin_world.words import DOMAINS, FAMILIES
 from pretune.errors import InputDataError
-from pretune.runtime.atomic import remove_folder, write_text
+from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
-from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.runtime.stage_folder import WORK_NAME, StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
 from pretune.stages.collect.steps import WorkUnitReader
@@ -42,7 +42,6 @@ BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
 EXAMPLE_STORED = 10_000  # characters of the example
 EXAMPLE_CANDIDATES = 20_000
 FILES_WORTH_A_NOTICE = 10_000  # so many take seconds to fingerprint, before the first document is read
-WORK_NAME = ".work"  # the folder of the workers' results; removed when the stage is finished
 
 
 def collect(
@@ -265,7 +264,6 @@ class _Collection:
             seconds=time.monotonic() - self.start,
             peak_memory_bytes=self.engine.peak_memory_bytes,
         )
-        remove_folder(self.folder.path / WORK_NAME)
         self.folder.finish(**documents, synthetic=self.is_builtin, example=example)
 
 

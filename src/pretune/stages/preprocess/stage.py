@@ -19,9 +19,8 @@ import numpy as np
 from pretune.errors import InputDataError, UsageError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
-from pretune.runtime.atomic import remove_folder
 from pretune.runtime.manifest import Manifest, hash_file, read_manifest
-from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.runtime.stage_folder import WORK_NAME, StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
@@ -50,7 +49,6 @@ MIN_WORDS = 100  # of training text; with fewer there is nothing to learn
 FEW_WORDS = 20_000  # of training text; with fewer there is a warning
 MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, if there are fewer than 200
 NOTEWORTHY_FRACTION = 0.2  # of the documents, dropped by one rule
-WORK_NAME = ".work"  # the folder of the steps' results; removed when the stage is finished
 _ROUND_TRIPS = 1000
 
 
@@ -426,7 +424,6 @@ class _Preprocessing:
             seconds=time.monotonic() - self.start,
             peak_memory_bytes=self.engine.peak_memory_bytes,
         )
-        remove_folder(self.path / WORK_NAME)
         self.folder.finish(
             **summary,
             synthetic=bool(self.source.summary.get("synthetic", False)),
