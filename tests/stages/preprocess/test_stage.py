@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import pretune.stages.preprocess.stage
 import pretune.stages.preprocess.steps
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
 from pretune.runtime import workers
@@ -381,7 +382,7 @@ def test_workers_that_are_killed_change_nothing(
     class Killing(workers._Processes):
         def map(self, function: Any, tasks: Any, on_done: Any = None) -> list[Any]:
             def kill_first(number: int, result: Any) -> None:
-                step = Path(tasks[number][1]).name
+                step = Path(tasks[number][1]).name.split("-")[0]
                 if step in to_kill:
                     to_kill.remove(step)
                     os.kill(next(iter(self._executor._processes)), signal.SIGKILL)  # type: ignore[union-attr]
@@ -428,3 +429,26 @@ def test_an_interrupted_stage_reuses_its_finished_shards(
     assert len(calls) - first == num_parts - 3
     (flow,) = events(tmp_path / "out", "flow")
     assert flow["shape_in"][0]["value"] == 902
+
+
+def test_ids_of_another_tokenizer_are_not_reused(
+    many_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts were found by their number alone, although a second training may give another tokenizer."""
+    train, encode = pretune.stages.preprocess.stage.train_on_counts, pretune.stages.preprocess.steps.encode_shard
+    calls = []
+
+    def interrupted(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+        calls.append(task)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return encode(out, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pretune.stages.preprocess.steps.encode_shard", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(many_parts, tmp_path / "out")
+    trainer = "pretune.stages.preprocess.stage.train_on_counts"
+    monkeypatch.setattr(trainer, lambda counts, kind, *_: train(counts, kind, vocab_size=270))
+    outputs = [preprocess(many_parts, tmp_path / name).outputs for name in ("out", "fresh")]
+    assert outputs[0] == outputs[1]

@@ -271,8 +271,9 @@ class Steps:
         """Map: token ids. Then join the shards; returns them with the result of encoding each one."""
         tokenizer = {"tokenizer": str(self.engine.place_of(out)), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
-        results = self._run("encode", encode_shard, tasks, "documents encoded")
-        folders = [Path(output) for output in self._outputs("encode")]
+        step = f"encode-{tokenizer_sha256[:16]}"  # not the ids of another tokenizer, trained in an earlier attempt
+        results = self._run(step, encode_shard, tasks, "documents encoded")
+        folders = [Path(output) for output in self._outputs(step)]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
         return shards, results
 
