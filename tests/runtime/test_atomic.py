@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 
 from pretune.errors import CorruptModelError, OutOfResourcesError, UsageError
@@ -99,6 +100,17 @@ def test_the_full_disk_error_of_safetensors_is_recognized() -> None:
     wrapped = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
     assert is_disk_full(wrapped)
     assert not is_disk_full(Exception("I/O error: Permission denied (os error 13)"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_the_full_disk_error_of_numpy_is_recognized() -> None:
+    """It has neither a number nor the system's message, and was reported as a bug."""
+    with Path("/dev/full").open("wb") as file, pytest.raises(OSError, match="written") as short:
+        np.zeros(100_000).tofile(file)
+    assert short.value.errno is None
+    assert is_disk_full(short.value)
+    assert is_disk_full(OSError("Not enough free space to write 800000 bytes after offset 128"))  # before it writes
+    assert not is_disk_full(OSError("12 bytes requested"))
 
 
 def test_file_is_whole_or_absent(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from pretune.version import VERSION
 FORMAT_VERSION = 1
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NUMPY_FULL = re.compile(r"\d+ requested and \d+ written$|Not enough free space to write \d+ bytes")
 _MOST_ATTEMPTS = 100  # at opening a file that others write, too
 
 
@@ -126,8 +128,9 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error means a full disk or an exceeded quota; safetensors wraps the system's message in its own."""
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    """Whether an error means a full disk or an exceeded quota; safetensors wraps the system's message in its own, and
+    numpy leaves it out when it writes an array."""
+    if isinstance(error, OSError) and (error.errno in _DISK_FULL or _NUMPY_FULL.match(str(error))):
         return True
     return any(f"os error {code}" in str(error) for code in _DISK_FULL)
 
