@@ -1,3 +1,5 @@
+import errno
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -184,3 +186,21 @@ def test_threshold() -> None:
     assert len(search(texts, threshold=0.8)) == 0
     assert len(search(texts, threshold=0.75)) == 1
     assert len(search([], threshold=0.8)) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
+def test_a_full_disk_is_an_error_before_marks_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the marks was sparse, so that a full disk killed the process when a mark was written."""
+    with near_duplicates._new_marks(tmp_path, 1_000_000):
+        found = (tmp_path / near_duplicates.MARKS_NAME).stat()
+        assert found.st_blocks * 512 >= found.st_size
+
+    def fail(number: int) -> None:
+        monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(number, "")))
+
+    fail(errno.ENOSPC)
+    with pytest.raises(OSError), near_duplicates._new_marks(tmp_path, 10):
+        pass
+    fail(errno.EOPNOTSUPP)
+    with near_duplicates._new_marks(tmp_path, 10) as marks:
+        assert marks.tolist() == [0] * 10

@@ -11,6 +11,7 @@ Everything that grows with the documents is in files: one byte each in `marks.np
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from pretune.runtime.atomic import is_disk_full
 from pretune.runtime.map_reduce import part_folder, run_step
 from pretune.runtime.workers import Engine
 from pretune.text.arrays.array_file import load_array
@@ -177,8 +179,21 @@ def _new_marks(folder: Path, count: int) -> Iterator[Marks]:
         yield marks
         return
     mapped = np.lib.format.open_memmap(folder / MARKS_NAME, mode="w+", dtype=np.uint8, shape=(count,))
+    _allocate(folder / MARKS_NAME)
     yield mapped
     mapped.flush()
+
+
+def _allocate(path: Path) -> None:
+    """Reserve the space of a mapped file: on a full disk, writing to a page that has none kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if is_disk_full(error):
+                raise  # any other error means that the file system cannot reserve space
 
 
 def _places_of(pairs: PairArray, firsts: Int64s) -> PairArray:
