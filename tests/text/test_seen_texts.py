@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,31 @@ def test_a_model_adds_to_the_seen_texts_of_its_base(tmp_path: Path) -> None:
     save_seen(tmp_path, TRAINING, ["one"])
     before = load_seen(tmp_path, TRAINING)
     assert before is not None
-    save_seen(tmp_path, TRAINING, ["two"], before.hashes)
+    save_seen(tmp_path, TRAINING, ["two"], [before.hashes])
     both = load_seen(tmp_path, TRAINING)
     assert both is not None
     assert both.among(["one", "two", "three"]).tolist() == [True, True, False]
+
+
+def test_a_large_corpus_needs_no_copies_of_its_hashes(tmp_path: Path) -> None:
+    """Several times the memory of the file was needed, so that a large corpus could not be finished."""
+    size = 200_000
+    numbers = np.random.default_rng(0).permutation(size).astype(np.uint64)
+    tracemalloc.start()
+    try:
+        save_seen(
+            tmp_path, PRETRAINING, hashes=(numbers[start : start + 1000].copy() for start in range(0, size, 1000))
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * numbers.nbytes
+    save_seen(tmp_path, TRAINING, ["one"], [numbers, numbers[:10]])
+    for kind, expected in ((PRETRAINING, size), (TRAINING, size + 1)):
+        seen = load_seen(tmp_path, kind)
+        assert seen is not None
+        assert len(seen.hashes) == expected
+        assert (seen.hashes[1:] > seen.hashes[:-1]).all()
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

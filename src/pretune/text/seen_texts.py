@@ -71,15 +71,17 @@ def save_seen(
     folder: Path,
     seen_in: SeenIn,
     texts: Iterable[str] = (),
-    hashes: HashStarts | None = None,
+    hashes: Iterable[HashStarts] = (),
     *,
     is_complete: bool = True,
 ) -> None:
-    """Write the hashes of clean texts, and hashes that are already known, into a stage folder."""
-    every = _hash_starts(list(texts))
-    if hashes is not None:
-        every = np.concatenate([every, hashes])
-    np.save(folder / _file_name(seen_in, is_complete=is_complete), np.unique(every), allow_pickle=False)
+    """Write the hashes of clean texts, and arrays of hashes that are already known, into a stage folder."""
+    every = np.concatenate([_hash_starts(list(texts)), *hashes])
+    every.sort()  # in place, unlike np.unique: a large corpus has billions of texts
+    is_repeated = every[1:] == every[:-1]
+    if is_repeated.any():
+        every = np.delete(every, np.flatnonzero(is_repeated))
+    np.save(folder / _file_name(seen_in, is_complete=is_complete), every, allow_pickle=False)
 
 
 def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:

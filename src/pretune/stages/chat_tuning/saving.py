@@ -78,7 +78,7 @@ def save_trained_texts(out: Path, start: StartingModel, chat: PreparedChat, conf
         out,
         TRAINING,
         chat.training_texts(),
-        None if before is None else before.hashes,
+        [] if before is None else [before.hashes],
         # A public model may well have learned from conversations.
         is_complete=start.folder.is_recorded if before is None else before.is_complete,
     )

@@ -409,6 +409,6 @@ class _Finetuning:
             self.folder.path,
             TRAINING,
             texts,
-            None if known is None else known.hashes,
+            [] if known is None else [known.hashes],
             is_complete=before is None or before.is_complete,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
 from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Tally
-from pretune.text.seen_texts import PRETRAINING, save_seen
+from pretune.text.seen_texts import PRETRAINING, HashStarts, save_seen
 from pretune.text.splits import hash_text
 from pretune.text.steps.clean_shard import clean_shard, hash_array, units_of
 from pretune.text.steps.contaminated import find_in_shards
@@ -207,11 +207,11 @@ class Steps:
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
                 place_file(file, out / file.name)
 
-    def _train_hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """(training documents,): the first 8 bytes of the hash of each."""
-        pairs = zip(self._outputs("clean"), self._outputs("select"), strict=True)
-        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in pairs]
-        return np.concatenate([hashes[units_of(hashes) < self.threshold, 0] for hashes in kept])
+    def _train_hashes(self) -> Iterator[HashStarts]:
+        """The first 8 bytes of the hash of each training document, by shard: all that is held of the whole text."""
+        for cleaned, selected in zip(self._outputs("clean"), self._outputs("select"), strict=True):
+            hashes = kept_hashes(Path(cleaned), Path(selected))
+            yield hashes[units_of(hashes) < self.threshold, 0]
 
     def funnel(self) -> dict[str, Any]:
         """The fields of a `funnel` event. Raises RuntimeError if documents or characters do not add up."""

@@ -399,7 +399,7 @@ class _Pretraining:
         hand_on_seen(self.base.folder.path, self.folder.path, TRAINING)
         seen = join_seen(self.base.folder.seen, load_seen(self.source_path, PRETRAINING))
         if seen is not None:
-            save_seen(self.folder.path, PRETRAINING, hashes=seen.hashes, is_complete=seen.is_complete)
+            save_seen(self.folder.path, PRETRAINING, hashes=[seen.hashes], is_complete=seen.is_complete)
 
     def _wants_compiling(self) -> bool:
         return is_worth_compiling(self.budget, self.corpus.tokens_per_epoch)
