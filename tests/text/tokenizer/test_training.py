@@ -127,6 +127,29 @@ def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
         train(TEXTS, vocab_size=5000)
 
 
+def test_a_large_vocabulary_is_trained_on_more_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts were always scaled to the same amount, so a large text was refused with the advice to give more."""
+    scales, scaled = list[float](), Stretches.scaled
+    monkeypatch.setattr("pretune.text.tokenizer.training.TRAINING_CHARACTERS", 1000)
+    monkeypatch.setattr(Stretches, "scaled", lambda self, scale: scales.append(scale) or scaled(self, scale))
+    counts = count(f"the house {number} is {number * 7}" for number in range(2000) for _ in range(3))
+    whole = counts.num_characters / 1000
+    train_on_counts(counts)
+    train_on_counts(counts, vocab_size=280)
+    assert scales == [whole, whole]
+    scales.clear()
+    assert train_on_counts(counts, vocab_size=1000).tokenizer.vocab_size == 1000
+    assert scales[:2] == [whole, whole / 4]
+    scales.clear()
+    with pytest.raises(InputDataError, match=r"give more text, set --vocab-size to"):
+        train_on_counts(counts, vocab_size=16_384)
+    assert (scales[0], scales[-1]) == (whole / 2, 1)
+    some = TextSize(counts.num_characters, len(counts), least_count=2)
+    with pytest.raises(InputDataError, match=r"asked for; set --vocab-size to"):
+        train_on_counts(counts, vocab_size=16_384, size=some)
+    assert scales[-1] == 2
+
+
 @pytest.mark.parametrize(("kind", "least"), [("bpe", 260), ("wordpiece", 31), ("words", 6)])
 def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -> None:
     with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, too small for .*; expected at least \d+\."):

@@ -25,7 +25,7 @@ LIBRARY = "tokenizers"  # another library would break ties differently, so a fol
 MAX_VOCAB_SIZE = 8192  # if the size is chosen from the text
 MIN_PAIR_COUNT = 20  # if the size is chosen from the text: a token must occur often enough to be learned
 MIN_WORD_COUNT = 3  # likewise, for whole words
-TRAINING_CHARACTERS = 4_000_000  # counts of more text are scaled down
+TRAINING_CHARACTERS = 4_000_000  # counts of more text are scaled down; larger vocabularies need more
 MOST_ALPHABET = 1000  # distinct characters of WordPiece, as in BERT; words with others are unknown
 LONGEST_WORD = 100  # characters; longer words are unknown to WordPiece, as in BERT
 
@@ -34,6 +34,7 @@ _WORD = r"\w+(?:['’\-]\w+)*|[^\w\s]"
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
 _ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _STRETCHES_AT_ONCE = 100_000
+_MORE_TEXT = 4  # so many times as much text is tried if a vocabulary was too small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +69,23 @@ def train_on_counts(
     text does not support the size asked for, and UsageError if that size has no room for the characters.
     """
     size = size or TextSize(counts.num_characters, len(counts))
-    scale = max(1, size.num_characters / TRAINING_CHARACTERS)
-    backend = _untrained(kind)
-    backend.normalizer = normalizers.Lowercase() if lowercase else None
-    least_count = _least_count(kind, vocab_size, scale)
-    alphabet = _alphabet(counts.as_dict(), backend.normalizer, vocab_size) if kind == "wordpiece" else []
+    smallest = float(size.least_count)  # scale: below it, a stretch that stands for others would count several times
+    scale = max(smallest, size.num_characters / _characters_for(vocab_size))
+    normalizer = normalizers.Lowercase() if lowercase else None
+    alphabet = _alphabet(counts.as_dict(), normalizer, vocab_size) if kind == "wordpiece" else []
     _check_room(kind, vocab_size, alphabet)
-    trainer = _trainer(kind, vocab_size or MAX_VOCAB_SIZE, least_count, alphabet)
-    _train(backend, counts.scaled(scale).as_dict(), trainer)
-    tokenizer = Tokenizer(_finish(backend, lowercase))
-    if vocab_size is not None and tokenizer.vocab_size < vocab_size:
-        raise InputDataError(
-            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, not the {vocab_size:,} asked for; "
-            f"give more text, set --vocab-size to {tokenizer.vocab_size} or less, or leave it out."
-        )
+    while True:
+        least_count = _least_count(kind, vocab_size, scale)
+        trainer = _trainer(kind, vocab_size or MAX_VOCAB_SIZE, least_count, alphabet)
+        backend = _untrained(kind)
+        backend.normalizer = normalizer
+        _train(backend, counts.scaled(scale).as_dict(), trainer)
+        tokenizer = Tokenizer(_finish(backend, lowercase))
+        if vocab_size is None or tokenizer.vocab_size >= vocab_size:
+            break
+        if scale <= smallest:
+            raise InputDataError(_describe_shortage(tokenizer.vocab_size, vocab_size, can_use_more=scale <= 1))
+        scale = max(smallest, scale / _MORE_TEXT)
     least_in_text = max(1, round(least_count * scale))
     return Training(
         tokenizer=tokenizer,
@@ -90,6 +94,14 @@ def train_on_counts(
         least_count=least_in_text,
         size_rule=_size_rule(tokenizer, vocab_size, size, least_in_text),
         determinism=_DETERMINISM[kind],
+    )
+
+
+def _describe_shortage(found: int, asked: int, *, can_use_more: bool) -> str:
+    more = "give more text, " if can_use_more else ""
+    return (
+        f"The text supports a vocabulary of {found:,} tokens, not the {asked:,} asked for; {more}set --vocab-size to "
+        f"{found} or less, or leave it out."
     )
 
 
@@ -120,6 +132,11 @@ def _size_rule(tokenizer: Tokenizer, asked: int | None, text: TextSize, least_co
         f"{seen} A {what} becomes a token if it occurs at least {least_count:,} times, since a rarer one could not "
         f"be learned: that gives {size:,} tokens. --vocab-size N sets another size."
     )
+
+
+def _characters_for(vocab_size: int | None) -> float:
+    """The characters to train on: a large vocabulary has rare tokens, which must occur at least twice."""
+    return TRAINING_CHARACTERS * max(1.0, (vocab_size or 0) / MAX_VOCAB_SIZE)
 
 
 def _train(backend: tokenizers.Tokenizer, counts: Mapping[str, int], trainer: Any) -> None:
