@@ -12,6 +12,7 @@ from pretune.text.dedup.contamination import (
     protect_texts,
     save_protected,
     shared_words,
+    word_size,
 )
 
 
@@ -98,7 +99,7 @@ def test_many_protected_texts_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("pretune.text.dedup.contamination._TEXTS_AT_ONCE", 3)
     parts = protect_texts(PROTECTED * 2)
     for name in ("long", "rest", "short", "whole"):
-        for a, b in zip(getattr(whole, name), getattr(parts, name), strict=True):
+        for a, b in zip(getattr(whole[1], name), getattr(parts[1], name), strict=True):
             assert np.array_equal(a, b)
 
 
@@ -106,3 +107,45 @@ def test_the_shared_words_can_be_named() -> None:
     assert shared_words(f"x {numbered(5, 20)}", PROTECTED[0]) == numbered(5, 18)
     assert shared_words(f"x, {numbered(101, 109).upper()}!", PROTECTED[1]) == numbered(101, 109)
     assert shared_words("a good film", "a good film") == ""
+
+
+HAN = "".join(map(chr, range(0x4E00, 0x4E50)))
+THAI = "".join(map(chr, range(0x0E01, 0x0E2F)))  # a protected text of 46 letters: shorter than 13 words of 4 letters
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", 1),
+        ("a good film", 1),
+        ("나는 새 카페에 갔다", 1),
+        ("He wrote 三国演义 and more", 1),
+        ("三国演义 (Sanguo)", 2),
+        ("きのう先生は庭で茶碗を直した", 2),
+        ("ครูซ่อมถ้วยที่ตลาด 2024", 4),
+    ],
+)
+def test_word_size(text: str, size: int) -> None:
+    assert word_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        (HAN[5:31] + "一会" * 9, 0),  # 26 characters are 13 words
+        (HAN[5:30] + "的会" * 9, None),
+        (HAN[5:21] + "的会", 0),  # a short document: 16 characters are 8 words
+        (HAN[5:20] + "的会", None),
+        (HAN[5:13], None),  # 8 characters are no more than 4 words
+        ("的会" * 20 + THAI[5:37], 1),
+        ("的会" * 20 + THAI[5:36], None),
+        ("ครูซ่อมถ้วย!", 2),  # fewer than 32 letters: only a document with exactly these words
+        ("ครูซ่อมถ้วย แล้วกลับบ้านไปกินข้าวกับเพื่อน", None),
+        (f"something of the writer's own and then {numbered(5, 18)}", 3),
+    ],
+)
+def test_characters_of_scripts_without_blanks_are_less_than_words(text: str, owner: int | None) -> None:
+    protected = [HAN, THAI, "ครูซ่อมถ้วย", numbered(0, 40)]
+    assert contaminated([text], protected=protected) == [[] if owner is None else [(0, owner)]]
+    if owner == 0:
+        assert len(shared_words(text, HAN).split()) in (26, 16)

@@ -9,7 +9,7 @@ from random import Random
 from pretune.run_trace import formats
 from pretune.run_trace.expression import evaluate
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at, excerpt, plain_number
-from pretune.text.arrays.word_hashes import WITHOUT_BLANKS
+from pretune.text.arrays.scripts import WITHOUT_BLANKS
 from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens

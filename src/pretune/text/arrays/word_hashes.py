@@ -6,13 +6,14 @@ blanks, each character is a word. Nothing here loops over words in Python.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from pretune.text.arrays.scripts import SCRIPTS_WITHOUT_BLANKS
 
 UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
 UInt32s = np.ndarray[Any, np.dtype[np.uint32]]
@@ -24,20 +25,6 @@ BLOCK_BYTES = 1 << 18  # of text hashed at once: the working set of a block fits
 # Never change these: signatures on disk may be compared with those of another version.
 _BYTE_BASE = 0x9E3779B97F4A7C15
 _WORD_BASE = 0xD1342543DE82EF95
-
-SCRIPTS_WITHOUT_BLANKS = (
-    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x31F0, 0x31FF),
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFF9F),
-    (0x20000, 0x3FFFF),
-)
-WITHOUT_BLANKS = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in SCRIPTS_WITHOUT_BLANKS)}]")
 
 
 @dataclass(frozen=True)

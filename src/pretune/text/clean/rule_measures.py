@@ -17,9 +17,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-from pretune.text.arrays.word_hashes import WITHOUT_BLANKS
+from pretune.text.arrays.scripts import CHARACTERS_PER_WORD, WITHOUT_BLANKS
 
-CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese; Thai words are longer
 LONG_WORDS = 50  # a text of so many words is judged like a page; Gopher drops shorter ones
 FIRST_WORDS = 200  # the words that the rules about words examine
 LONGEST_MEAN_WORD = 40  # characters; beyond that, a Latin text is code, a list of links or an encoded file

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pretune.text.arrays.array_file import load_array
 from pretune.text.arrays.counted_words import count_in_bytes
+from pretune.text.arrays.scripts import CHARACTERS_PER_WORD, LETTERS_PER_WORD
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.rule_measures import num_words
 from pretune.text.document_store import DocumentWriter
@@ -34,7 +35,8 @@ REASONS = {
     "exact_duplicate": "repeats an earlier text, ignoring white space and case",
     "near_duplicate": "nearly repeats an earlier text",
     "held_out": "is a labelled validation or test row, or a protected text",
-    "contaminated": "shares 13 words in a row (8 if short) with a held-out or protected text",
+    "contaminated": "shares 13 words in a row (8 if short; without blanks, a word is "
+    f"{CHARACTERS_PER_WORD} or {LETTERS_PER_WORD} characters) with a held-out or protected text",
 }
 
 BoolArray = npt.NDArray[np.bool_]
