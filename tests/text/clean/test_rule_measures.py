@@ -25,6 +25,8 @@ def lines(*parts: tuple[str, int]) -> Sample:
     [
         (rule_measures.has_few_words, Sample(words(50)), Sample(words(49))),
         (rule_measures.has_odd_word_length, Sample("abc abc abc"), Sample("abc ab abc")),
+        (rule_measures.has_odd_word_length, Sample("나는 새 카페에 갔다"), Sample("я и ты тут")),
+        (rule_measures.has_odd_word_length, Sample("老师 在 花园 里 修理 茶杯"), Sample("1 2 3 4 €")),
         (rule_measures.has_odd_word_length, Sample("abcdefghij abcdefghij"), Sample("abcdefghij abcdefghijk")),
         (rule_measures.has_many_marks, Sample("#" + words(10)), Sample("# #" + words(10))),
         (rule_measures.has_many_marks, Sample(words(20) + "... ok\u2026"), Sample(words(20) + "... ok\u2026 \u2026")),

@@ -33,6 +33,7 @@ POLICY_PHRASES = ("terms of use", "privacy policy", "cookie policy", "uses cooki
 _BULLETS = ("\u2022", "\u2023", "\u25cf", "\u25e6", "\u2043", "\u2219", "-", "*")
 _LINE_ENDS = (".", "!", "?", '"', "'", "\u201d", "\u2019", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f")
 
+_EUROPEAN = ("LATIN ", "GREEK ", "CYRILLIC ")  # how the names of letters of these scripts begin
 _ASCII_LETTERS_AND_DIGITS = bytes(byte for byte in range(128) if chr(byte).isalnum())
 _NOT_WORD = re.compile(r"[\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -156,9 +157,22 @@ def has_few_words(sample: Sample) -> bool:
 
 
 def has_odd_word_length(sample: Sample) -> bool:
-    """Gopher: a mean word length outside 3 to 10 characters; scripts without blanks have no upper limit here."""
+    """Gopher: a mean word length outside 3 to 10 characters.
+
+    The lower limit is for words spelled letter by letter: a Korean word of two syllables has two characters. The upper
+    limit is for ASCII text, so not for scripts without blanks.
+    """
     mean = (len(sample.text) + 1) / max(1, sample.num_stretches) - 1
-    return mean < 3 or (mean > 10 and sample.text.isascii())
+    return (mean < 3 and not _is_in_other_script(sample.text)) or (mean > 10 and sample.text.isascii())
+
+
+def _is_in_other_script(text: str) -> bool:
+    """Whether most letters among the first words are neither Latin nor Greek nor Cyrillic."""
+    if text.isascii():
+        return False
+    letters = [character for character in text[: 10 * FIRST_WORDS] if character.isalpha()]
+    others = sum(not unicodedata.name(letter, "").startswith(_EUROPEAN) for letter in letters)
+    return 2 * others > len(letters)
 
 
 def has_many_marks(sample: Sample) -> bool:

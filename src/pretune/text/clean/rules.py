@@ -147,7 +147,7 @@ def _page_rules() -> list[QualityRule]:
         QualityRule("gopher_few_words", f"fewer than {LONG_WORDS} words (Gopher)", rule_measures.has_few_words),
         QualityRule(
             "gopher_word_length",
-            "words of fewer than 3 or more than 10 characters on average (Gopher)",
+            "words of fewer than 3 (Latin, Greek, Cyrillic) or more than 10 (ASCII) characters on average (Gopher)",
             rule_measures.has_odd_word_length,
         ),
         QualityRule("gopher_symbols", "more than one # or ... per ten words (Gopher)", rule_measures.has_many_marks),
