@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.scoring.ngram_model import NgramModel, ngrams_of
-from pretune.scoring.word_features import TOKEN_PATTERN
+from pretune.scoring.word_features import PLAIN_WORDS, find_words
 
+BY_WORDS: dict[str, Any] = {"ngram_range": (1, 2), "tokenizer": find_words, "token_pattern": None}
 TEXTS = ["Not good, not GOOD at all!", "good", "a bad  film\nwith é and 你好", ""]
 
 
@@ -23,7 +26,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     from sklearn.feature_extraction.text import CountVectorizer
 
     model = make_model()
-    vectorizer = CountVectorizer(vocabulary=model.ngrams, ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, binary=True)
+    vectorizer = CountVectorizer(vocabulary=model.ngrams, **BY_WORDS, binary=True)
     expected = vectorizer.transform(TEXTS) @ model.weights + model.bias
     assert model.score(TEXTS) == pytest.approx(expected, abs=1e-5)
 
@@ -31,7 +34,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
 def test_weighted_scores_are_those_of_scikit_learn() -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, sublinear_tf=True).fit(TEXTS[:2])
+    vectorizer = TfidfVectorizer(**BY_WORDS, sublinear_tf=True).fit(TEXTS[:2])
     names = tuple(map(str, vectorizer.get_feature_names_out()))
     random = np.random.default_rng(1)
     weights, bias = random.normal(size=(len(names), 3)).astype(np.float32), random.normal(size=3)
@@ -52,8 +55,16 @@ def test_weighted_scores_are_those_of_scikit_learn() -> None:
 def test_ngrams_are_those_of_scikit_learn(text: str) -> None:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    analyze = CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN).build_analyzer()
+    analyze = CountVectorizer(**BY_WORDS).build_analyzer()
     assert ngrams_of(text) == list(analyze(text))
+
+
+def test_a_model_keeps_its_rule_for_words() -> None:
+    model = NgramModel(("नमस्ते", "ते"), np.array([[1.0], [2.0]], dtype=np.float32), np.zeros(1))
+    assert model.score(["नमस्ते दुनिया"]).tolist() == [[1.0]]
+    plain = NgramModel.from_tensors(model.to_tensors(), PLAIN_WORDS)
+    assert plain.score(["नमस्ते दुनिया", "नमस ते"]).tolist() == [[0.0], [0.0]]
+    assert plain.keep_largest(1).words == PLAIN_WORDS
 
 
 def test_the_largest_weights_are_kept() -> None:

@@ -17,6 +17,11 @@ def test_words_are_without_case_and_punctuation() -> None:
     assert words_of("Don't WORRY: it’s 38.5 °C – Über!") == ["don't", "worry", "it’s", "38", "5", "c", "über"]
 
 
+def test_marks_are_inside_words() -> None:
+    assert words_of("नमस्ते दुनिया! ❤\ufe0fok") == ["नमस्ते", "दुनिया", "ok"]
+    assert words_of("ที่นี่, 你好。") == ["ที่นี่", "你好"]  # a stretch between two marks of punctuation
+
+
 def test_distinct_by_hand() -> None:
     replies = [words_of("take two pills"), words_of("take two drops")]
     assert distinct_fraction(replies, 1) == pytest.approx(4 / 6)

@@ -3,6 +3,7 @@ and says if it is damaged."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from scipy.special import expit, log_softmax
 
 from pretune.errors import CorruptModelError
 from pretune.scoring.baselines import TextRows, train_ngram_models
+from pretune.scoring.ngram_model import NgramModel, ngrams_of
 from pretune.scoring.one_vs_rest import LabelSetRows, train_one_vs_rest
 from pretune.scoring.partners import Partner
 from pretune.scoring.ridge import ScoredRows, train_ridge
@@ -26,6 +28,7 @@ from pretune.scoring.stacked_model import (
     save_stacked,
     train_stacked,
 )
+from pretune.scoring.word_features import PLAIN_WORDS, WORDS_OF_SCRIPTS
 
 WORDS = ("alpha", "beta", "gamma")
 
@@ -231,6 +234,30 @@ def test_files_keep_the_model(tmp_path: Path) -> None:
     )
     save_stacked(tmp_path, weightless)
     assert name_delivered(tmp_path) == " + ".join(stacked.titles[1:]) + ", no network"
+
+
+def test_a_stack_of_an_earlier_version_reads_the_words_that_it_was_trained_on(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ngrams = tuple(sorted({*ngrams_of("नमस्ते 你好", PLAIN_WORDS), *ngrams_of("नमस्ते 你好")}))
+    weights, bias = random.normal(size=(len(ngrams), 3)).astype(np.float32), random.normal(size=3)
+    for words in (PLAIN_WORDS, WORDS_OF_SCRIPTS):
+        partner = Partner(kind="nbsvm", model=NgramModel(ngrams, weights, bias, words=words))
+        stacked = StackedModel(partners=(partner,), stack=Stack(np.ones(2), np.zeros(3)))
+        save_stacked(tmp_path, stacked)
+        fields = json.loads((tmp_path / STACK_NAME).read_text(encoding="utf-8"))
+        assert fields["words"] == words
+        if words == PLAIN_WORDS:  # as such files are
+            del fields["words"]
+            (tmp_path / STACK_NAME).write_text(json.dumps(fields), encoding="utf-8")
+        loaded = load_stacked(tmp_path, 3)
+        assert loaded is not None
+        assert loaded.words == words
+        scores = random.normal(size=(2, 3))
+        texts = ["नमस्ते 你好", "你 好 नमस"]
+        assert np.array_equal(loaded.combine(scores, texts), stacked.combine(scores, texts))
+    (tmp_path / STACK_NAME).write_text(json.dumps({**fields, "words": "other"}), encoding="utf-8")
+    with pytest.raises(CorruptModelError, match="the rule 'other' for words is unknown"):
+        load_stacked(tmp_path, 3)
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.scoring.ngram_model import ngrams_of
-from pretune.scoring.word_features import count_words, weigh_words
+from pretune.scoring.word_features import PLAIN_WORDS, count_words, find_words, weigh_words
 from pretune.text.clean.normalize import clean_text
 
 TRAIN = ["A good film!", "a good, good idea", "bad film"]
@@ -58,3 +58,29 @@ def test_no_texts_to_predict() -> None:
 
 def test_features_are_float32() -> None:
     assert weigh_words(count_words(TRAIN))[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("नमस्ते दुनिया!", ["नमस्ते", "दुनिया", "!"]),
+        ("கண்ணாடி, ঘরে", ["கண்ணாடி", ",", "ঘরে"]),
+        ("كَتَبَ", ["كَتَبَ"]),
+        ("茶杯。A3纸", ["茶", "杯", "。", "A3", "纸"]),
+        ("ที่นี่", ["ที่", "นี่"]),  # a character with its marks
+        ("나는 갔다", ["나는", "갔다"]),
+        ("❤\ufe0fgreat 1\ufe0f\u20e3", ["❤", "\ufe0f", "great", "1", "\ufe0f", "\u20e3"]),
+    ],
+)
+def test_words_of_any_script(text: str, words: list[str]) -> None:
+    assert find_words(text) == words
+
+
+@given(st.text(st.characters(max_codepoint=0x0482)))
+def test_words_of_latin_text_are_those_of_earlier_models(text: str) -> None:
+    assert find_words(text) == find_words(text, PLAIN_WORDS)
+
+
+def test_a_rule_that_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="'other' for words is unknown"):
+        find_words("a", "other")

@@ -6,7 +6,6 @@ Shapes: N texts, V n-grams, G n-grams of a text, C classes, labels, or one numbe
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.scoring.partners import Tensors
-from pretune.scoring.word_features import TOKEN_PATTERN
+from pretune.scoring.word_features import WORDS_OF_SCRIPTS, WordRule, find_words
 
-_TOKENS = re.compile(TOKEN_PATTERN)
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,10 +24,11 @@ FloatArray = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class NgramWeights:
     """The n-grams (V,) that are known, and the inverse frequency `idf` (V,) of each; None if occurring is all that
-    counts."""
+    counts. `words` is the rule for words."""
 
     ngrams: tuple[str, ...]
     idf: npt.NDArray[np.float32] | None = None
+    words: WordRule = WORDS_OF_SCRIPTS
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -41,7 +40,7 @@ class NgramWeights:
 
         The value is 1, or with `idf` the TF-IDF: (1 + log count) * idf, in a row of length 1.
         """
-        found = Counter(self.index[ngram] for ngram in ngrams_of(text) if ngram in self.index)
+        found = Counter(self.index[ngram] for ngram in ngrams_of(text, self.words) if ngram in self.index)
         places = np.array(sorted(found), dtype=np.int64)
         if self.idf is None:
             return places, np.ones(len(places))
@@ -58,10 +57,11 @@ class NgramModel:
     weights: npt.NDArray[np.float32]
     bias: FloatArray
     idf: npt.NDArray[np.float32] | None = None
+    words: WordRule = WORDS_OF_SCRIPTS
 
     @cached_property
     def _values(self) -> NgramWeights:
-        return NgramWeights(self.ngrams, self.idf)
+        return NgramWeights(self.ngrams, self.idf, self.words)
 
     def score(self, texts: Sequence[str]) -> FloatArray:
         """Scores (N, C), in the order of the texts."""
@@ -92,18 +92,19 @@ class NgramModel:
         return {**found, "bias": self.bias, **({} if self.idf is None else {"idf": self.idf})}
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors) -> NgramModel:
-        """What `to_tensors` wrote. Raises KeyError or ValueError for missing arrays, or shapes that do not fit."""
-        model = cls(unpack_words(tensors["ngrams"]), tensors["weights"], tensors["bias"], tensors.get("idf"))
+    def from_tensors(cls, tensors: Tensors, words: WordRule = WORDS_OF_SCRIPTS) -> NgramModel:
+        """What `to_tensors` wrote, with the rule for words. Raises KeyError or ValueError for missing arrays, or shapes
+        that do not fit."""
+        model = cls(unpack_words(tensors["ngrams"]), tensors["weights"], tensors["bias"], tensors.get("idf"), words)
         rows = {len(model.ngrams), len(model.weights)} | (set() if model.idf is None else {len(model.idf)})
         if len(rows) > 1 or model.weights.ndim != 2 or model.weights.shape[1:] != model.bias.shape:
             raise ValueError(f"{sorted(rows)} n-grams, weights and inverse frequencies do not belong together")
         return model
 
 
-def ngrams_of(text: str) -> list[str]:
+def ngrams_of(text: str, rule: WordRule = WORDS_OF_SCRIPTS) -> list[str]:
     """Words and marks in lower case, then the pairs of neighbours, as scikit-learn's CountVectorizer counts them."""
-    words = _TOKENS.findall(text.lower())
+    words = find_words(text.lower(), rule)
     return [*words, *(f"{first} {second}" for first, second in itertools.pairwise(words))]
 
 

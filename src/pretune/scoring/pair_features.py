@@ -6,7 +6,6 @@ Shapes: N pairs, V features.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,14 @@ from pretune.scoring.baseline import Baseline
 from pretune.scoring.baselines import Candidate, choose_candidate, measure_of
 from pretune.scoring.linear_model import fit_logistic_classes
 from pretune.scoring.ridge import FloatArray, ScoreBaseline, choose_ridge
-from pretune.scoring.word_features import TOKEN_PATTERN, Features, count_named_words, weigh_named_words
+from pretune.scoring.word_features import (
+    WORDS_OF_SCRIPTS,
+    Features,
+    WordRule,
+    count_named_words,
+    find_words,
+    weigh_named_words,
+)
 
 IntArray = npt.NDArray[np.int64]
 Pairs = Sequence[tuple[str, str]]
@@ -90,7 +96,7 @@ def pair_features(train: Pairs, *others: Pairs) -> list[Features]:
 @dataclass(frozen=True, kw_only=True)
 class PairVocabulary:
     """What the training pairs determine: the words and pairs of words of a text (V,) with their inverse frequencies
-    (V,), `difference_words` (D,), and the scale of the measures of overlap (M,).
+    (V,), `difference_words` (D,), and the scale of the measures of overlap (M,). `words` is the rule for words.
 
     The columns of the features are the measures, the words of the first text, those of the second, and the differences.
     """
@@ -100,6 +106,7 @@ class PairVocabulary:
     differences: tuple[str, ...]
     mean: FloatArray
     deviation: FloatArray
+    words: WordRule = WORDS_OF_SCRIPTS
 
     def scale(self, measures: FloatArray) -> FloatArray:
         """Measures (N, M) in deviations from their mean."""
@@ -128,17 +135,17 @@ def name_pair_features(train: Pairs, *others: Pairs, most: int | None = None) ->
     ]
 
 
-def overlap(pairs: Pairs, cosines: FloatArray) -> FloatArray:
+def overlap(pairs: Pairs, cosines: FloatArray, rule: WordRule = WORDS_OF_SCRIPTS) -> FloatArray:
     """Measures (N, M) of what the two texts of each pair have in common; `cosines` (N,) are those of TF-IDF."""
-    rows = [_measure(a, b) for a, b in (*pairs, ("", ""))]  # the last one makes columns where there are no pairs
+    rows = [_measure(a, b, rule) for a, b in (*pairs, ("", ""))]  # the last one makes columns where there are no pairs
     measures = np.array(rows, dtype=np.float64)[: len(pairs)]
     graded = np.column_stack([measures, cosines])
     exceeded = [graded[:, [0, -1]] > cut for cut in _CUTS]  # of the words in common and of the cosine
     return np.hstack([graded, *exceeded])
 
 
-def _measure(a: str, b: str) -> list[float]:
-    words = _words(a), _words(b)
+def _measure(a: str, b: str, rule: WordRule) -> list[float]:
+    words = find_words(a.lower(), rule), find_words(b.lower(), rule)
     first, second = set(words[0]), set(words[1])
     shared = len(first & second)
     lengths = len(words[0]), len(words[1])
@@ -159,10 +166,6 @@ def _measure(a: str, b: str) -> list[float]:
     ]
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(TOKEN_PATTERN, text.lower())
-
-
 def _trigrams(text: str) -> set[str]:
     """Three signs in a row: words with another ending still have most of them in common."""
     padded = f" {text.lower()} "
@@ -179,9 +182,9 @@ def _jaccard(first: set[Any], second: set[Any]) -> float:
     return len(first & second) / either if either else 1.0
 
 
-def difference_words(pair: tuple[str, str]) -> list[str]:
+def difference_words(pair: tuple[str, str], rule: WordRule = WORDS_OF_SCRIPTS) -> list[str]:
     """Words of both texts as "=w", of only one as "-w" (first) or "+w" (second); two of the latter also as "w>v"."""
-    first, second = set(_words(pair[0])), set(_words(pair[1]))
+    first, second = (set(find_words(text.lower(), rule)) for text in pair)
     lost, gained = sorted(first - second), sorted(second - first)
     found = [
         *(f"={word}" for word in sorted(first & second)),

@@ -28,6 +28,7 @@ from pretune.scoring.pair_features import (
 )
 from pretune.scoring.partners import Tensors
 from pretune.scoring.ridge import fit_ridge
+from pretune.scoring.word_features import WORDS_OF_SCRIPTS, WordRule
 
 OVERLAP = "overlap of the texts"  # as a part of an explanation
 
@@ -40,9 +41,14 @@ class PairModel:
     weights: npt.NDArray[np.float32]
     bias: FloatArray
 
+    @property
+    def words(self) -> WordRule:
+        """The rule for words."""
+        return self.vocabulary.words
+
     @cached_property
     def _words(self) -> NgramWeights:
-        return NgramWeights(self.vocabulary.ngrams, self.vocabulary.idf)
+        return NgramWeights(self.vocabulary.ngrams, self.vocabulary.idf, self.words)
 
     @cached_property
     def _difference_index(self) -> Mapping[str, int]:
@@ -67,8 +73,8 @@ class PairModel:
         common, at_a, at_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
         cosine = float(first[at_a] @ second[at_b]) if len(common) else 0.0
         vocabulary, num_measures = self.vocabulary, len(self.vocabulary.mean)
-        measures = vocabulary.scale(overlap([pair], cosines=np.array([cosine])))[0] @ self.weights[:num_measures]
-        known = sorted({word for word in difference_words(pair) if word in self._difference_index})
+        measures = vocabulary.scale(overlap([pair], np.array([cosine]), self.words))[0] @ self.weights[:num_measures]
+        known = sorted({word for word in difference_words(pair, self.words) if word in self._difference_index})
         places = [self._difference_index[word] for word in known]
         names = [
             *(f"first: {vocabulary.ngrams[place]}" for place in a),
@@ -98,18 +104,20 @@ class PairModel:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors) -> PairModel:
-        """What `to_tensors` wrote. Raises KeyError or ValueError for missing arrays, or shapes that do not fit."""
-        words = PairVocabulary(
+    def from_tensors(cls, tensors: Tensors, words: WordRule = WORDS_OF_SCRIPTS) -> PairModel:
+        """What `to_tensors` wrote, with the rule for words. Raises KeyError or ValueError for missing arrays, or shapes
+        that do not fit."""
+        vocabulary = PairVocabulary(
             ngrams=unpack_words(tensors["ngrams"]),
             idf=tensors["idf"],
             differences=unpack_words(tensors["differences"]),
             mean=tensors["mean"],
             deviation=tensors["deviation"],
+            words=words,
         )
-        model = cls(words, tensors["weights"], tensors["bias"])
-        rows = len(words.mean) + 2 * len(words.ngrams) + len(words.differences)
-        if model.weights.shape != (rows, *model.bias.shape) or len(words.idf) != len(words.ngrams):
+        model = cls(vocabulary, tensors["weights"], tensors["bias"])
+        rows = len(vocabulary.mean) + 2 * len(vocabulary.ngrams) + len(vocabulary.differences)
+        if model.weights.shape != (rows, *model.bias.shape) or len(vocabulary.idf) != len(vocabulary.ngrams):
             raise ValueError(f"{rows} features and weights of shape {model.weights.shape} do not belong together")
         return model
 

@@ -1,7 +1,7 @@
 """From the replies of a model to their figures: length, emptiness, variety, repetition; intervals over conversations.
 
-A word is a run of letters and digits, with the apostrophes inside it, in lower case; punctuation is none. In a script
-without blanks between words, such as Chinese, a word is a stretch between two punctuation marks.
+A word is a run of letters, their marks and digits, with the apostrophes inside it, in lower case; punctuation is none.
+In a script without blanks between words, such as Chinese, a word is a stretch between two punctuation marks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from pretune.scoring.uncertainty import FloatArray, bootstrap_over_seeds, wilson_interval
+from pretune.text.arrays.scripts import marks_in_words
 
 DISTINCT_SIZES = (1, 2, 3)  # words of the n-grams whose variety is measured
 REPEATED_SIZE = 4  # words of the n-grams whose repetition is measured
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_RUN = rf"\w[\w{marks_in_words()}]*"
+_WORD = re.compile(rf"{_RUN}(?:['’]{_RUN})*")
 
 Ngram = tuple[str, ...]
 

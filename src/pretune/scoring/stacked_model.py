@@ -23,17 +23,14 @@ from pretune.scoring.pair_model import PairModel
 from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors, title_in_sentence
 from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error, weigh_rare_classes
 from pretune.scoring.tagger import Tagger
+from pretune.scoring.word_features import PLAIN_WORDS, WORDS_OF_SCRIPTS, WordRule, find_words
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
 _ENCODER = "encoder"
-_MODELS: dict[str, type[NgramModel] | type[PairModel] | type[Tagger]] = {
-    "pair_tfidf": PairModel,
-    "pair_ridge": PairModel,
-    "tagger": Tagger,
-}  # the others are n-gram models
+_PAIR_MODELS = ("pair_tfidf", "pair_ridge")
 _GUARDS = {"macro_f1": "macro-F1", "entity_f1": "entity F1"}  # metrics that must not fall
 
 
@@ -79,6 +76,13 @@ class StackedModel:
         """Whether the loss on validation is lower with the encoder than without, by more than a standard error."""
         v = self.validation
         return bool(v["encoder_difference"] < -v["encoder_difference_standard_error"])
+
+    @property
+    def words(self) -> WordRule:
+        """The rule by which the partners find the words of a text; a tagger is given words."""
+        models = [partner.model for partner in self.partners]
+        rules = {model.words for model in models if isinstance(model, NgramModel | PairModel)}
+        return rules.pop() if len(rules) == 1 else WORDS_OF_SCRIPTS
 
     @property
     def titles(self) -> list[str]:
@@ -237,6 +241,7 @@ def save_stacked(folder: Path, stacked: StackedModel) -> None:
     save_file(tensors, folder / NGRAMS_NAME)
     fields = {
         "models": [_ENCODER, *(partner.kind for partner in stacked.partners)],
+        "words": stacked.words,
         "link": stacked.stack.link,
         "weights": stacked.stack.weights.tolist(),
         "bias": stacked.stack.bias.tolist(),
@@ -261,7 +266,8 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
         tensors = load_file(folder / NGRAMS_NAME)
         weights, bias = (np.array(fields[name], dtype=np.float64) for name in ("weights", "bias"))
         kinds = fields["models"][1:]
-        partners = tuple(_partner_of(kind, tensors) for kind in kinds)
+        words = fields.get("words", PLAIN_WORDS)  # earlier versions have one rule, and do not name it
+        partners = tuple(_partner_of(kind, tensors, words) for kind in kinds)
         link: Link = fields["link"]
         if link not in ("softmax", "sigmoid", "identity"):
             raise ValueError(f"the link {link!r} is unknown")
@@ -283,11 +289,16 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
     )
 
 
-def _partner_of(kind: str, tensors: Tensors) -> Partner:
-    """The partner with its arrays among those of a file. Raises KeyError for an unknown kind, KeyError or ValueError
-    for damaged arrays."""
+def _partner_of(kind: str, tensors: Tensors, words: WordRule) -> Partner:
+    """The partner with its arrays among those of a file, and its rule for words. Raises KeyError for an unknown kind,
+    ValueError for an unknown rule, and either for damaged arrays."""
     if kind not in TITLES:
         raise KeyError(kind)
     own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
-    model: LinearScorer = _MODELS.get(kind, NgramModel).from_tensors(own)
+    find_words("", words)  # raises for an unknown rule
+    model: LinearScorer
+    if kind == "tagger":
+        model = Tagger.from_tensors(own)
+    else:
+        model = (PairModel if kind in _PAIR_MODELS else NgramModel).from_tensors(own, words)
     return Partner(kind=kind, model=model)

@@ -5,17 +5,40 @@ Shapes: N texts, V features.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.arrays.scripts import word_expression
+
 Features = Any  # a scipy.sparse matrix (N, V)
 
-TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
+WordRule = str  # how a text is cut into words; saved with a model, so that it always reads the same features
+PLAIN_WORDS = "plain"  # of models that name no rule, saved by pretune 0.3: `\w+`, which cuts words apart at marks
+WORDS_OF_SCRIPTS = "scripts"  # marks belong to words; in scripts without blanks, each character is a word
 _MOST_WEIGHTS = 50_000_000  # of a model in training, over all classes: 200 MB for each of a few tables
 _MANY_ROWS = 10_000  # with this many training texts, features that occur in a single text are left out
+
+
+def find_words(text: str, rule: WordRule = WORDS_OF_SCRIPTS) -> list[str]:
+    """The words of a text, and every punctuation mark on its own: "!" is informative in a review.
+
+    Raises ValueError for an unknown rule. Of Latin text, both rules find the same.
+    """
+    pattern = _pattern_of(rule)
+    return (_pattern_of(PLAIN_WORDS) if text.isascii() else pattern).findall(text)
+
+
+@cache
+def _pattern_of(rule: WordRule) -> re.Pattern[str]:
+    if rule not in (PLAIN_WORDS, WORDS_OF_SCRIPTS):
+        raise ValueError(f"the rule {rule!r} for words is unknown")
+    word = r"\w+" if rule == PLAIN_WORDS else word_expression()
+    return re.compile(rf"{word}|[^\w\s]")
 
 
 def count_words(train_texts: Sequence[str], *others: Sequence[str], most: int | None = None) -> list[Features]:
@@ -35,7 +58,12 @@ def count_named_words(
 
     min_texts = 2 if len(train_texts) >= _MANY_ROWS else 1
     vectorizer = CountVectorizer(
-        ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, max_features=most, dtype=np.float32
+        ngram_range=(1, 2),
+        tokenizer=find_words,
+        token_pattern=None,
+        min_df=min_texts,
+        max_features=most,
+        dtype=np.float32,
     )
     try:
         train = vectorizer.fit_transform(train_texts)
