@@ -81,6 +81,15 @@ def test_many_rows_or_words_are_a_table_whatever_describes_it(
     ]
 
 
+def test_texts_without_blanks_have_words_too() -> None:
+    """A Chinese text was one word, so the list beside it was read in its place."""
+    text = "央行宣布下调存款准备金率以支持经济，今天的市场反应平静。"
+    assert rows_within({"正文": text, "列表": [{"标签": "财经"}]}) is None
+    rows = [{"正文": text, "标签": "财经"}] * 9
+    assert rows_within({"说明": text, "列表": rows}) is None
+    assert rows_within({"说明": text, "列表": rows * 2}) == rows * 2
+
+
 def test_many_lists_of_words_are_a_table() -> None:
     about, words = "Collected from three hotel portals between March and May", "of a nice hotel by the blue sea"
     rows = [{"tokens": words.split(), "tags": ["O"] * 8}] * 10

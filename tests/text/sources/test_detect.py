@@ -21,6 +21,10 @@ def records(*rows: dict[str, str]) -> list[Record]:
         ({"id": "a b c d e f", "text": "two words", "label": "1"}, "text"),
         ({"title": "A title here", "body": "Some words of text"}, "body"),
         ({"Rezension": "Ein schöner Film", "Wertung": "5"}, "Rezension"),
+        ({"标题": "央行宣布下调存款准备金率", "类别": "财经"}, "标题"),
+        ({"見出し": "新しい駅が来月開業する", "分類": "社会"}, "見出し"),
+        ({"ข้อความ": "ครูซ่อมถ้วยชาในสวน", "ป้าย": "ดี"}, "ข้อความ"),
+        ({"शीर्षक": "मौसम", "लेख": "दिल्ली में आज तेज़ बारिश हुई"}, "लेख"),
         ({"text": "17", "remark": "three short words"}, "remark"),  # a text column contains words
     ],
 )

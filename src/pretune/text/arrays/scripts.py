@@ -40,6 +40,7 @@ def _inside_brackets(ranges: Iterable[tuple[int, int]]) -> str:
 
 WITHOUT_BLANKS = re.compile(f"[{_inside_brackets(SCRIPTS_WITHOUT_BLANKS)}]")
 LETTER_WITHOUT_BLANKS = re.compile(f"[{_inside_brackets(ALPHABETS_WITHOUT_BLANKS)}]")
+_PLAIN_WORD = re.compile(r"\w+")
 
 
 @cache
@@ -53,9 +54,32 @@ def marks_in_words() -> str:
     return "".join(chr(code) for code in codes if not any(code in each for each in _MARKS_OF_ANY_SCRIPT))
 
 
-@cache
 def word_expression() -> str:
     """A regular expression for a word: letters, digits, underscores, and marks after the first of them; in scripts
     without blanks, a character with its marks."""
+    return f"{_word_between_blanks()}|{WITHOUT_BLANKS.pattern}[{marks_in_words()}]*"
+
+
+def count_words(text: str) -> int:
+    """The words of a text. In scripts without blanks, CHARACTERS_PER_WORD characters are one, in alphabets
+    LETTERS_PER_WORD, but a stretch of them is at least one."""
+    if text.isascii():
+        return len(_PLAIN_WORD.findall(text))
+    return sum(map(_count_in_stretch, _stretch_pattern().findall(text)))
+
+
+def _count_in_stretch(stretch: str) -> int:
+    if not WITHOUT_BLANKS.match(stretch):
+        return 1
+    return max(1, len(stretch) // (LETTERS_PER_WORD if LETTER_WITHOUT_BLANKS.match(stretch) else CHARACTERS_PER_WORD))
+
+
+def _word_between_blanks() -> str:
     letter, marks = f"[^\\W{_inside_brackets(SCRIPTS_WITHOUT_BLANKS)}]", f"[{marks_in_words()}]"
-    return f"{letter}+(?:{marks}+{letter}*)*|{WITHOUT_BLANKS.pattern}{marks}*"
+    return f"{letter}+(?:{marks}+{letter}*)*"
+
+
+@cache
+def _stretch_pattern() -> re.Pattern[str]:
+    """A word, or a stretch of a script without blanks."""
+    return re.compile(f"{_word_between_blanks()}|(?:(?=\\w){WITHOUT_BLANKS.pattern}[{marks_in_words()}]*)+")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from pretune.text.clean.rule_measures import num_words
 from pretune.text.readers.records import TEXT_NAMES
 from pretune.text.reading_report import join_names
 
@@ -103,14 +104,14 @@ def _own_texts(value: dict[str, Any]) -> dict[str, str]:
     return {
         name: cell
         for name, fold, cell in folded
-        if fold not in _ABOUT_NAMES and (fold in TEXT_NAMES or len(cell.split()) >= MANY_WORDS)
+        if fold not in _ABOUT_NAMES and (fold in TEXT_NAMES or _count_words(cell) >= MANY_WORDS)
     }
 
 
 def _outweigh(rows: list[Row], own: dict[str, str], columns: Collection[str]) -> bool:
     """Whether the rows have texts, and are many or have far more words than the object beside them."""
     num_words = _most_words(rows, columns)
-    num_own = sum(len(cell.split()) for cell in own.values())
+    num_own = sum(map(_count_words, own.values()))
     return num_words > 0 and (len(rows) >= MANY_ROWS or num_words >= FAR_MORE * num_own)
 
 
@@ -127,10 +128,15 @@ def _most_words(rows: list[Row], columns: Collection[str] = ()) -> int:
 
 def _num_words(cell: Any) -> int:
     if isinstance(cell, str):
-        return len(cell.split())
+        return _count_words(cell)
     if isinstance(cell, dict):
         cell = list(cell.values())
     return sum(map(_num_words, cell)) if isinstance(cell, list) else 0  # words of a sentence, turns of a conversation
+
+
+def _count_words(cell: str) -> int:
+    """Words between blanks, plus those of scripts without blanks."""
+    return num_words(" ".join(cell.split()))
 
 
 def _by_index(value: dict[str, Any]) -> list[Row] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.arrays.scripts import count_words
 from pretune.text.raw.archives import MANY_FILES
 from pretune.text.raw.charset import has_too_many_controls
 from pretune.text.readers.delimited import sniff_tab_table
@@ -57,7 +58,6 @@ _MAIL_HEADERS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _PDF = b"%PDF-"
-_WORD = re.compile(r"\w+")
 
 
 def detect_text_column(sample: Sequence[Record], path: str, given: str | None = None) -> str:
@@ -194,7 +194,7 @@ def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_
 def _count_words(sample: Sequence[Record], column: str) -> tuple[int, int]:
     """The number of words in a column, and the number of its cells that are not blank."""
     filled = [text for record in sample if (text := text_of(record, column)).strip()]
-    return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)), len(filled)
+    return sum(count_words(text[:2000]) for text in filled if _is_text(text)), len(filled)
 
 
 def _is_text(cell: str) -> bool:
