@@ -1,7 +1,7 @@
 import pytest
 
 from pretune.errors import UsageError
-from pretune.text.raw.charset import check_encoding, declared_encoding, detect_encoding
+from pretune.text.raw.charset import check_encoding, declared_encoding, detect_encoding, superset_of
 
 GERMAN = "Über die große Brücke gehen wir, schön langsam, nach Hause; dort gibt es Äpfel und Käse für alle.\n" * 5
 RUSSIAN = "Сегодня утром мы пошли в магазин и купили хлеб, молоко и немного сыра для всей семьи.\n" * 5
@@ -63,6 +63,14 @@ def test_broken_bytes_do_not_make_another_encoding(data: bytes, name: str) -> No
         (b'<meta charset="ISO-8859-1">', "cp1252"),
         (b"<?xml version='1.0' encoding='koi8-r'?>", "koi8-r"),
         (b"<meta http-equiv=x content='text/html; charset=euc-kr'>", "cp949"),
+        (b"<meta charset=Shift_JIS>", "cp932"),
+        (b"<meta charset=euc-jp>", "euc_jis_2004"),
+        (b"<meta charset=gb_2312-80>", "gb18030"),
+        (b"<meta charset=x-sjis>", "cp932"),
+        (b"<meta charset=Windows-31J>", "cp932"),
+        (b"<meta charset=Big5>", "big5hkscs"),
+        (b"<meta charset=iso-8859-9>", "cp1254"),
+        (b"<meta charset=tis-620>", "cp874"),
         (b"<meta charset=utf-16>", None),  # it could not have been read so far
         (b"<meta charset=base64>", None),
         (b"<meta charset=nonsense>", None),
@@ -72,6 +80,15 @@ def test_broken_bytes_do_not_make_another_encoding(data: bytes, name: str) -> No
 )
 def test_what_a_page_declares(head: bytes, name: str | None) -> None:
     assert declared_encoding(head) == name
+
+
+@pytest.mark.parametrize("declared", ["Shift_JIS", "GB2312", "EUC-KR", "EUC-JP", "Big5", "latin1", "us-ascii", "utf-8"])
+def test_a_superset_reads_what_windows_writes(declared: str) -> None:
+    text = {"Shift_JIS": "①㈱髙", "GB2312": "镕€", "EUC-KR": "똠", "EUC-JP": "①㈱", "Big5": "①碁"}.get(declared, "a")
+    name = superset_of(declared)
+    assert name is not None
+    assert text.encode(name).decode(name) == text
+    assert superset_of("klingon") is None
 
 
 @pytest.mark.parametrize("name", ["base64", "rot13", "idna", "klingon", "", "\0"])

@@ -1,3 +1,4 @@
+import base64
 import time
 
 import pytest
@@ -31,6 +32,11 @@ def test_messages_with_their_lines() -> None:
         (b"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n", b"caf=E9", "café"),  # noqa: E501
         (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n", b"Y2Fmw6k=", "café"),
         (b"Content-Type: text/plain; charset=no-such-thing\n", "Über große Brücken gehen".encode("cp1252"), "Über große Brücken gehen"),  # noqa: E501
+        (b"Content-Type: text/plain; charset=shift_jis\n", "①㈱髙島屋".encode("cp932"), "①㈱髙島屋"),
+        (b"Content-Type: text/plain; charset=gb2312\n", "朱镕基€".encode("gb18030"), "朱镕基€"),
+        (b"Content-Type: text/plain; charset=ks_c_5601-1987\n", "똠방각하".encode("cp949"), "똠방각하"),
+        (b"Content-Type: text/plain; charset=iso-8859-1\n", "“quoted” – 5 €".encode("cp1252"), "“quoted” – 5 €"),
+        (b"Content-Type: text/plain; charset=us-ascii\n", "schöne große Brücke".encode(), "schöne große Brücke"),
         (b"Content-Type: text/plain; charset=us-ascii\n", "schöne große Brücke über".encode("cp1252"), "schöne große Brücke über"),  # noqa: E501
         (b"", b"no type", "no type"),
         (b"Content-Type: text/html\n", b"<p>a &amp; <script>no</script>b", "a & b"),
@@ -52,6 +58,12 @@ def test_parts_are_decoded(headers: bytes, body: bytes, text: str) -> None:
         (b"=?no-such?q?x?= y", "=?no-such?q?x?= y"),
         (b"=?utf-8?b?!!!?= y", "y"),
         (b"raw \xff byte", "raw \ufffd byte"),
+        ("roh, für alle".encode(), "roh, für alle"),
+        (b"=?utf-8?q?caf=C3?= and =?utf-8?q?caf=C3=A9?=", "caf\ufffd and café"),  # as a broken mailer cuts words
+        (b"=?shift_jis?b?" + base64.b64encode("①㈱髙島屋".encode("cp932")) + b"?=", "①㈱髙島屋"),
+        (b"=?gb2312?b?" + base64.b64encode("朱镕基".encode("gb18030")) + b"?= \\u0041", "朱镕基 \\u0041"),
+        ("für =?utf-8?q?alle?=".encode(), "für alle"),
+        (b"=?utf-8?q?a?=\n =?iso-8859-1?q?=E9?= b", "aé b"),
         (b"RE: Re[2]: fwd: all", "all"),
     ],
 )
@@ -82,6 +94,14 @@ def test_a_subject_of_endless_words_takes_no_longer_than_another() -> None:
     begun = time.process_time()
     assert read_message(mail(b"text", subject=b"=?utf-8?q?" * 100_000))[1].strip() == "text"
     assert time.process_time() - begun < 10
+
+
+def test_replaced_bytes_are_counted() -> None:
+    broken, findings = mail(b"One \xff\xfe.\n" + b"fine " * 99), Findings()
+    found = [text for text, _ in iter_mbox(mbox(broken, mail(b"ok\n"), broken), findings)]
+    assert found[0].startswith("Hello\n\nOne \ufffd.")
+    assert findings.broken_bytes == 4
+    assert findings.files_with_broken_bytes == ["a.mbox"]
 
 
 def test_quotes_can_be_kept() -> None:
@@ -120,7 +140,7 @@ def test_parts_that_are_not_read_are_counted() -> None:
     ]
     body = b"".join(b"--x\n" + part + b"\n" for part in parts) + b"--x--\n"
     message = b'Subject: s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="x"\n\n' + body
-    assert read_message(message) == ("s", "Read.", 2)
+    assert read_message(message) == ("s", "Read.", 2, 0)
     findings = Findings()
     assert [text for text, _ in read_eml(ByteStream(iter([message]), "a.eml"), findings)] == ["s\n\nRead."]
     assert findings.num_attachments == 2

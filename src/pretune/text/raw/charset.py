@@ -24,7 +24,27 @@ _BOMS = (  # UTF-32 before UTF-16, whose mark is its prefix
 )
 _WIDE = frozenset(("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
-_SUPERSETS = {"euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030"}  # with the same characters and more
+# By codec, the one with the same characters and more by which browsers read it, as far as Python has it.
+_SUPERSETS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "euc_jp": "euc_jis_2004",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+}
+_LABELS = {  # that Python does not know
+    "windows-31j": "cp932",
+    "gb_2312-80": "gb2312",
+    "windows-949": "cp949",
+    "windows-874": "cp874",
+    "iso-8859-8-i": "iso-8859-8",
+}
 _WIDE_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff\ufffd]")
 _SHIFTED = re.compile(rb"\x1b[$(]")  # ISO 2022, which uses ASCII bytes only
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
@@ -76,22 +96,28 @@ def detect_encoding(head: bytes, given: str | None = None) -> Encoding:
 
 
 def declared_encoding(head: bytes, sample: bytes | None = None) -> str | None:
-    """The encoding that an HTML or XML page declares; Latin-1 is read as its superset cp1252, as in browsers.
+    """The encoding that an HTML or XML page declares, as the superset that browsers use.
 
     None if it does not fit `sample`, a part of the page with bytes beyond ASCII (default: the head).
     """
     found = _DECLARED.search(head)
     if not found:
         return None
-    name = (found[1] or found[2]).decode("ascii").lower()
-    if name in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"):
-        name = "cp1252"
-    name = codec_of(name) or ""
-    name = _SUPERSETS.get(name, name)
-    if not name or name in _WIDE or name.startswith("utf-16"):  # then the declaration would not be readable as ASCII
+    name = superset_of((found[1] or found[2]).decode("ascii"))
+    if (
+        name is None or name in _WIDE or name.startswith("utf-16")
+    ):  # then the declaration would not be readable as ASCII
         return None
     text = (head if sample is None else sample)[:SAMPLE_BYTES].decode(name, "replace")
     return name if text.count("\ufffd") <= MAX_BROKEN_FRACTION * len(text) else None
+
+
+def superset_of(declared: str) -> str | None:
+    """The codec that a declared encoding stands for: programs for Windows declare Shift_JIS, GB2312 or Latin-1, and
+    write characters beyond it. None if there is no such encoding."""
+    label = declared.lower().removeprefix("x-")  # x-sjis, x-euc-jp, x-gbk: from before the names were registered
+    name = codec_of(_LABELS.get(label, label))
+    return _SUPERSETS.get(name, name) if name else None
 
 
 def is_certainly_utf8(data: bytes) -> bool:
@@ -153,9 +179,10 @@ def _guess(head: bytes) -> Encoding | None:
 
     start = max(0, min(first_beyond_ascii(head) - SAMPLE_BYTES // 8, len(head) - SAMPLE_BYTES))
     found = chardet.detect(head[start : start + SAMPLE_BYTES])
-    name = codec_of(found["encoding"] or "")
-    name = _SUPERSETS.get(name or "", name)
-    if name is None or name in _WIDE or name == "ascii" or (found["confidence"] or 0.0) < _MIN_CONFIDENCE:
+    if codec_of(found["encoding"] or "") == "ascii":
+        return None
+    name = superset_of(found["encoding"] or "")
+    if name is None or name in _WIDE or (found["confidence"] or 0.0) < _MIN_CONFIDENCE:
         return None
     return Encoding(name if _is_plausible(head, name) else "cp1252", is_guess=True)
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from email import message_from_bytes
 from email.errors import MessageError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from email.message import Message
 from typing import Literal
 
-from pretune.text.raw.charset import codec_of, detect_encoding
+from pretune.text.raw.charset import ESCAPE, codec_of, count_broken, detect_encoding, mark_broken, superset_of
 from pretune.text.raw.compression import ByteStream
 from pretune.text.readers.html import visible_text
 from pretune.text.reading_report import Findings
@@ -38,6 +38,7 @@ _ENVELOPE = re.compile(rb"From \S{1,200} .{0,100}\d\d:\d\d")
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 _SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
 _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
+_ESCAPED = re.compile(rb"\\udc([89a-f][0-9a-f])")  # as the library passes on a byte between encoded words
 # What the standard library's parser and decoders raise for a badly broken message.
 _MESSAGE_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
@@ -99,25 +100,29 @@ def _read(
     message: list[bytes], line: int, name: str, findings: Findings, quotes: QuoteChoice
 ) -> Iterator[tuple[str, int]]:
     try:
-        subject, body, num_other_parts = read_message(b"".join(message))
+        subject, body, num_other_parts, num_broken = read_message(b"".join(message))
     except _MESSAGE_ERRORS as error:
         findings.dropped.add("broken_message", "a message that cannot be parsed", f"{name}, line {line}: {error}")
         return
     findings.num_attachments += num_other_parts
+    findings.broken_bytes += num_broken
+    if num_broken and findings.files_with_broken_bytes[-1:] != [name]:
+        findings.files_with_broken_bytes.append(name)
     if quotes == "drop":
         body, num_dropped = without_quotes(body)
         findings.num_quoted_lines += num_dropped
     yield "\n\n".join(part for part in (subject, body.strip()) if part), line
 
 
-def read_message(data: bytes) -> tuple[str, str, int]:
-    """Subject, text and number of unread parts of a message.
+def read_message(data: bytes) -> tuple[str, str, int, int]:
+    """Subject, text, number of unread parts, and number of replaced bytes of a message.
 
     The text is that of the plain parts or, if they have none, the visible text of the HTML parts. Attachments and
     parts of other types are not read.
     """
     message = message_from_bytes(data)
-    subject = _PREFIX.sub("", " ".join(_decode_header(message["Subject"]).split()), count=1)
+    raw_subject = next((value for name, value in message.raw_items() if name.lower() == "subject"), "")
+    subject = _decode_header(str(raw_subject)[:_LONGEST_SUBJECT])
     texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
     num_other_parts = 0
     for part in message.walk():
@@ -128,34 +133,58 @@ def read_message(data: bytes) -> tuple[str, str, int]:
             texts[kind].append(_decode_part(part))
         elif kind not in _SIGNATURES:
             num_other_parts += 1
-    if any(text.strip() for text in texts["text/plain"]):
-        return subject, "\n".join(texts["text/plain"]), num_other_parts
-    return subject, "\n".join(visible_text([text]) for text in texts["text/html"]), num_other_parts
+    kind = "text/plain" if any(text.strip() for text in texts["text/plain"]) else "text/html"
+    num_broken = count_broken(subject) + sum(map(count_broken, texts[kind]))
+    parts = [mark_broken(text).replace("\r\n", "\n").replace("\r", "\n") for text in texts[kind]]
+    body = "\n".join(parts if kind == "text/plain" else (visible_text([text]) for text in parts))
+    subject = _PREFIX.sub("", " ".join(mark_broken(subject).split()), count=1)
+    return subject, body, num_other_parts, num_broken
 
 
-def _decode_header(value: object) -> str:
-    if value is None:
-        return ""
-    text = str(value)[:_LONGEST_SUBJECT]
+def _decode_header(text: str) -> str:
+    """The text of a header with invalid bytes escaped (`ESCAPE`); as it is if a declared encoding is unknown."""
     try:
-        return str(make_header(decode_header(text)))
+        chunks = decode_header(text)
     except _MESSAGE_ERRORS:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return _decode_plainly(text)
+    found = []
+    for chunk, declared in chunks:
+        if isinstance(chunk, str):  # there are no encoded words
+            return _decode_plainly(chunk)
+        if declared is None:
+            chunk, name = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), chunk), "utf-8"
+        else:
+            name = superset_of(declared.partition("*")[0]) or ""
+        if not name:
+            return _decode_plainly(text)
+        found.append(chunk.decode(name, ESCAPE))
+    return "".join(found)
+
+
+def _decode_plainly(text: str) -> str:
+    """Text of a header that is not encoded: ASCII or, against the rules, UTF-8; the parser escapes its bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", ESCAPE)
 
 
 def _decode_part(part: Message) -> str:
-    """The text of a part in its declared encoding or, if that is unknown or wrong, in the detected one."""
+    """The text of a part in its declared encoding or, if that is unknown or wrong, in the detected one; invalid bytes
+    are escaped (`ESCAPE`)."""
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return ""
-    declared = codec_of(part.get_content_charset() or "")
-    text = ""
-    if declared:
-        text = data.decode(declared, "replace")
-    if not declared or text.count("\ufffd") > 0.01 * len(text):
-        found = detect_encoding(data)
-        text = data[found.bom_bytes :].decode(found.name, "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    declared = part.get_content_charset() or ""
+    name = superset_of(declared)
+    if name is None or codec_of(declared) == "ascii":  # which any bytes beyond ASCII contradict
+        return _decode_as_detected(data)
+    text = data.decode(name, ESCAPE)
+    if count_broken(text) > 0.01 * len(text):
+        return min(_decode_as_detected(data), text, key=count_broken)
+    return text
+
+
+def _decode_as_detected(data: bytes) -> str:
+    found = detect_encoding(data)
+    return data[found.bom_bytes :].decode(found.name, ESCAPE)
 
 
 def without_quotes(text: str) -> tuple[str, int]:
