@@ -6,6 +6,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.collect.documents import iter_documents
+from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import MET_AGAIN, TextFile, find_files, unique_files
 
@@ -68,6 +69,23 @@ def test_a_pattern_of_links_that_lead_nowhere_is_refused(tmp_path: Path) -> None
         (tmp_path / f"{name}.txt").symlink_to(tmp_path / "gone" / name)
     with pytest.raises(InputDataError, match=r"\*\.txt matches only broken links, the first .*a\.txt; expected files"):
         find_files([str(tmp_path / "*.txt")], Findings())
+
+
+def test_a_pipe_that_a_pattern_matches_is_counted(tmp_path: Path) -> None:
+    """Reading it waited for a writer that never came."""
+    write(tmp_path, "a.txt")
+    os.mkfifo(tmp_path / "b.txt")
+    findings = Findings()
+    (found,) = find_files([str(tmp_path / "*.txt")], findings)
+    assert Path(found.path).name == "a.txt"
+    assert findings.ignored_files.count("not a regular file") == 1
+    with pytest.raises(
+        InputDataError, match=r"b\* matches no regular file, the first match is .*b\.txt; expected files"
+    ):
+        find_files([str(tmp_path / "b*")], Findings())
+    (named,) = find_files([tmp_path / "b.txt"], Findings())  # the user says so
+    assert named.is_named
+    assert protected_texts([str(tmp_path / "*.txt")], Findings()) == ["Some text."]
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from pretune.text.sources.detect import FORMAT_OF_ENDING, KNOWN_ENDINGS, FileFor
 from pretune.text.sources.patterns import describe_no_match, match_paths
 
 NO_ENDING = "file without a known ending"
+NOT_REGULAR = "not a regular file"
 MET_AGAIN = "file already read under another name"
 _MAIL_FOLDERS = ("cur", "new")  # of a maildir, whose files have no endings
 
@@ -112,6 +113,15 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     matches = _matches_of(pattern, findings)
     folders = [match for match in matches if Path(match).is_dir()]
     plain = [match for match in matches if match not in set(folders)]
+    special = [match for match in plain if not Path(match).is_file()]  # a pipe: waiting for a writer never ends
+    plain = [match for match in plain if match not in set(special)]
+    for match in special:
+        findings.ignored_files.add(NOT_REGULAR, NOT_REGULAR, match)
+    if not plain and not folders:
+        raise InputDataError(
+            f"The pattern {pattern} matches no regular file, the first match is {matches[0]}; expected files "
+            "with text: name a pipe to read from it, or give another pattern."
+        )
     if not plain:
         return _files_of_folders(pattern, folders, findings)
     counts = Counter((Path(match).parent, ending_of(match)) for match in plain)
@@ -213,7 +223,7 @@ def _reason_to_skip(path: Path) -> str | None:
         if path.name.startswith("."):
             return "hidden file"
         if not path.is_file():
-            return "not a regular file"
+            return NOT_REGULAR
         if path.stat().st_size == 0:
             return "empty file"
         if _is_in_maildir(path):
