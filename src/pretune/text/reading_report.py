@@ -125,8 +125,8 @@ class Findings:
     dropped: Tally = field(default_factory=Tally)  # records that could not become documents
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
     unreadable: Tally = field(default_factory=Tally)  # files of a folder or an archive that could not be read
-    half_read: Tally = field(default_factory=Tally)  # JSON files with a text and a list of rows, of which one is read
-    notices: list[str] = field(default_factory=list)  # `all_notices` has those about files that are half read, too
+    file_notices: Tally = field(default_factory=Tally)  # about single files; one for each rule is shown
+    notices: list[str] = field(default_factory=list)  # the others; `all_notices` has both
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
     num_continued: int = 0  # cuts in documents that are too long for one
@@ -157,8 +157,8 @@ class Findings:
         self.unreadable.add(kind, problem, name)
 
     def all_notices(self) -> list[str]:
-        """The notices, with one for all files that are half read in the same way, which gives their number."""
-        return self.notices + [f"{rule.reason}{_same_for(rule.count - 1)}" for rule in self.half_read.rules.values()]
+        """The notices, with one for all files that have the same, which gives their number."""
+        return self.notices + [f"{rule.reason}{_same_for(rule.count - 1)}" for rule in self.file_notices.rules.values()]
 
     def sentences_about(self, path: str | Path) -> list[str]:
         """What the user of a single file of rows should know: replaced bytes, warnings and notices."""
@@ -209,7 +209,7 @@ class Findings:
         ]
 
 
-_TALLIES = ("dropped", "ignored_files", "unreadable", "half_read")
+_TALLIES = ("dropped", "ignored_files", "unreadable", "file_notices")
 _LISTS = ("notices", "warnings", "files_with_broken_bytes")
 _COUNTS = ("num_files", "num_continued", "num_quoted_lines", "num_attachments", "bytes_read", "broken_bytes")
 

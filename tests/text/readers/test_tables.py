@@ -297,7 +297,13 @@ def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
         'He said "no, never", twice',
         "A plain; text",
     ]
-    assert found.notices == [f'{path}: quotes inside cells are escaped as \\".']
+    notice = f'{path}: quotes inside cells are escaped as \\".'
+    assert found.all_notices() == [notice]
+    for number in range(2):  # the parts of one table do not have a notice each
+        part = tmp_path / f"part-{number}.csv"
+        part.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        list(iter_records(part, findings=found))
+    assert found.all_notices() == [f"{notice} The same applies to 2 more files."]
     path.write_text('text,label\n"He said ""no"" in C:\\dir",bad\n"A plain text",good\n', encoding="utf-8")
     assert [r.fields["text"] for r in iter_records(path)] == ['He said "no" in C:\\dir', "A plain text"]
 

@@ -44,7 +44,8 @@ def iter_delimited(
     dialect, sample = _sniff_dialect(head, kind, excel_line[1] if excel_line else None)
     header = _names_without_header(sample, stream.name, columns, known_names)
     if dialect.is_escaped:
-        stream.findings.notices.append(f'{stream.name}: quotes inside cells are escaped as \\".')
+        notice = f'{stream.name}: quotes inside cells are escaped as \\".'
+        stream.findings.file_notices.add("escaped_quotes", notice)  # a table may have thousands of parts
     lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:

@@ -79,7 +79,7 @@ def _expand_single(records: Iterator[Record], malformed: Malformed, columns: Col
         rows = rows_within(first.values, columns)
         if (lost := what_is_not_read(first.values, rows, columns)) is not None:
             part = "rows" if rows is None else "text"  # a folder may have thousands of such files
-            malformed.findings.half_read.add(f"{part}_not_read", f"{malformed.name}: {lost}")
+            malformed.findings.file_notices.add(f"{part}_not_read", f"{malformed.name}: {lost}")
     if rows is None:
         yield first
     else:
