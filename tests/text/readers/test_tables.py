@@ -288,6 +288,14 @@ def test_nan_and_null_are_missing(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("names", ["शीर्षक,श्रेणी", "ข้อความ,ป้าย", "标题,类别", "שֵׁם,סוג"])
+def test_names_of_columns_may_be_in_any_script(tmp_path: Path, names: str) -> None:
+    """Marks are no letters to Python, so a header in Hindi or Thai was taken for data and refused."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{names}\nदिल्ली में आज बारिश हुई,मौसम\n", encoding="utf-8")
+    assert [list(record.fields) for record in iter_records(path)] == [names.split(",")]
+
+
 def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
     """As Spark and MySQL write them; otherwise, a comma inside would split the cell."""
     path = tmp_path / "rows.csv"

@@ -7,15 +7,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.arrays.scripts import marks_in_words
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.records import KNOWN_NAMES, SAMPLE_ROWS, Malformed, Record
 from pretune.text.readers.stray_quotes import StrayQuotes
 from pretune.text.reading_report import join_names, shorten
 
-_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
 _EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # Excel's line that names the delimiter
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
@@ -226,7 +227,14 @@ def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequenc
         return False
     if any(cells and all(_NUMBER.fullmatch(cell) for cell in cells) for cells in cells_of_column):
         return True
-    return all(not name or _IDENTIFIER.fullmatch(name) for name in names)
+    return all(not name or _identifier().fullmatch(name) for name in names)
+
+
+@cache
+def _identifier() -> re.Pattern[str]:
+    """A name of one word, in any script."""
+    character = f"[\\w{marks_in_words()}]"
+    return re.compile(rf"[^\W\d]{character}*(?:[.\-/]{character}+)*")
 
 
 def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
