@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from pretune.compute.cpu_threads import Lanes
 from pretune.data.hybrid_rows import HybridRows
 from pretune.data.packing import build_rows
 from pretune.data.special_ids import SpecialIds
+from pretune.model.folder import load_model_folder
+from pretune.model.transformer import TokenClassifier
 from pretune.tasks.registry import task_named
 from pretune.training.loop import accumulate
 from pretune.training.microbatch_split import MicrobatchSplit
@@ -49,6 +53,20 @@ def test_the_head_computes_the_loss_in_fp32() -> None:
     exact, _ = predict_tokens_sum(hidden, embedding, labels, None, torch.float32)
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(float(exact), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["albert", "electra", "bert"])
+def test_entities_are_classified_in_fp32(public_model: Callable[..., Path], draw_labelled: Any, kind: str) -> None:
+    """The vectors of encoders whose embeddings are projected stay in bf16, which the head would refuse."""
+    encoder = load_model_folder(public_model(kind, embedding_size=16)).model.transformer
+    model = TokenClassifier(encoder.config, 5, encoder)
+    batch = draw_labelled(3)
+    batch = replace(batch, input_ids=batch.input_ids % 12, positions=torch.arange(24), labels=torch.arange(24) % 5)
+    objective = TaskObjective(model, task_named("tokens").losses, torch.bfloat16, compiled=False)
+    sums = objective(batch)
+    sums.loss.backward()
+    assert objective.logits(batch).dtype == sums.loss.dtype == torch.float32
+    assert model.classifier.weight.grad is not None
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])

@@ -184,7 +184,7 @@ class TaskObjective:
         )
         if batch.positions is None:
             hidden = mean_over_text(hidden, document_ids, batch.windows)
-        return self.model.classifier(hidden)
+        return self.model.classifier(hidden.float())  # some encoders of transformers give bf16
 
     def __call__(self, batch: Batch) -> LossSum:
         losses, is_correct = self.losses(self.logits(batch), batch.labels)
