@@ -80,6 +80,15 @@ def test_words_around_a_row_need_masked_rows(objective: Any) -> None:
     PretrainConfig(objective="masked", neighbour_weight=0.3)
 
 
+def test_the_warm_up_ends_before_the_decay_begins() -> None:
+    with pytest.raises(
+        UsageError, match=r"^--warmup-fraction 0\.5 and --decay-fraction 0\.6 overlap.* is at most 1\.$"
+    ):
+        PretrainConfig(warmup_fraction=0.5, decay_fraction=0.6)
+    for hundredths in range(101):
+        PretrainConfig(warmup_fraction=hundredths / 100, decay_fraction=(100 - hundredths) / 100)
+
+
 @pytest.mark.parametrize("task", ["multilabel", "tokens"])
 def test_a_second_text_needs_a_task_that_reads_it(task: Any) -> None:
     with pytest.raises(UsageError, match=f"--text-pair-column is given, but --task {task} reads a single text a row"):

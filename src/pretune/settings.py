@@ -192,6 +192,11 @@ class PretrainConfig:
                 "leave it out, or give --objective hybrid."
             )
         expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
+        if self.warmup_fraction + self.decay_fraction > 1 + 1e-9:  # the sum of two fractions is rounded
+            raise UsageError(
+                f"--warmup-fraction {self.warmup_fraction:g} and --decay-fraction {self.decay_fraction:g} overlap: the "
+                "learning rate would have to rise and fall at once; give fractions whose sum is at most 1."
+            )
         expect(self, lambda value: 0 <= value <= 1, "0 to 1", "neighbour_weight")
         if self.neighbour_weight and self.objective in ("causal", "hybrid"):
             raise UsageError(
