@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
 from pretune.compute.device import Compute
+from pretune.data.pretraining_data import Corpus
+from pretune.data.special_ids import SpecialIds
 from pretune.model.config import large, micro, mini
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain.choices import budget_of, choose_size, describe_compute, optimizer_config, row_settings
+from pretune.stages.pretrain.choices import (
+    budget_of,
+    choose_size,
+    describe_compute,
+    most_predicted_fraction,
+    optimizer_config,
+    row_settings,
+)
+from pretune.text.token_shards import ShardWriter
 from pretune.training.budget import Budget
 
 CPU = Compute(
@@ -56,6 +68,27 @@ def test_only_a_wide_base_gets_low_rates(optimizer: Literal["muon", "adamw"]) ->
 def test_muon_computes_in_the_precision_of_the_model(compute: Compute) -> None:
     assert optimizer_config(CONFIG, compute).dtype == torch.bfloat16
     assert optimizer_config(CONFIG, replace(compute, precision="fp32")).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("step", "at_once"), [(128, 4096), (512, 128), (640, 192), (1024, 16)])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.7])
+def test_no_micro_batch_of_a_hybrid_predicts_more_than_expected(
+    tmp_path: Path, step: int, at_once: int, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("train", "validation"):
+        with ShardWriter(tmp_path, name, 50) as writer:
+            for _ in range(90):
+                writer.add([1, *rng.integers(4, 50, size=14).tolist(), 2])
+    config = PretrainConfig(objective="hybrid", causal_share=share, tokens_per_step=step, row_tokens=16)
+    rows = replace(row_settings(config, budget_of(config)), micro_batch_tokens=at_once, long_row_tokens=16)
+    corpus = Corpus(tmp_path, rows, SpecialIds(pad=0, mask=3, first_ordinary=4), np.zeros(50, dtype=np.bool_))
+    most = max(len(batch.labels) for batch in corpus.short_batches(1))
+    expected = most_predicted_fraction(config, corpus.micro_batch_tokens, corpus) * corpus.micro_batch_tokens
+    assert most <= expected <= 1.2 * most  # one or two tokens of a row in sixteen are never predicted
+    undivided = most_predicted_fraction(config, min(step, at_once)) * min(step, at_once)
+    assert undivided >= 0.9 * most
+    assert most_predicted_fraction(config, 16, corpus) == 1.0  # a single row, which is causal
 
 
 @pytest.mark.parametrize(

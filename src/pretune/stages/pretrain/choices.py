@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pretune.compute.device import Compute, available_bytes, gains_from_compiling, needed_to_compile
+from pretune.data.hybrid_rows import HybridRows
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
@@ -84,13 +85,19 @@ def predicted_fraction(config: PretrainConfig) -> float:
     return causal + (1 - causal) * config.mask_prob
 
 
-def most_predicted_fraction(config: PretrainConfig) -> float:
-    """The most tokens that a micro-batch predicts, as a fraction of the tokens of the largest one; of a hybrid, the
-    causal rows predict all, and are fewer or more than the masked rows."""
+def most_predicted_fraction(config: PretrainConfig, tokens_at_once: int, corpus: Corpus | None = None) -> float:
+    """The most tokens that a micro-batch predicts, as a fraction of the `tokens_at_once` of the largest one.
+
+    The causal micro-batches of a hybrid predict all of their tokens. Before there is a corpus, they are expected to
+    have the causal part of a step.
+    """
     if config.objective != "hybrid":
         return predicted_fraction(config)
-    share = config.causal_share or 0.0
-    return max(config.mask_prob, min(1.0, share / (1 - share)))
+    causal = (config.causal_share or 0.0) * config.tokens_per_step
+    if corpus is not None:
+        kinds = [rows for rows in (corpus.short, corpus.long) if isinstance(rows, HybridRows)]
+        causal = max(rows.causal.rows_per_batch * rows.table.row_tokens for rows in kinds)
+    return max(config.mask_prob, min(1.0, causal / tokens_at_once))
 
 
 def shape_of(config: PretrainConfig, corpus: Corpus, *, has_base: bool = False) -> Shape:
@@ -162,7 +169,7 @@ def check_memory(
     """
     available, longest = available_bytes(device), longest_row(config, corpus)
     tokens_at_once = corpus.micro_batch_tokens if device == "cpu" else longest
-    predicted = most_predicted_fraction(config)
+    predicted = most_predicted_fraction(config, tokens_at_once, corpus)
     needed = cost.train_memory_bytes(model, tokens_at_once, longest, predicted)
     if available is None or needed <= available:
         return

@@ -63,10 +63,12 @@ def seconds_of_plan(plan: Plan, pace: Pace, config: PretrainConfig) -> float:
     return pace.seconds(plan, config.evaluations + 1)
 
 
-def memory_bytes(config: PretrainConfig, model: ModelConfig, compute: Compute, micro_batch_tokens: int) -> int:
+def memory_bytes(
+    config: PretrainConfig, model: ModelConfig, compute: Compute, micro_batch_tokens: int, corpus: Corpus | None = None
+) -> int:
     """Peak memory in training; on a GPU, that of the GPU."""
     by_spans = compute.device == "cuda" and compute.precision == "bf16"
-    predicted = most_predicted_fraction(config)
+    predicted = most_predicted_fraction(config, micro_batch_tokens, corpus)
     return cost.train_memory_bytes(model, micro_batch_tokens, config.row_tokens, predicted, by_spans=by_spans)
 
 
@@ -99,7 +101,7 @@ def estimate_fields(
     """The fields of an `estimate` event that do not depend on the plan."""
     return {
         "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
-        "memory_bytes": memory_bytes(config, model, compute, corpus.micro_batch_tokens),
+        "memory_bytes": memory_bytes(config, model, compute, corpus.micro_batch_tokens, corpus),
         "parameters": cost.count_parameters(model),
         "objective": model.objective,
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
