@@ -294,7 +294,7 @@ class FinetuneConfig:
     )
     patience: int = _setting(2, "epochs without a better score before training stops (needs 200 validation rows)")
     batch_size: int = _setting(
-        32, "texts or conversations per optimizer update; a large model without a GPU takes 8 conversations"
+        32, "texts, or conversations in whole rows, per update; a large model without a GPU takes 8 conversations"
     )
     learning_rates: tuple[float, ...] | None = _setting(
         None,
@@ -363,7 +363,7 @@ class ChatTuningConfig:
     tokens: int | None = _setting(None, "budget in training tokens instead of epochs")
     updates: int | None = _setting(None, "number of updates instead of epochs")
     batch_size: int | None = _setting(
-        None, "conversations per optimizer update (default: 32; 8 for a large model without a GPU)"
+        None, "conversations, in whole rows, per optimizer update (default: 32; 8 for a large model without a GPU)"
     )
     learning_rate: float | None = _setting(
         None, "peak learning rate (default: by the width of the model, and higher with LoRA; shown)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_processes_divide_an_update_of_unequal_micro_batches(chat: PreparedChat,
     assert all(parts)
     whole = Counter(rows_of(corpus_of(chat, 1000).short_batches(3)))
     assert Counter(row for part in parts for row in part) == whole
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_an_update_of_one_row_has_all_of_its_conversations(prepared_folder: Path, batch_size: int) -> None:
+    chat = PreparedChat(prepared_folder, MAX_SEQ_LEN)
+    chat.row_tokens *= 4
+    shape = ChatShape(batch_size=batch_size, micro_batch_tokens=10_000, evaluation_tokens=1000)
+    corpus = ChatCorpus(chat, shape, 0)
+    [row] = rows_of(corpus.short_batches(1))
+    assert corpus.conversations_per_step == row.count(chat.turn_end_id) / 2 > 2  # each a question and a reply
+    assert ChatCorpus(chat, replace(shape, batch_size=1000), 0).conversations_per_step == 120
 
 
 def test_processes_that_cannot_divide_an_update_are_refused(chat: PreparedChat) -> None:

@@ -67,6 +67,7 @@ def test_a_base_learns_to_reply(tuned: Path) -> None:
     rows = of_kind(tuned, "evaluation")
     assert [row["step"] for row in rows] == [0, 10, 20, 30]
     assert rows[-1]["loss"] < rows[0]["loss"]
+    assert any("; 16 conversations per update (" in event["sentence"] for event in of_kind(tuned, "notice"))
     [estimate] = of_kind(tuned, "estimate")
     assert estimate["minutes"] > 0 and estimate["memory_bytes"] > 0
     assert not (tuned / "checkpoints").exists()

@@ -120,6 +120,11 @@ class ChatCorpus:
         return [batch for batch, _ in rows.in_order()]
 
     @property
+    def conversations_per_step(self) -> int:
+        """About how many conversations an update has: those of its whole rows."""
+        return round(self.rows_per_step * self.num_conversations / len(self.rows))
+
+    @property
     def tokens_per_step(self) -> float:
         """Mean number of real tokens in one update."""
         return self.rows_per_step * self.chat.row_tokens * self.rows.fill

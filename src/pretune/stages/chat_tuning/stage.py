@@ -27,6 +27,7 @@ from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan, tes
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
+from pretune.text.reading_report import counted
 from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.objective import TokenObjective
@@ -226,8 +227,9 @@ class _ChatTuning:
         optimizer, corpus = self.training.optimizer_config, self.corpus
         name = "Muon and AdamW" if optimizer.kind == "muon" else "AdamW"
         return (
-            f"{name} with a peak learning rate of {optimizer.matrix_rate:g}; {corpus.shape.batch_size} conversations "
-            f"per update ({corpus.tokens_per_step:,.0f} tokens, in rows of up to {self.chat.row_tokens:,}); "
+            f"{name} with a peak learning rate of {optimizer.matrix_rate:g}; "
+            f"{counted(corpus.conversations_per_step, 'conversation')} per update ({corpus.tokens_per_step:,.0f} "
+            f"tokens, in rows of up to {self.chat.row_tokens:,}); "
             f"{self.num_trained:,} of {sum(p.numel() for p in self.model.parameters()):,} weights are trained."
         )
 
