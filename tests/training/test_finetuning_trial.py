@@ -259,3 +259,12 @@ def test_the_rate_rises_and_falls_to_zero(make_trial: Callable[..., FinetuningTr
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert 0 < rates[-1] < 0.02
+
+
+@pytest.mark.parametrize(("updates", "epochs", "every"), [(2, 1, 6), (40, 7, 6), (54, 9, 12), (600, 100, 78)])
+def test_a_budget_in_updates_is_evaluated_after_whole_epochs(
+    make_trial: Callable[..., FinetuningTrial], updates: int, epochs: int, every: int
+) -> None:
+    trial = make_trial("a", updates=updates, epochs=epochs)
+    assert trial.steps_per_epoch == 6
+    assert trial.steps_per_evaluation == every >= updates // 8

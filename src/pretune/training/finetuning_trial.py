@@ -38,7 +38,7 @@ from pretune.training.threaded_objective import ThreadedObjective
 
 CLIP_NORM = 1.0
 WARMUP_FRACTION = 0.06
-_EVALUATIONS_OF_UPDATES = 8
+_EVALUATIONS_OF_UPDATES = 8  # at most
 
 FloatArray = npt.NDArray[np.float64]
 DECISION = "decision"  # among the scores: what the task chose on validation to turn outputs into predictions
@@ -69,7 +69,8 @@ class FinetuningTrial:
 
     After each epoch, the validation scores are compared with the best so far: by the metric of the settings and, if
     that is equal, by the loss. Training stops after `patience` epochs in a row without a better one. With `keeps_last`,
-    it goes on to the end, and the last weights are kept. A budget in updates is evaluated about eight times.
+    it goes on to the end, and the last weights are kept. A budget in updates is evaluated after every epoch, or every
+    few of more than eight, and at its end: to read the validation rows more often costs more than such updates do.
     """
 
     def __init__(
