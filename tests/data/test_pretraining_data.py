@@ -142,6 +142,28 @@ def test_validation_stays_within_its_tokens(make_corpus: MakeCorpus) -> None:
     assert tokens[2] > 1500
 
 
+@pytest.mark.parametrize(
+    ("row_tokens", "settings", "expected"),
+    [
+        (16, {"tokens_per_step": 32, "micro_batch_tokens": 16, "validation_tokens": 1}, 32),
+        (256, {"tokens_per_step": 4096, "validation_tokens": 8000}, 16),
+        (256, {"tokens_per_step": 32_768, "validation_tokens": 8000}, 31),
+        (256, {"tokens_per_step": 32_768, "micro_batch_tokens": 3000, "validation_tokens": 8000}, 11),
+        (256, {"tokens_per_step": 32_768, "validation_tokens": 64_000}, 32),
+        (256, {"tokens_per_step": 256, "validation_tokens": 1}, 8),
+    ],
+)
+def test_an_evaluation_reads_no_more_at_once_than_training(
+    make_corpus: MakeCorpus, row_tokens: int, settings: dict[str, Any], expected: int
+) -> None:
+    usual: dict[str, Any] = {"long_row_tokens": row_tokens, "count": 400, "longest": 250, "validation": 400}
+    for objective in ("masked", "causal"):
+        corpus = make_corpus(row_tokens=row_tokens, objective=objective, **usual, **settings)
+        batches = corpus.masked_validation or corpus.causal_validation
+        assert {batch.input_ids.shape for batch in batches} == {(expected, row_tokens)}
+        assert sum(batch.input_ids.numel() for batch in batches) <= max(2048, settings["validation_tokens"])
+
+
 def test_too_little_text_is_refused(make_corpus: MakeCorpus) -> None:
     with pytest.raises(
         InputDataError, match=r"tokens in 3 documents and the validation .* in rows of 16 tokens; give more text"

@@ -23,6 +23,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.text.token_shards import TokenShard
 
 _VALIDATION_BATCH_ROWS = 32
+_VALIDATION_BATCH_TOKENS = 2048  # so many fit, however small the micro-batches of training are
 _VALIDATION_SEED = 20_26  # masks of the validation rows do not depend on --seed
 _MIN_ROWS = 8
 
@@ -150,10 +151,13 @@ class Corpus:
     def _validation(self, shard: TokenShard, is_sentence_end: npt.NDArray[np.bool_]) -> tuple[list[Batch], list[Batch]]:
         """The same rows with the same masks at every evaluation, up to `validation_tokens`, masked and causal.
 
-        As many tokens are hidden as in training, by the same weights, so that the two losses are of the same task.
+        As many tokens are hidden as in training, by the same weights, so that the two losses are of the same task. A
+        batch has no more long rows than training has at once, since it may have as many logits.
         """
         table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
-        size = min(_VALIDATION_BATCH_ROWS, len(table))
+        s = self.settings
+        fitting = max(_VALIDATION_BATCH_TOKENS, min(s.tokens_per_step, s.micro_batch_tokens, s.validation_tokens))
+        size = min(_VALIDATION_BATCH_ROWS, max(1, fitting // table.row_tokens), len(table))
         count = max(1, min(len(table) // size, self.settings.validation_tokens // (size * table.row_tokens)))
         masked, causal = list[Batch](), list[Batch]()
         if self.settings.objective != "causal":
