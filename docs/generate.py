@@ -148,7 +148,7 @@ def describe_costs() -> str:
             f"{cost.count_parameters(model) / 1e6:,.0f}M",
             f"{layers} x {width}",
             f"{operations / 1e6:,.0f}M",
-            f"{cost.state_bytes(model) / 1e9:.1f} GB",
+            f"{cost.trained_bytes('cuda') * cost.count_parameters(model) / 1e9:.1f} GB",
             *(f"{each:,.0f} h" if each >= 10 else f"{each:.2g} h" for each in hours),
         ]
         lines.append(f"| {' | '.join(cells)} |")

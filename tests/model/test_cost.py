@@ -63,13 +63,19 @@ def test_operations_are_six_per_weight_with_head_and_last_half_layer_only_at_mas
 def test_a_gpu_keeps_half_of_the_activations_and_no_scores() -> None:
     config = tiny(1000)
     cases = [(False, 64), (False, 512), (True, 64), (True, 512)]
-    apart = [cost.train_memory_bytes(config, 1024, row, 0.2, by_spans=spans) for spans, row in cases]
+    apart = [cost.train_memory_bytes(config, 1024, row, 0.2, device="cuda", by_spans=spans) for spans, row in cases]
     assert apart[0] < apart[1]
     assert apart[2] == apart[3] < apart[0]
     kept = cost.train_memory_bytes(config, 2048, 64, 0.0, by_spans=True) - cost.train_memory_bytes(
         config, 1024, 64, 0.0, by_spans=True
     )
     assert kept == 1024 * 2 * (20 * 128 + 6 * 352)
+
+
+def test_two_lanes_of_a_cpu_have_gradients_of_their_own() -> None:
+    config = tiny(1000)
+    on_cpu, on_gpu = (cost.train_memory_bytes(config, 1024, 64, 0.2, device=device) for device in ("cpu", "cuda"))
+    assert on_cpu - on_gpu == 2 * 4 * cost.count_parameters(config)
 
 
 def test_memory_grows_with_the_batch_and_the_vocabulary() -> None:

@@ -63,11 +63,12 @@ def test_a_large_model_on_a_cpu_has_small_updates() -> None:
     assert cost.evaluation_tokens(SMOL, "cpu") < 16_000 < cost.evaluation_tokens(SMALL, "cpu")
 
 
-def test_what_is_frozen_needs_no_gradient_and_no_moments() -> None:
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 20), ("cuda", 12)])
+def test_what_is_frozen_needs_no_gradient_and_no_moments(device: str, expected: int) -> None:
     whole = cost.count_parameters(SMOL)
-    full = choices.memory_bytes(SMOL, whole, 1024, 256, 0.8)
-    half = choices.memory_bytes(SMOL, whole // 2, 1024, 256, 0.8)
-    assert full - half == pytest.approx(12 * whole / 2, rel=1e-6)
+    full = choices.memory_bytes(SMOL, whole, 1024, 256, 0.8, device)
+    half = choices.memory_bytes(SMOL, whole // 2, 1024, 256, 0.8, device)
+    assert full - half == pytest.approx(expected * whole / 2, rel=1e-6)
 
 
 def test_a_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_a_micro_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) 
     fit = lambda: choices.fit_memory(SMOL, whole, 256, 8192, 0.8, "cpu")  # noqa: E731
     monkeypatch.setattr(choices, "available_bytes", lambda _device: None)
     assert fit() == 8192
-    needed = choices.memory_bytes(SMOL, whole, 2048, 256, 0.8)
+    needed = choices.memory_bytes(SMOL, whole, 2048, 256, 0.8, "cpu")
     monkeypatch.setattr(choices, "available_bytes", lambda _device: needed / 0.8 + 1)
     assert fit() == 2048
     monkeypatch.setattr(choices, "available_bytes", lambda _device: 2_000_000_000)

@@ -111,16 +111,17 @@ def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
 
 
 def memory_bytes(
-    model: ModelConfig, num_optimized: int, tokens_at_once: int, row_tokens: int, supervised: float
+    model: ModelConfig, num_optimized: int, tokens_at_once: int, row_tokens: int, supervised: float, device: str
 ) -> int:
     """Peak memory: all weights, with gradients and moments of the `num_optimized`, activations and logits.
 
     `supervised` is the fraction of the tokens that the model learns to predict.
     """
-    whole = cost.train_memory_bytes(model, tokens_at_once, row_tokens, supervised)
+    whole = cost.train_memory_bytes(model, tokens_at_once, row_tokens, supervised, device=device)
+    of_trained, of_frozen = cost.trained_bytes(device), 4
     frozen = max(0, cost.count_parameters(model) - num_optimized)
     adapter = max(0, num_optimized - cost.count_parameters(model))
-    return whole - 12 * frozen + 16 * adapter
+    return whole - (of_trained - of_frozen) * frozen + of_trained * adapter
 
 
 def fit_memory(
@@ -133,7 +134,7 @@ def fit_memory(
     available = available_bytes(device)
     tokens = max(row_tokens, min(step_tokens, MICRO_BATCH_TOKENS[device]))
     while available is not None:
-        needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised)
+        needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised, device)
         if needed <= _FITTING * available:
             break
         if tokens == row_tokens:

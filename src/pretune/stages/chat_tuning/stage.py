@@ -220,7 +220,12 @@ class _ChatTuning:
     def _memory_bytes(self) -> int:
         chat, corpus = self.chat, self.corpus
         return choices.memory_bytes(
-            self.start.config, self.num_optimized, corpus.micro_batch_tokens, chat.row_tokens, chat.supervised_fraction
+            self.start.config,
+            self.num_optimized,
+            corpus.micro_batch_tokens,
+            chat.row_tokens,
+            chat.supervised_fraction,
+            self.compute.device,
         )
 
     def _describe_rates(self) -> str:

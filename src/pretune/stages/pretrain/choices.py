@@ -170,12 +170,12 @@ def check_memory(
     available, longest = available_bytes(device), longest_row(config, corpus)
     tokens_at_once = corpus.micro_batch_tokens if device == "cpu" else longest
     predicted = most_predicted_fraction(config, tokens_at_once, corpus)
-    needed = cost.train_memory_bytes(model, tokens_at_once, longest, predicted)
+    needed = cost.train_memory_bytes(model, tokens_at_once, longest, predicted, device=device)
     if available is None or needed <= available:
         return
 
     def fits(shape: ModelConfig, tokens: int) -> bool:
-        return cost.train_memory_bytes(shape, tokens, longest, predicted) <= available
+        return cost.train_memory_bytes(shape, tokens, longest, predicted, device=device) <= available
 
     presets = {} if has_base else PRESETS  # a base has its size
     sizes = [f"--size {name}" for name, preset in presets.items() if fits(preset(model.vocab_size), tokens_at_once)]

@@ -69,7 +69,9 @@ def memory_bytes(
     """Peak memory in training; on a GPU, that of the GPU."""
     by_spans = compute.device == "cuda" and compute.precision == "bf16"
     predicted = most_predicted_fraction(config, micro_batch_tokens, corpus)
-    return cost.train_memory_bytes(model, micro_batch_tokens, config.row_tokens, predicted, by_spans=by_spans)
+    return cost.train_memory_bytes(
+        model, micro_batch_tokens, config.row_tokens, predicted, device=compute.device, by_spans=by_spans
+    )
 
 
 def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: int) -> int:
