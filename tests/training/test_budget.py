@@ -18,6 +18,7 @@ from pretune.training.budget import (
     Shape,
     calibration_steps,
     median_seconds,
+    overrun_seconds,
     plan_run,
     refuse_too_few_updates,
     replan,
@@ -102,9 +103,22 @@ def test_the_decay_uses_the_time_that_is_left() -> None:
     pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0)
     on_time = replan(plan, 2.0, pace=pace, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step)
     assert on_time.steps == plan.decay_start_step + int((120 - 60 - 3) / 0.1)
-    slow = replan(plan, 2.0, pace=pace, elapsed_seconds=300.0, training_seconds=300.0)
-    assert slow.steps == plan.decay_start_step + 1
+    assert on_time.is_corrected
+
+
+def test_a_slow_machine_leaves_a_quarter_of_the_decay_and_the_overrun_is_known() -> None:
+    """The decay shrank to one update, without which the rate does not fall at all."""
+    plan = plan_for(Budget(minutes=2.0))
+    pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0, closing_seconds=7.0)
+    done, decay = plan.decay_start_step, plan.steps - plan.decay_start_step
+    timed = {"pace": pace, "elapsed_seconds": 300.0, "training_seconds": 0.4 * done}
+    slow = replan(plan, 2.0, **timed)  # type: ignore[arg-type]
     assert slow.is_corrected
+    assert 0.25 * decay <= slow.steps - done < 0.25 * decay + 1
+    expected = 300 - 120 + 0.4 * (slow.steps - done) + 4 * 7.0
+    assert overrun_seconds(slow, 2.0, **timed) == pytest.approx(expected)  # type: ignore[arg-type]
+    in_time = {"pace": pace, "elapsed_seconds": 60.0, "training_seconds": 0.1 * done}
+    assert overrun_seconds(replan(plan, 2.0, **in_time), 2.0, **in_time) == 0.0  # type: ignore[arg-type]
 
 
 def test_what_is_measured_after_the_last_update_is_within_the_minutes() -> None:

@@ -19,6 +19,7 @@ MIN_STEPS = 20
 _CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
 _FEW_CALIBRATION_STEPS = 2  # if each of them takes long
 _WARM = 1.5  # once all code is compiled, earlier items take at most so many times as long as later ones
+_LEAST_DECAY = 0.25  # of the planned decay: the gain of a decay is in its length, not in the last update
 _MOST_ROUNDS = 4  # stop measuring after so many rounds of items, even if they still get faster
 
 
@@ -162,20 +163,33 @@ def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, tr
     """Move the end of a plan to fit the time that is left when its decay begins.
 
     `training_seconds` is the time of the steps so far, evaluations included. Its ratio to the time expected by `pace`
-    is applied to the rest as well; long rows, which come last, are expected at their own measured pace.
+    is applied to the rest as well; long rows, which come last, are expected at their own measured pace. A quarter of
+    the planned decay is kept even if that takes longer than the time that is left; see `overrun_seconds`.
     """
     done = plan.decay_start_step
     if not done:  # no step has been timed if the rate falls from the first one
         return plan
-    num_long = max(0, done - plan.long_start_step)
-    expected = (done - num_long) * pace.short_step_seconds + num_long * pace.long_step_seconds
-    slowdown = training_seconds / expected
+    slowdown = _slowdown(plan, pace, training_seconds)
     left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
     left -= slowdown * pace.closing_seconds
     rest = plan.steps - done
     long_fraction = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
-    decay = max(1, int(left / (slowdown * pace.step_seconds(long_fraction))))
-    return plan.with_steps(done + decay)
+    decay = int(left / (slowdown * pace.step_seconds(long_fraction)))
+    return plan.with_steps(done + max(1, math.ceil(_LEAST_DECAY * rest), decay))
+
+
+def overrun_seconds(
+    plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, training_seconds: float
+) -> float:
+    """By how much a plan that was corrected when its decay began is expected to exceed its minutes; 0 if it fits."""
+    seconds = pace.seconds_between(plan, plan.decay_start_step, plan.steps, 0) + pace.closing_seconds
+    end = elapsed_seconds + _slowdown(plan, pace, training_seconds) * seconds
+    return max(0.0, end - minutes * 60)
+
+
+def _slowdown(plan: Plan, pace: Pace, training_seconds: float) -> float:
+    """How many times as long as expected the steps before the decay took."""
+    return training_seconds / pace.seconds_between(plan, 0, plan.decay_start_step, 0)
 
 
 def seconds_left(

@@ -26,6 +26,7 @@ from pretune.training.budget import (
     Pace,
     Shape,
     median_seconds,
+    overrun_seconds,
     plan_run,
     replan,
     seconds_left,
@@ -42,6 +43,7 @@ from pretune.training.run_log import RunLog, describe_refusals
 from pretune.training.schedule import Plan
 
 CLIP_NORM = 1.0
+_OVERRUN_SECONDS = 6  # beyond the budget, of which the log tells
 
 Rows = Callable[[int], list[Batch]]
 Evaluation = dict[str, Any]
@@ -334,14 +336,13 @@ class PretrainingRun:
         """When the decay begins, move the end of a run with a budget in minutes to fit the time that is left."""
         if self.settings.minutes is None or self.plan.is_corrected:
             return False
-        before, elapsed = self.plan.steps, self.elapsed()
-        plan = replan(
-            self.plan,
-            self.settings.minutes,
-            pace=Pace(**self.state.more["pace"]),
-            elapsed_seconds=elapsed,
-            training_seconds=elapsed - self.state.more["seconds_before_training"],
-        )
+        before, elapsed, minutes = self.plan.steps, self.elapsed(), self.settings.minutes
+        timed: dict[str, Any] = {
+            "pace": Pace(**self.state.more["pace"]),
+            "elapsed_seconds": elapsed,
+            "training_seconds": elapsed - self.state.more["seconds_before_training"],
+        }
+        plan = replan(self.plan, minutes, **timed)
         self._set_plan(Plan(**self.ranks.answer(plan.to_dict, "the correction of the plan")))
         self.run_log.write(
             "plan_corrected",
@@ -351,6 +352,14 @@ class PretrainingRun:
             decay_start_step=self.plan.decay_start_step,
             long_start_step=self.plan.long_start_step,
         )
+        overrun = overrun_seconds(self.plan, minutes, **timed) if self.plan.is_corrected else 0.0
+        if overrun >= _OVERRUN_SECONDS:
+            sentence = (
+                f"Updates have become slower than they were at the beginning, so training will take about "
+                f"{overrun / 60:.1f} minutes longer than the {minutes:g} that were given: without a decay of the "
+                "learning rate the model would be worse."
+            )
+            self.run_log.write("warning", sentence=sentence)
         return True
 
     def _evaluation_steps(self) -> set[int]:

@@ -228,6 +228,19 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     moved = Plan(**summary["plan"]).with_steps(corrected["steps"])
     assert corrected["long_start_step"] == moved.long_start_step
     assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
+    assert of_kind(events, "warning") == []
+
+
+def test_a_machine_that_became_much_slower_still_ends_with_a_decay(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_updates(monkeypatch, lambda update: 0.05 if update <= 14 else 0.3)
+    run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
+    events = read_events(tmp_path / "out")
+    [corrected], [warning] = of_kind(events, "plan_corrected"), of_kind(events, "warning")
+    assert corrected["steps"] - corrected["step"] == math.ceil((corrected["steps_before"] - corrected["step"]) / 4)
+    seconds = of_kind(events, "stage_finished")[0]["seconds"]
+    assert f"about {(seconds - 7.8) / 60:.1f} minutes longer than the 0.13 that were given" in warning["sentence"]
 
 
 @pytest.mark.slow
