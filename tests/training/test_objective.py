@@ -147,6 +147,53 @@ def test_variable_length_attention_compiles_whole_and_once_for_all_layers() -> N
     assert process.stdout == "2 2 3 "
 
 
+COMPILED_FOR_LABELS = """
+import torch
+from dataclasses import replace
+from torch._dynamo.backends.debugging import aot_eager
+from pretune.data.batch import Attention, Batch
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import LanguageModel
+from pretune.training.objective import TokenObjective
+
+graphs, compile = [], torch.compile
+def count(graph, inputs):
+    graphs.append(graph)
+    return aot_eager(graph, inputs)
+def with_counting(function, options=None, **settings):
+    return compile(function, backend=count, fullgraph=True, **settings)
+torch.compile = with_counting
+sizes = dict(vocab_size=60, hidden_size=32, num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48)
+torch.manual_seed(0)
+model = LanguageModel(ModelConfig(**sizes, objective=OBJECTIVE))
+compiled, plain = (TokenObjective(model, torch.float32, compiled=is_compiled) for is_compiled in (True, False))
+ids = torch.randint(4, 60, (4, 24))
+causal = Attention(document_ids=torch.zeros_like(ids), is_causal=torch.ones(4, dtype=torch.bool))
+for number in range(12):
+    positions = torch.randperm(96)[: 41 + 3 * number].sort().values
+    labels = torch.randint(4, 60, (len(positions),))
+    batch = Batch(input_ids=ids, labels=labels, positions=positions, attention=causal, num_tokens=96)
+    gradients = []
+    for objective in (compiled, plain):
+        model.zero_grad()
+        objective(batch).loss.backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*gradients))
+    print(len(graphs), end=" ")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["causal", "hybrid"])
+def test_any_number_of_labels_is_compiled_once(objective: str) -> None:
+    """Each number was compiled anew, and after eight of them the layer was not compiled any more."""
+    script = COMPILED_FOR_LABELS.replace("OBJECTIVE", repr(objective))
+    words = [sys.executable, "-W", "ignore", "-c", script]  # not in this process, which checks types at calls
+    process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "4 " * 12  # the attention half, the other half of a lower and of the last layer, the head
+
+
 def test_weighted_labels_are_summed_with_their_weights(make_language_model: Any, draw_masked: Any) -> None:
     model, batch = make_language_model(), draw_masked(5, 13)
     weights = torch.rand(13)

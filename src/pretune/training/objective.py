@@ -16,6 +16,7 @@ from pretune.compute.device import compile_options
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
     AttentionHalf,
+    Block,
     FeedForwardHalf,
     LanguageModel,
     TaskModel,
@@ -115,9 +116,12 @@ class TokenObjective:
         self.model, self.neighbour_weight = model, neighbour_weight
         self.dtype = dtype
         self.layers = layers_of(model.transformer, compiled=compiled)
-        options = compile_options(model.lm_head.weight.device.type)
-        self.head = torch.compile(predict_tokens_sum, options=options) if compiled else predict_tokens_sum
-        self.evaluation_head = torch.compile(predict_each_token, options=options) if compiled else predict_each_token
+        self.head, self.evaluation_head = predict_tokens_sum, predict_each_token
+        if compiled:
+            options = compile_options(model.lm_head.weight.device.type)
+            dynamic = True if _has_varying_labels(model.transformer) else None
+            self.head = torch.compile(predict_tokens_sum, dynamic=dynamic, options=options)
+            self.evaluation_head = torch.compile(predict_each_token, dynamic=dynamic, options=options)
 
     def __call__(self, batch: Batch) -> LossSum:
         assert batch.positions is not None
@@ -196,16 +200,38 @@ class TaskObjective:
 def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[AttentionHalf, FeedForwardHalf]] | None:
     """The two halves of each block, compiled: the layers share the compiled code. None if not `compiled`.
 
-    Positions are picked between the halves, uncompiled: the compiled gradient of that adds in no fixed order.
+    Positions are picked between the halves, uncompiled: the compiled gradient of that adds in no fixed order. Where
+    their number varies, the half after them is compiled once for all numbers: torch compiles few shapes of a function,
+    and which of them would depend on where a run was resumed.
     """
     if not compiled:
         return None
     options = compile_options(transformer.embed_tokens.weight.device.type)
-    return [
-        (_compiled(block, "attention_half", options), _compiled(block, "feed_forward_half", options))
+    halves = [
+        (
+            _compiled(Block.attention_half, block, dynamic=False, options=options),
+            _compiled(Block.feed_forward_half, block, dynamic=False, options=options),
+        )
         for block in transformer.blocks
     ]
+    if _has_varying_labels(transformer):
+        last = _compiled(_feed_forward_half_of_labels, transformer.blocks[-1], dynamic=True, options=options)
+        halves[-1] = (halves[-1][0], last)
+    return halves
 
 
-def _compiled(block: nn.Module, name: str, options: dict[str, Any] | None) -> Callable[..., Tensor]:
-    return torch.compile(MethodType(getattr(type(block), name), block), dynamic=False, options=options)
+def _has_varying_labels(transformer: Transformer) -> bool:
+    """Whether batches of one shape differ in their number of labels, as those of next tokens do; a fixed number of
+    tokens is hidden."""
+    return transformer.config.objective != "masked"
+
+
+def _feed_forward_half_of_labels(block: Block, x: Tensor, heads: Tensor) -> Tensor:
+    """A function of its own, since compiled code is found by function."""
+    return block.feed_forward_half(x, heads)
+
+
+def _compiled(
+    half: Callable[..., Tensor], block: nn.Module, *, dynamic: bool, options: dict[str, Any] | None
+) -> Callable[..., Tensor]:
+    return torch.compile(MethodType(half, block), dynamic=dynamic, options=options)
