@@ -27,10 +27,12 @@ from pretune.runtime.events import LOG_NAME, Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
+from pretune.stages.chat_tuning import stage
 from pretune.stages.chat_tuning.stage import _ChatTuning, tune_chat
 from pretune.terminal import Page, to_text
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.seen_texts import TRAINING, load_seen
+from pretune.training.pretraining_run import PretrainingRun
 
 FAST: dict[str, Any] = {"updates": 30, "batch_size": 16, "evaluations": 3, "precision": "fp32"}
 
@@ -235,6 +237,32 @@ def test_a_run_goes_on_with_its_optimizer_where_another_one_would_be_chosen(
     assert manifest.summary["optimizer"] == {"kind": "adamw", "matrix_rate": 1e-3, "other_rate": 1e-3}
     log = [json.loads(line) for line in (out / LOG_NAME).read_text().splitlines()]
     assert [event["from_step"] for event in log if event["event"] == "resumed"] == [20]
+
+
+def test_a_resumed_run_compiles_again_before_its_updates(
+    base_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first updates took as long as compiling, and compiled in another order than those of a run from the start."""
+    choose, compiled_at = stage.choose_compute_together, list[int]()
+    monkeypatch.setattr(
+        stage, "choose_compute_together", lambda *given, **named: replace(choose(*given, **named), is_compiled=True)
+    )
+    monkeypatch.setattr(torch, "compile", lambda function, **_settings: function)
+    compile_again = PretrainingRun.compile_again
+
+    def note(run: PretrainingRun) -> None:
+        compiled_at.append(run.state.step)
+        compile_again(run)
+
+    monkeypatch.setattr(PretrainingRun, "compile_again", note)
+    settings = {"updates": 20, "evaluations": 1, "checkpoint_minutes": 0.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(_ChatTuning, "_finish", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tune(base_folder, prepared_folder, tmp_path / "out", **settings)
+    assert compiled_at == []
+    tune(base_folder, prepared_folder, tmp_path / "out", **settings)
+    assert compiled_at == [20]
 
 
 def test_the_displays_of_a_folder_show_the_held_out_replies(tuned: Path, tmp_path: Path) -> None:

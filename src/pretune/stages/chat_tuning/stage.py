@@ -248,6 +248,8 @@ class _ChatTuning:
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
         self.training.resume(state, noted_split(self.folder))
+        if self.compute.is_compiled:
+            self.training.compile_again()
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
