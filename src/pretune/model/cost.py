@@ -22,8 +22,13 @@ def count_block_parameters(config: ModelConfig) -> int:
 
 def count_parameters(config: ModelConfig) -> int:
     """All weights of a language model; tied embeddings count once."""
-    tables = 1 if config.tie_word_embeddings else 2
-    return count_block_parameters(config) + tables * config.vocab_size * config.hidden_size + config.hidden_size
+    head = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
+    return count_backbone_parameters(config) + head
+
+
+def count_backbone_parameters(config: ModelConfig) -> int:
+    """Weights of the embeddings, all layers and the last norm, without a head."""
+    return count_block_parameters(config) + config.vocab_size * config.hidden_size + config.hidden_size
 
 
 def is_wide(config: ModelConfig) -> bool:

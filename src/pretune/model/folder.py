@@ -21,6 +21,7 @@ from torch import Tensor
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.model.base_folder import corrected_folder
 from pretune.model.config import ForeignConfig, ModelConfig
+from pretune.model.cost import count_backbone_parameters
 from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.foreign_folder import (
     describe_foreign_head,
@@ -38,7 +39,14 @@ from pretune.model.transformer import (
     TaskModel,
     TokenClassifier,
 )
-from pretune.model.weights import ADAPTER_CONFIG_NAME, WEIGHTS_NAME, has_weights, read_weights, weights_file
+from pretune.model.weights import (
+    ADAPTER_CONFIG_NAME,
+    MOST_TIMES_AS_LARGE,
+    WEIGHTS_NAME,
+    has_weights,
+    read_weights,
+    weights_file,
+)
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.runtime.json_text import parse_json
 from pretune.text.labels.labelling import LABELS_NAME, Labelling
@@ -197,8 +205,7 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
             build = partial(LanguageModel, config)
             if answers is not None:
                 build = partial(ClozeClassifier, config, answers.word_ids)
-        with torch.device("meta"):  # a model without memory, for the errors of shapes that differ
-            build().load_state_dict(state, assign=True)
+        _check_size(config, state)
         model = build()
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
@@ -214,6 +221,17 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         tokenizer_path=folder,
         notice=notice,
     )
+
+
+def _check_size(config: ModelConfig, state: dict[str, Tensor]) -> None:
+    """Raise RuntimeError if a configuration describes far more weights than there are, before memory is taken for them.
+
+    Smaller differences are found when the weights are loaded. Arithmetic does: a model on the device "meta" takes no
+    memory either, but makes torch import its compiler, which takes a second whenever a model is loaded.
+    """
+    found, described = sum(tensor.numel() for tensor in state.values()), count_backbone_parameters(config)
+    if described > MOST_TIMES_AS_LARGE * found:
+        raise RuntimeError(f"it describes {described:,} weights, and there are {found:,}")
 
 
 def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:

@@ -23,13 +23,12 @@ from torch import Tensor, nn
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.config import ForeignConfig
-from pretune.model.weights import ADAPTER_CONFIG_NAME, count_weights, weights_file
+from pretune.model.weights import ADAPTER_CONFIG_NAME, MOST_TIMES_AS_LARGE, count_weights, weights_file
 
 UNUSED = ("pooler.", "position_ids")  # parts of the names of tensors that no prediction of ours depends on
 # Those of them that are weights: a training that waits for the gradient of each would fail. Longformer has projections
 # for global attention, which no position of a text has here.
 _WITHOUT_GRADIENT = ("pooler.", "query_global.", "key_global.", "value_global.")
-_MOST_TIMES_AS_LARGE = 2  # a pooler or a head may be missing
 _MOST_SHARING_LAYERS = 1000  # that share their weights
 # Fields of a config.json, also with `_` before the name; a model that is made from it is saved without them, too.
 NOT_PASSED_ON = ("auto_map", "attn_implementation", "experts_implementation", "problem_type")
@@ -208,7 +207,7 @@ def check_files(folder: Path, config: ForeignConfig, head: str = "") -> None:
         with quietly(), torch.device("meta"):
             model = from_auto_model("from_config", transformers_config(config.fields), head=head)
         expected = sum(weight.numel() for weight in model.parameters())
-    if expected > _MOST_TIMES_AS_LARGE * found:
+    if expected > MOST_TIMES_AS_LARGE * found:
         raise CorruptModelError(
             f"{weights_file(folder)} has {found:,} weights, far fewer than config.json describes; restore both from "
             "the same copy."

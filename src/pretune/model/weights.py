@@ -19,6 +19,7 @@ T = TypeVar("T")
 WEIGHTS_NAME, INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"  # PEFT's names
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt", "model.ckpt")
+MOST_TIMES_AS_LARGE = 2  # a config.json may describe so many times the weights that there are: a head may be missing
 
 
 def weights_file(folder: Path) -> Path:
