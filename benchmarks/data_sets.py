@@ -230,7 +230,7 @@ def make_corpus(base: Base, data: Path, folder: Path, scale: float) -> list[Path
 
 
 def file_name(source: Source) -> str:
-    """The name of the file with the texts of a source that is no archive of books."""
+    """The name of the file for the texts of a source, unless the source is an archive of books."""
     stem = source.of or source.path.replace("/", "-").split(".")[0]
     return f"{stem}.jsonl"
 

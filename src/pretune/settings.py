@@ -322,7 +322,7 @@ class FinetuneConfig:
     )
     stack: bool = _setting(
         True,
-        "combine the network with linear models, in a small file beside it, if that is better on validation",
+        "also use linear models, saved in a small file beside the network, if that is better on validation",
     )
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,23 +14,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "guide" / "elsewhere.md"
 
 
 @pytest.mark.slow
-def test_the_program_gives_the_labels_that_pretune_predicts(small_run: Path, tmp_path: Path) -> None:
+def test_the_program_gives_the_labels_that_pretune_predicts(
+    small_run: Path, tmp_path: Path, run_program: Callable[[str, Path], str]
+) -> None:
     pytest.importorskip("transformers")
     (tmp_path / "runs").symlink_to(small_run.parent)
     program = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
     program += "import sys\nassert not [name for name in sys.modules if name.startswith('pretune')]\n"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    printed = run_program(program, tmp_path)
     texts = re.findall(r'"([A-Z][^"]*\.)"', program)
     ours = load_classifier(small_run / "finetune" / "checkpoint").predict(texts)
     assert len(ours) == 2
-    assert re.findall(r"'label': '(\w+)'", done.stdout) == [each.label for each in ours]
-    scores = [float(score) for score in re.findall(r"'score': ([\d.]+)", done.stdout)]
+    assert re.findall(r"'label': '(\w+)'", printed) == [each.label for each in ours]
+    scores = [float(score) for score in re.findall(r"'score': ([\d.]+)", printed)]
     assert scores == pytest.approx([each.probability for each in ours], abs=1e-5)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,21 +17,14 @@ PRINTED = re.findall(r"print\(.*?\) +# ((?:Model\(|\('|None$|\d+$|'|work/).*)$",
 
 
 @pytest.mark.slow
-def test_the_program_prints_what_it_says(small_run: Path, tmp_path: Path) -> None:
+def test_the_program_prints_what_it_says(
+    small_run: Path, tmp_path: Path, run_program: Callable[[str, Path], str]
+) -> None:
     (tmp_path / "runs").symlink_to(small_run.parent)
     (tmp_path / "reviews.txt").symlink_to(small_run.parents[1] / "reviews.txt")
     for name, num_rows in (("labelled", 120), ("held-out", 60)):
         rows = (small_run.parents[1] / f"{name}.csv").read_text(encoding="utf-8").splitlines()
         (tmp_path / f"{name}.csv").write_text("\n".join(rows[:num_rows]) + "\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = done.stdout.splitlines()
+    printed = run_program(PROGRAM, tmp_path).splitlines()
     assert len(PRINTED) == 9
     assert [line for line in PRINTED if line not in printed] == []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,18 +42,10 @@ def test_a_command_runs(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", blocks("python"), ids=["the model object"])
-def test_a_program_runs(program: str, small_run: Path, tmp_path: Path) -> None:
+def test_a_program_runs(program: str, small_run: Path, tmp_path: Path, run_program: Callable[[str, Path], str]) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / "runs").symlink_to(small_run.parent)
     rows = (small_run.parents[1] / "labelled.csv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "labelled.csv").write_text("\n".join(rows[:120]) + "\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    printed = run_program(program, tmp_path)
+    assert printed

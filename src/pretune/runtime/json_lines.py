@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.runtime.json_text import parse_json
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -15,10 +15,10 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
             for line in file:
-                found.append(_as_object(json.loads(line)))
+                found.append(_as_object(parse_json(line)))
     except FileNotFoundError as error:
         raise InputDataError(f"{path} does not exist; rerun the command that writes it.") from error
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         place = "" if isinstance(error, UnicodeDecodeError) else f"line {len(found) + 1}: "
         raise InputDataError(
             f"{path} is damaged ({place}{error}); restore it or rerun the command that writes it."
