@@ -109,6 +109,22 @@ def test_a_number_that_does_not_follow_from_the_trace_is_found(traced: RunTrace)
     assert not check_derivations(replace(traced, insights=[lost])).is_ok  # type: ignore[union-attr]
 
 
+def test_a_difference_that_is_rounded_to_six_digits_follows_from_its_terms(tested_run: Path) -> None:
+    losses = iter([1.78652, 0.440662])  # their difference has seven digits
+
+    def fall(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluation":
+            event["loss"] = next(losses, event["loss"])
+
+    change_log(tested_run, "finetune", fall)
+    trace = build_run_trace(tested_run)
+    assert trace.phases.finetune is not None
+    numbers = [each.numbers for each in trace.phases.finetune.evaluations[1].observations]
+    assert any(found.get("fall") == 1.34586 for found in numbers)
+    check = check_derivations(trace)
+    assert check is not None and check.is_ok
+
+
 def test_an_answer_that_does_not_follow_from_the_trace_is_found(traced: RunTrace) -> None:
     assert traced.quiz is not None
     questions = [*traced.quiz.quiz, *traced.quiz.practice, *traced.quiz.test]

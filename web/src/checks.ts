@@ -24,6 +24,7 @@ export interface ShownCheck {
 }
 
 const TOLERANCE = 1e-3; // the document keeps six significant digits
+const ROUNDING = 2e-5; // relative, of a number computed from others with six significant digits
 
 export function shownChecks(trace: RunTrace): ShownCheck[] {
   return trace.checks.map((check) => {
@@ -160,7 +161,7 @@ type Finding = Observation | Insight;
 function derives(expression: unknown, value: number, trace: RunTrace): boolean {
   try {
     const computed = evaluate(expression, trace);
-    return typeof computed === "number" && Math.abs(computed - value) <= 1e-6 * Math.max(1, Math.abs(value));
+    return typeof computed === "number" && Math.abs(computed - value) <= Math.max(1e-6, ROUNDING * Math.abs(value));
   } catch {
     return false;
   }

@@ -59,6 +59,13 @@ for (const [id, name, harm] of [
   });
 }
 
+test("a difference that is rounded to six digits follows from its terms", () => {
+  const trace = document();
+  const [before, after] = trace.phases.pretrain!.evaluations;
+  [before!.loss, after!.loss, after!.observations[0]!.numbers.fall] = [1.78652, 0.440662, 1.34586];
+  assert.deepEqual(failing(trace), []);
+});
+
 test("a check that the document calls failing stays failing", () => {
   const trace = document();
   trace.checks[0]!.is_ok = false;

@@ -27,7 +27,7 @@ from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
 from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage, TestErrors
 
-ROUNDING = 2e-5  # of a number computed from others with six significant digits
+ROUNDING = 2e-5  # relative, of a number computed from others with six significant digits
 GUESSING = 0.3  # nats around ln V, within which an untrained model guesses
 _MESSAGES = Place("Message", "sentence")  # ours, with names of the user's columns and files
 _NOT_TEXT = ("pointers", "derivations", "expression", "weights")
@@ -343,7 +343,7 @@ def _derives(finding: dict[str, Any], name: str, value: float, written: dict[str
     except ValueError:
         return False
     is_number = isinstance(computed, int | float) and not isinstance(computed, bool)
-    return is_number and abs(computed - value) <= 1e-6 * max(1.0, abs(value))
+    return is_number and abs(computed - value) <= max(1e-6, ROUNDING * abs(value))
 
 
 def _leads_somewhere(pointer: str, written: dict[str, Any]) -> bool:
