@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 SCHEMA_VERSION = "trace/1.1"  # readers accept every document of the same major version
 
 # Text of the user, or made of it: `--redact` replaces every value of this type, and no other type may hold such text.
+# Numbers from which texts follow, such as the ids of tokens, are left out, too (see run_trace.redact).
 UserText = Annotated[str, "text of the user"]
 Pointer = Annotated[str, "JSON pointer into this document"]
 Json = Any
@@ -586,7 +587,7 @@ class Strategies:
 @dataclass(frozen=True, kw_only=True)
 class Token:
     position: int
-    id: int
+    id: Annotated[int, "None where texts are left out, as start, end and count are"] | None
     surface: UserText
     start: Annotated[int, "in code points"] | None
     end: int | None
@@ -756,7 +757,7 @@ class StackedDecision:
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """A stretch of a text, in code points, the end exclusive."""
+    """A stretch of a text, in code points, the end exclusive; both are 0 where texts are left out."""
 
     start: int
     end: int

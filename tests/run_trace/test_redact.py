@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.run_trace.checks import check_run
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.redact import REDACTED, SPECIAL_TOKENS, count_excerpts, redact
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.trace_schema import (
     ContinuedMoment,
     ContinuedPrompt,
+    Embedding,
     Entity,
     EntityErrors,
     EntityRow,
@@ -38,6 +42,35 @@ def test_no_text_of_the_user_is_left(traced: RunTrace) -> None:
     assert not [text for text in of_user if len(text) > 8 and text in written]
     assert redacted.is_redacted
     assert redacted.excerpts == count_excerpts(redacted) - 1 == 0  # all are the same sign
+
+
+def _lists_of_numbers(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list):
+        yield value
+        yield [each.get("id") if isinstance(each, dict) else None for each in value]
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from _lists_of_numbers(each)
+
+
+def test_nothing_is_left_that_a_tokenizer_decodes(traced: RunTrace) -> None:
+    """The tokenizer, and the table of the embeddings, may be public."""
+    assert traced.example is not None
+    sequences = [traced.example.ids, *([token.id for token in each.tokens] for each in traced.predictions)]
+    assert min(map(len, sequences)) > 3
+    redacted = redact(traced)
+    assert not [found for found in _lists_of_numbers(to_json(redacted)) if found in sequences]
+    assert redacted.example is not None and not redacted.example.ids
+    for each in (*redacted.predictions, *redacted.fills):
+        assert {(token.id, token.start, token.end, token.count) for token in each.tokens} == {(None,) * 4}
+    for prediction in redacted.predictions:
+        assert prediction.embedding == Embedding(norms=[], neighbours=[], pca=None)
+
+
+def test_the_checks_hold_without_the_texts(traced: RunTrace) -> None:
+    redacted = redact(traced)
+    again = {check.id: check for check in check_run(redacted, [])}
+    assert {"I05", "I06", "I07", "I08", "I12", "I17", "I19"} <= set(again)
+    assert [id for id, check in again.items() if id >= "I03" and not check.is_ok] == []
 
 
 def test_the_same_name_gets_the_same_number(traced: RunTrace) -> None:
@@ -137,4 +170,5 @@ def test_rows_of_other_tasks_keep_no_text_and_their_labels_fit_together(traced: 
     assert redacted.errors is not None and redacted.errors.label_sets and redacted.errors.entities
     name = redacted.errors.label_sets.labels[0].label
     assert name.startswith("label ")
-    assert redacted.errors.entities.examples[0].label[0].type == name == redacted.predictions[0].decision.labels[0]
+    assert redacted.errors.entities.examples[0].label == [Entity(start=0, end=0, type=name)]
+    assert redacted.predictions[0].decision.labels[0] == name

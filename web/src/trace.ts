@@ -550,7 +550,8 @@ export interface Strategies {
 
 export interface Token {
   position: number;
-  id: number;
+  /** None where texts are left out, as start, end and count are */
+  id: number | null;
   /** text of the user */
   surface: string;
   /** in code points */
@@ -715,7 +716,7 @@ export interface StackedDecision {
   thresholds: number[];
 }
 
-/** A stretch of a text, in code points, the end exclusive. */
+/** A stretch of a text, in code points, the end exclusive; both are 0 where texts are left out. */
 export interface Entity {
   start: number;
   end: number;

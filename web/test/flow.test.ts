@@ -49,8 +49,9 @@ test("the words of a text are apart where the tokenizer writes no spaces", () =>
 });
 
 test("of a long text, the tokens that the document has are not all tokens", () => {
-  assert.equal(cutInto(["a", "b"]), "; cut into 2 tokens, each with its id");
-  assert.equal(cutInto(Array(512).fill("a")), "; its first 512 tokens, each with its id");
+  assert.equal(cutInto(["a", "b"], [7, 8]), "; cut into 2 tokens, each with its id");
+  assert.equal(cutInto(Array(512).fill("a"), Array(512).fill(7)), "; its first 512 tokens, each with its id");
+  assert.equal(cutInto([LEFT_OUT, LEFT_OUT], []), "; cut into 2 tokens"); // without texts there are no ids
 });
 
 test("a prediction without a probability is shown, too", () => {

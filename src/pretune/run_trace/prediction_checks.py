@@ -179,7 +179,8 @@ def _rebuild_text_error(text: str, tokens: Sequence[Token], num_cuts: int) -> fl
 def _strange_tokens(prediction: PredictionTrace, vocab_size: int | None) -> float:
     return float(
         sum(
-            token.id < 0
+            token.id is None
+            or token.id < 0
             or (vocab_size is not None and token.id >= vocab_size)
             or token.is_special != (token.start is None)
             for token in prediction.tokens

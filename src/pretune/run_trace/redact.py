@@ -1,13 +1,15 @@
 """A trace in; out comes the same without any text of the user, so that a report can be passed on.
 
 Label names and slices get numbers, the same name the same number, so that tables still fit together. Every other text
-of the user becomes one sign. Sentences that are made from the trace are made again from what is left.
+of the user becomes one sign. Numbers that tell which tokens a text has are left out. Sentences that are made from the
+trace are made again from what is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from pretune.run_trace.insights import find_insights
 from pretune.run_trace.quiz.make import make_quiz
@@ -56,6 +58,16 @@ _EXCERPTS = {
     "ScoreRow": ("text", "text_pair"),
     "EntityRow": ("text",),
 }
+# Numbers from which texts follow. A tokenizer may be public, and so may be the table that the rows of an embedding are
+# from: ids decode to the text, and a length, a place among two components, a cosine or a count finds the token again.
+# The lengths of the tokens, one after another, let many a text be guessed.
+_TELLING: Mapping[str, Mapping[str, Any]] = {
+    "Example": {"ids": []},
+    "Token": {"id": None, "start": None, "end": None, "count": None},
+    "Embedding": {"norms": [], "neighbours": [], "pca": None},
+    "Entity": {"start": 0, "end": 0},
+    "WordLabel": {"start": 0, "end": 0},
+}
 
 
 def count_excerpts(trace: RunTrace) -> int:
@@ -79,8 +91,18 @@ def redact(trace: RunTrace) -> RunTrace:
         return text if text in SPECIAL_TOKENS else REDACTED
 
     changed: RunTrace = with_texts_changed(replace(trace, quiz=None), change)
-    changed = replace(changed, is_redacted=True, excerpts=0)
+    changed = replace(_without_telling(changed), is_redacted=True, excerpts=0)
     return replace(changed, insights=find_insights(changed), quiz=_askable(make_quiz(changed)))
+
+
+def _without_telling(value: Any) -> Any:
+    """The same value without the numbers from which texts follow."""
+    if isinstance(value, list):
+        return [_without_telling(item) for item in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    changed = {each.name: _without_telling(getattr(value, each.name)) for each in fields(value)}
+    return replace(value, **{**changed, **_TELLING.get(type(value).__name__, {})})
 
 
 def _askable(quiz: Quiz | None) -> Quiz | None:

@@ -71,7 +71,8 @@ def nearest_tokens(
 
 def _neighbours(classifier: Classifier, tokens: Sequence[Token], table: Tensor) -> list[Neighbours]:
     tokenizer = classifier.tokenizer
-    ids = list(dict.fromkeys(token.id for token in tokens if not token.is_special))
+    own = [(token.position, token.id) for token in tokens if token.id is not None and not token.is_special]
+    ids = list(dict.fromkeys(token_id for _, token_id in own))
     nearest = nearest_tokens(table, ids, tokenizer.first_ordinary_id, tokenizer.vocab_size, NEIGHBOURS)
     words_of = {
         token_id: [
@@ -80,7 +81,7 @@ def _neighbours(classifier: Classifier, tokens: Sequence[Token], table: Tensor) 
         ]
         for token_id, pairs in zip(ids, nearest, strict=True)
     }
-    return [Neighbours(position=t.position, words=words_of[t.id]) for t in tokens if not t.is_special]
+    return [Neighbours(position=position, words=words_of[token_id]) for position, token_id in own]
 
 
 def _plane(

@@ -1,10 +1,11 @@
 // The embedding layer of one text, as tracing/embedding.py describes it: vector lengths, nearest neighbours, and a
 // plane through its tokens. Every dimension is standardised over the vocabulary first (Timkey and van Schijndel, 2021).
 
-import type { Embedding, Neighbours, Pca, Token } from "../trace.ts";
+import type { Embedding, Neighbours, Pca } from "../trace.ts";
 import { dot, Matrix, multiply } from "./network.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import type { NumberedToken } from "./words.ts";
 
 const NEIGHBOURS = 5;
 const FREQUENT_TOKENS = 200;
@@ -26,7 +27,7 @@ export class EmbeddingSpace {
     this.units = toUnits(this.standardised);
   }
 
-  async describe(tokens: Token[], pacer: Pacer): Promise<Embedding> {
+  async describe(tokens: NumberedToken[], pacer: Pacer): Promise<Embedding> {
     const shown = tokens.filter((token) => !token.is_special);
     return {
       norms: tokens.map((token) => {
@@ -38,7 +39,7 @@ export class EmbeddingSpace {
     };
   }
 
-  private async neighbours(shown: Token[], pacer: Pacer): Promise<Neighbours[]> {
+  private async neighbours(shown: NumberedToken[], pacer: Pacer): Promise<Neighbours[]> {
     const found = new Map<number, Neighbours["words"]>();
     for (const { id } of shown) {
       if (found.has(id)) continue;
@@ -56,7 +57,7 @@ export class EmbeddingSpace {
     return shown.map((token) => ({ position: token.position, words: found.get(token.id)! }));
   }
 
-  private async plane(shown: Token[], pacer: Pacer): Promise<Pca | null> {
+  private async plane(shown: NumberedToken[], pacer: Pacer): Promise<Pca | null> {
     const own = [...new Set(shown.map((token) => token.id))];
     const frequent = this.frequentTokens().filter((id) => !own.includes(id));
     const ids = [...own, ...frequent];

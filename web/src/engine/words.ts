@@ -14,9 +14,12 @@ export interface Word {
   positions: number[];
 }
 
+/** A token of the model in the page, which knows all ids. */
+export type NumberedToken = Token & { id: number };
+
 export interface TokenizedText {
   ids: number[];
-  tokens: Token[];
+  tokens: NumberedToken[];
   words: Word[];
   wasCut: boolean;
 }
@@ -42,7 +45,7 @@ export function tokenize(
   const words = findWords(chars, spans, cut);
   const wordOf = new Map<number, number>();
   words.forEach((word, number) => word.positions.forEach((position) => wordOf.set(position, number)));
-  const tokens = ids.map((id, position): Token => {
+  const tokens = ids.map((id, position): NumberedToken => {
     const span = spans[position]!;
     return {
       position,

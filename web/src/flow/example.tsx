@@ -56,7 +56,7 @@ function Tokens({ example }: { example: Example }) {
     <>
       <p class="small-label">
         {isSame ? "Text unchanged by cleaning" : "Text after cleaning"}
-        {cutInto(tokens)}
+        {cutInto(tokens, ids)}
       </p>
       {!isSame && clean_text !== null && (
         <blockquote>
@@ -80,9 +80,10 @@ export function isUnchanged({ text, clean_text }: Pick<Example, "text" | "clean_
 
 const MOST_TOKENS = 512; // of a long text, all that a trace holds
 
-export function cutInto({ length }: string[]): string {
+export function cutInto({ length }: string[], ids: number[]): string {
   if (length === 0) return "";
-  return length < MOST_TOKENS ? `; cut into ${count(length)} tokens, each with its id` : `; its first ${length} tokens, each with its id`;
+  const also = ids.length > 0 ? ", each with its id" : ""; // a file without texts has no ids
+  return length < MOST_TOKENS ? `; cut into ${count(length)} tokens${also}` : `; its first ${length} tokens${also}`;
 }
 
 /** Tokens with their ids. The gap shows where a word begins: at a token with a space before it, or else without ##. */
@@ -98,7 +99,7 @@ export function TokenRow({ tokens, ids }: { tokens: string[]; ids: number[] }) {
             <b>
               <UserText text={token.trim() || token} limit={24} />
             </b>
-            <span>{ids[index] ?? "–"}</span>
+            {ids.length > 0 && <span>{ids[index] ?? "–"}</span>}
           </li>
         );
       })}

@@ -15,7 +15,12 @@ import type { Selection } from "./tokens.tsx";
 const HEIGHT = 250;
 const FONT_HEIGHT = 13;
 
-export function EmbeddingStop({ prediction, selected }: { prediction: PredictionTrace; selected: Selection["selected"] }) {
+interface EmbeddingProps extends Pick<Selection, "selected"> {
+  prediction: PredictionTrace;
+  isRedacted: boolean;
+}
+
+export function EmbeddingStop({ prediction, isRedacted, selected }: EmbeddingProps) {
   const { embedding, head } = prediction;
   const token = prediction.tokens[selected];
   const lengths = lengthPoints(prediction);
@@ -23,7 +28,7 @@ export function EmbeddingStop({ prediction, selected }: { prediction: Prediction
     <Stop
       number={2}
       title="Embedding"
-      note={`Each token becomes a vector of ${count(head.pooled.length)} numbers, the same wherever it stands.`}
+      note={`Each token becomes a vector of ${count(head.pooled.length)} numbers, the same wherever it stands.${isRedacted ? " The vectors are left out of this file, since a vector tells which token it stands for." : ""}`}
     >
       <div class="g2">
         {lengths.length > 0 && <LengthFigure points={lengths} selectedId={token?.id ?? null} />}
@@ -47,7 +52,7 @@ function lengthPoints(prediction: PredictionTrace): LengthPoint[] {
   const points = new Map<number, LengthPoint>();
   prediction.tokens.forEach((token, index) => {
     const norm = prediction.embedding.norms[index];
-    if (token.count === null || token.is_special || norm === undefined) return;
+    if (token.id === null || token.count === null || token.is_special || norm === undefined) return;
     points.set(token.id, { id: token.id, surface: token.surface, count: token.count, norm });
   });
   return [...points.values()];

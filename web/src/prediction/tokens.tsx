@@ -36,13 +36,13 @@ export function TokenStop({
     >
       <div>
         <Chips tokens={tokens} selected={selected} onSelect={onSelect} />
-        {token && (
+        {token && !isRedacted && (
           <p class="tokinfo" aria-live="polite">
             <TokenFacts token={token} />
             <NeighbourWords words={neighboursOf(prediction, token)} />
           </p>
         )}
-        {embedding && (
+        {embedding && !isRedacted && (
           <Fold name="Table of tokens">
             <TokenTable prediction={prediction} />
           </Fold>
@@ -123,7 +123,7 @@ export function Chips({
             <b>
               <UserText text={surfaceOf(token.surface)} limit={24} />
             </b>
-            <i>{token.id}</i>
+            {token.id !== null && <i>{token.id}</i>}
           </button>
         ))}
       </div>
@@ -151,7 +151,7 @@ function TokenFacts({ token }: { token: Token }) {
       <b>
         <UserText text={surfaceOf(token.surface)} limit={60} />
       </b>
-      , id {count(token.id)}
+      {token.id !== null && `, id ${count(token.id)}`}
       {isPlaced && `, characters ${count(token.start!)} to ${count(token.end!)}`}
       {token.is_special ? ", a special token" : token.count !== null && `, ${seen(token.count)}`}.
     </>
@@ -194,7 +194,7 @@ function TokenTable({ prediction }: { prediction: PredictionTrace }) {
       columns={[
         { name: "Position", value: (token) => token.position, isNumber: true },
         { name: "Token", value: (token) => <UserText text={surfaceOf(token.surface)} limit={60} /> },
-        { name: "Id", value: (token) => token.id, isNumber: true },
+        { name: "Id", value: (token) => token.id ?? "–", isNumber: true },
         { name: "Characters", value: (token) => charactersOf(token), isNumber: true },
         { name: "Times seen", value: (token) => (token.count === null ? "–" : count(token.count)), isNumber: true },
         { name: "Length", value: (_, index) => lengthOf(prediction, index), isNumber: true },

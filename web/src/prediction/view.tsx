@@ -44,7 +44,7 @@ export function PredictionView({ prediction, isRedacted, isPending = false }: Sh
       <PredictionMeta prediction={prediction} />
       <div class="spine journey">
         <TokenStop prediction={prediction} isRedacted={isRedacted} {...selection} />
-        <EmbeddingStop prediction={prediction} selected={selected} />
+        <EmbeddingStop prediction={prediction} isRedacted={isRedacted} selected={selected} />
         <LayersStop prediction={prediction} {...selection} />
         <HeadStop prediction={prediction} />
         <DecisionStop prediction={prediction} />

@@ -125,7 +125,8 @@ def _title(number: int | None, name: str, note: str, page: Page) -> Lines:
 
 def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
     tokens = trace.tokens
-    columns = [(name, str(token.id)) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
+    ids = ["" if token.id is None else str(token.id) for token in tokens]
+    columns = list(zip(_surfaces(tokens), ids, strict=False))
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
