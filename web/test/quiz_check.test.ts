@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isRight, knownMistake, mismatchOf, readNumber } from "../src/quiz/check.ts";
+import { isRight, keyOf, knownMistake, mismatchOf, readNumber } from "../src/quiz/check.ts";
 import { placeOf } from "../src/quiz/feedback.tsx";
 import { unitOf } from "../src/quiz/unit.ts";
 import type { Question } from "../src/trace.ts";
@@ -33,6 +33,13 @@ const CHOICE: Question = {
     { text: "below", value: null, is_right: false, why: "", misconception: null },
   ],
 };
+
+test("another question at the same place is not taken for the one before", () => {
+  const [first, second] = CHOICE.options;
+  const others = [{ template: "u" }, { prompt: "Which?" }, { id: "r" }, { options: [second!, first!] }];
+  assert.equal(keyOf({ ...CHOICE }), keyOf({ ...CHOICE, pointers: [], hints: ["a"] }));
+  assert.equal(new Set([CHOICE, ...others.map((other) => ({ ...CHOICE, ...other }))].map(keyOf)).size, 5);
+});
 
 test("a number that the document gives is no mismatch", () => {
   assert.equal(mismatchOf(QUESTION, { p: 0.637 }), null);

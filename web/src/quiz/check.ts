@@ -2,6 +2,12 @@
 import { evaluate, ExpressionError } from "../expression.ts";
 import type { Option, Question } from "../trace.ts";
 
+/** What a question is told from another by. The id is only its place: a live page may get another question there, and an
+ * answer that was given must not stay under it. */
+export function keyOf({ id, template, prompt, options }: Question): string {
+  return JSON.stringify([id, template, prompt, options.map(({ text }) => text)]);
+}
+
 /** null where the answer follows from the document; else a sentence that says why it does not. */
 export function mismatchOf(question: Question, document: unknown): string | null {
   try {

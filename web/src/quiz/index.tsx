@@ -6,7 +6,7 @@ import { counted } from "../format.ts";
 import { Holds } from "../prediction/stop.tsx";
 import { Lead, Part } from "../section.tsx";
 import type { Question, Quiz, RunTrace } from "../trace.ts";
-import { mismatchOf } from "./check.ts";
+import { keyOf, mismatchOf } from "./check.ts";
 import { PracticeList } from "./practice.tsx";
 import { QuestionForm } from "./question.tsx";
 import "./quiz.css";
@@ -29,7 +29,7 @@ export function QuizSection({ trace }: { trace: RunTrace }) {
       </Lead>
       <AnswerCheck failing={failing} total={all.length} derived={derived} />
       {quiz.quiz.map((question, index) => (
-        <QuestionForm key={question.id} question={question} number={index + 1} problem={problemOf(question, failing)} />
+        <QuestionForm key={keyOf(question)} question={question} number={index + 1} problem={problemOf(question, failing)} />
       ))}
       {quiz.practice.length > 0 && (
         <Part
@@ -41,7 +41,7 @@ export function QuizSection({ trace }: { trace: RunTrace }) {
       )}
       {quiz.test.length > 0 && (
         <Part title="Test" sentence={`${capitalCounted(quiz.test.length, "question")} over three levels, without hints and without a clock.`}>
-          <TestOfTen key={quiz.test.map(({ id }) => id).join()} questions={quiz.test} problemOf={(question) => problemOf(question, failing)} />
+          <TestOfTen key={quiz.test.map(keyOf).join()} questions={quiz.test} problemOf={(question) => problemOf(question, failing)} />
           {quiz.command && (
             <>
               <p class="note or-terminal">Or in the terminal:</p>

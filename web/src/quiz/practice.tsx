@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
 import type { Question } from "../trace.ts";
+import { keyOf } from "./check.ts";
 import { mistakesSentence, Solution } from "./feedback.tsx";
 import { QuestionForm } from "./question.tsx";
 import { QuizText } from "./quiz_text.tsx";
@@ -16,7 +17,7 @@ export function PracticeList({ tasks, problemOf }: PracticeProps) {
   return (
     <ol class="tasks">
       {tasks.map((task, index) => (
-        <li key={task.id}>
+        <li key={keyOf(task)}>
           <Task task={task} number={index + 1} problem={problemOf(task)} />
         </li>
       ))}

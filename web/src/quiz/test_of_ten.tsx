@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { capital, counted } from "../format.ts";
 import type { Question } from "../trace.ts";
+import { keyOf } from "./check.ts";
 import { placeOf } from "./feedback.tsx";
 import { QuestionForm } from "./question.tsx";
 
@@ -45,7 +46,7 @@ export function TestOfTen({ questions, problemOf }: TestProps) {
       <div ref={place}>
         {question && (
           <QuestionForm
-            key={`${round} ${question.id}`}
+            key={`${round} ${keyOf(question)}`}
             question={question}
             number={at! + 1}
             problem={problemOf(question)}
