@@ -171,6 +171,17 @@ def test_a_typed_text_is_traced(small_run: Path, open_page: Any, text: str) -> N
         assert watched.complaints() == []
 
 
+def test_what_is_being_typed_stays_when_the_run_is_traced(growing: GrowingRun, small_run: Path, open_page: Any) -> None:
+    with serving(growing.path) as server:
+        page = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/").page
+        page.get_by_label("Your text").fill("The hotel was")
+        shutil.copyfile(small_run / "trace.json", growing.path / "trace.json")
+        growing.grow_until("evaluation")
+        page.wait_for_selector("#prediction [role=tab] >> nth=1")
+        assert page.get_by_label("Your text").input_value() == "The hotel was"
+        assert page.evaluate("document.activeElement.id") == "typed-text"
+
+
 def test_what_is_wrong_with_a_typed_text_is_a_sentence(small_run: Path, open_page: Any) -> None:
     with serving(small_run) as server:
         page = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/").page

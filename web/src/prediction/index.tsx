@@ -21,6 +21,7 @@ interface Tab {
 export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle | null }) {
   const typed = useRef(nothingTyped());
   const tabs = tabsOf(trace, oracle, typed.current);
+  // What the reader chose, or began to use: on a live page other tabs may come to stand before it.
   const [chosen, setChosen] = useState<string | null>(null);
   const tab = tabs.find(({ id }) => id === chosen) ?? tabs[0];
   if (!tab) {
@@ -35,7 +36,13 @@ export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle 
           : "From text to decision in five layers, with the sums carried out again in this browser."}
       </Lead>
       <TabList tabs={tabs} chosen={tab.id} onChoose={setChosen} />
-      <div role="tabpanel" id="prediction-panel" aria-labelledby={`prediction-tab-${tab.id}`} key={tab.id}>
+      <div
+        role="tabpanel"
+        id="prediction-panel"
+        aria-labelledby={`prediction-tab-${tab.id}`}
+        key={tab.id}
+        onFocusIn={() => setChosen(tab.id)}
+      >
         {tab.panel()}
       </div>
     </div>
