@@ -45,13 +45,16 @@ test("the figures of single updates are drawn only on the scale of validation", 
 });
 
 test("what is kept is said, and that nothing was chosen where there were too few rows for it", () => {
-  const kept = (stopped: string, averaged_trials: number[]) => {
+  const kept = (stopped: string, averaged_trials: number[], metric: string | null = null, values: object = {}) => {
     const evaluations = [{ epoch: 1, is_best: false }, { epoch: 2, is_best: true }];
-    const rest = { steps: { epoch: [] }, accuracy_references: [], trials: [{ trial: 3, stopped }], shown_trial: 3, averaged_trials };
-    return scoreSentence({ stage: "finetune", metric: "accuracy", evaluations, ...rest } as unknown as Phase);
+    const rest = { steps: { epoch: [] }, accuracy_references: [], trials: [{ trial: 3, stopped, metric }], shown_trial: 3, averaged_trials };
+    return scoreSentence({ stage: "finetune", metric: "accuracy", evaluations, ...rest, ...values } as unknown as Phase);
   };
   const last = "The last weights are kept, since there are too few validation rows to choose by";
-  assert.equal(kept("patience", []), "The checkpoint of epoch 2 is kept, the best on validation.");
+  const chosen = "The checkpoint of epoch 2 is kept, the one with the";
+  assert.equal(kept("patience", []), `${chosen} best validation accuracy.`);
+  assert.equal(kept("patience", [], "macro_f1"), `${chosen} best validation macro-F1.`);
+  assert.equal(kept("patience", [], null, { trials: [], objective: "replies" }), `${chosen} lowest loss on the validation replies.`);
   assert.equal(kept("updates", []), `${last}.`);
   assert.equal(kept("updates", [1, 2, 3]), `${last}; the mean of the weights of 3 seeds is delivered.`);
 });

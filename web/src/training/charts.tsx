@@ -203,12 +203,15 @@ export function scoreSentence(phase: Phase): string {
     : "On the held-out texts.";
 }
 
-/** Which weights are kept; with too few validation rows no epoch is chosen, and with several seeds their mean may be delivered. */
-function keptSentence({ trials, shown_trial: shown, averaged_trials: averaged }: Phase, epoch: string): string {
-  const isLast = trials.find(({ trial }) => trial === shown)?.stopped === "updates";
-  const kept = isLast
+/** Which weights are kept, and by what, which may be another figure than the chart has; with too few validation rows no
+ * epoch is chosen, and with several seeds their mean may be delivered. */
+function keptSentence(phase: Phase, epoch: string): string {
+  const { trials, shown_trial: shown, averaged_trials: averaged } = phase;
+  const trial = trials.find((each) => each.trial === shown);
+  const best = phase.objective === "replies" ? "lowest loss on the validation replies" : `best validation ${metricTitle(trial?.metric ?? phase.metric)}`;
+  const kept = trial?.stopped === "updates"
     ? "The last weights are kept, since there are too few validation rows to choose by"
-    : `The checkpoint of epoch ${epoch} is kept, the best on validation`;
+    : `The checkpoint of epoch ${epoch} is kept, the one with the ${best}`;
   return `${kept}${averaged.length > 0 ? `; the mean of the weights of ${count(averaged.length)} seeds is delivered` : ""}.`;
 }
 
