@@ -42,6 +42,20 @@ export function numClasses(trace: RunTrace): number | null {
   return uniform ? Math.round(Math.exp(uniform.value)) : null;
 }
 
+/** Whether the run has, or may come to have, a model that a typed text can be given to: one that labels texts, or one
+ * that fills in words. A model of conversations does neither, and one that only predicts the next token does not, either. */
+export function hasModelOfTexts({ phases, stages, run }: Pick<RunTrace, "phases" | "stages" | "run">): boolean {
+  const { pretrain } = phases;
+  const tuned = phases.finetune ?? phases.scratch;
+  if (tuned !== null && tuned.objective !== "replies") return true;
+  if (tuned === null && stages.some(({ name, status }) => LABELLED.includes(name) && status !== "missing")) return true;
+  if (pretrain !== null) return pretrain.objective !== "causal";
+  return tuned === null && run.status !== "finished";
+}
+
+/** The stages that only a run with labels has. */
+const LABELLED = ["split", "prepare"];
+
 /** The test of the delivered weights: of the mean of the seeds, which has no seed itself, or of one seed. The other seeds
  * are tested before it, so it need not be the first one. */
 export function deliveredTest(phase: Phase | null): TestResult | undefined {

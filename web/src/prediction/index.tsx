@@ -3,6 +3,7 @@ import { useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 
 import { capital, counted } from "../format.ts";
+import { hasModelOfTexts } from "../models.ts";
 import type { Oracle } from "../oracle.ts";
 import { Lead } from "../section.tsx";
 import type { PredictionTrace, RunTrace } from "../trace.ts";
@@ -64,7 +65,7 @@ function tabsOf(trace: RunTrace, oracle: Oracle | null, typed: Typed): Tab[] {
     const note = counted(trace.fills.length, "sentence");
     tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} isRedacted={trace.is_redacted} /> });
   }
-  if (oracle) {
+  if (oracle && hasModelOfTexts(trace)) {
     const panel = () => <TypedPanel oracle={oracle} kept={typed} hasPairs={trace.run.has_pairs} />;
     tabs.push({ id: "typed", name: "Your own text", note: oracle.place, panel });
   }
