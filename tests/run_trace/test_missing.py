@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pretune.run_trace.build import fold_events
 from pretune.run_trace.headline import NOT_COMPARED
@@ -29,6 +30,26 @@ def test_a_run_at_work_has_not_come_so_far(traced: RunTrace) -> None:
     running = replace(traced, run=replace(traced.run, status="running"), errors=None)
     expected = "The run has not come so far: it needs the predictions of the test rows."
     assert sections(running)["errors"] == expected
+
+
+def test_a_run_without_labels_does_not_wait_for_a_comparison() -> None:
+    """Labels are split before the text is read; those of the built-in world are written by stage 1."""
+    expected = "The run has no labels, so there is no classifier to look at."
+
+    def said(*stages: str, recipe: dict[str, str] | None, synthetic: bool = False) -> set[str]:
+        events: list[dict[str, Any]] = [
+            {"event": "stage_started", "stage": name, "time": 1.0, "synthetic": synthetic} for name in stages
+        ]
+        found = sections(fold_events(events, RunFolder(name="run", recipe=recipe)))
+        return {found[each] for each in ("help", "prediction", "errors")}
+
+    corpus = {"corpus": "reviews.txt"}
+    assert said("collect", recipe=corpus) == said("collect", "preprocess", "pretrain", recipe=corpus) == {expected}
+    labelled = corpus | {"labels": "labelled.csv"}
+    assert expected not in said("split", "collect", "preprocess", "pretrain", recipe=labelled)
+    assert expected not in said("collect", recipe={}, synthetic=True)
+    assert expected not in said("collect", "split", "preprocess", recipe={}, synthetic=True)
+    assert expected not in said("collect", "preprocess", "pretrain", recipe=None)
 
 
 def test_a_run_without_test_rows_says_how_to_get_some(traced: RunTrace) -> None:

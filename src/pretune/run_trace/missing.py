@@ -104,6 +104,10 @@ _NEEDED = {
 
 
 def _has_no_labels(trace: RunTrace) -> bool:
-    known = {stage.name: stage.status for stage in trace.stages}
-    is_begun = any(known.get(name, "missing") != "missing" for name in ("split", "prepare", "finetune"))
-    return not is_begun and trace.run.status == "finished"
+    """Of a run with a recipe this is known early: its labels are split first, or, where stage 1 writes them, before
+    stage 2."""
+    begun = {stage.name for stage in trace.stages if stage.status != "missing"}
+    if begun & {"split", "prepare", "finetune"}:
+        return False
+    is_past_split = "preprocess" in begun or ("collect" in begun and not trace.run.is_synthetic)
+    return trace.run.status == "finished" or (bool(trace.run.command) and is_past_split)
