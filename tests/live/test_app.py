@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,4 +133,20 @@ def test_a_run_that_is_back_takes_its_problem_away(
     first, gone, back = asyncio.run(follow())
     assert b'"changed":{"collect"' in first
     assert gone == b'event: problem\ndata: {"error": "The run run is no longer there."}\n\n'
-    assert back.endswith(b'event: trace\ndata: {"changed":{}}\n\n')
+    assert b'event: trace\ndata: {"changed":{},"age":' in back
+
+
+def test_a_change_says_how_long_ago_it_was_logged(live_page: LivePage, run: Path) -> None:
+    """A tab that came back after an hour said that an interrupted run was running."""
+    hour_ago = time.time() - 3600
+    os.utime(run / "collect" / "events.jsonl", (hour_ago, hour_ago))
+    (run / "collect" / "manifest.json").write_text("{}")
+
+    async def first() -> bytes:
+        changes = live_page._changes(None)
+        found = await anext(changes)
+        await changes.aclose()  # type: ignore[attr-defined]
+        return found
+
+    data = json.loads(asyncio.run(first()).split(b"data: ")[1])
+    assert 3600 <= data["age"] < 3660

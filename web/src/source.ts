@@ -64,12 +64,19 @@ export type Change = Partial<RunTrace>;
 
 export interface Connection {
   isOpen: boolean;
-  /** when the last change came, in milliseconds since 1970 */
+  /** when the run had logged something, as of the last change that came, in milliseconds since 1970 */
   changedAt: number | null;
   /** the same of a change that was made while this page was open, as a run does that goes on */
   grewAt: number | null;
   /** what is wrong, if it is not only the connection */
   problem?: string;
+}
+
+/** The connection after a change. A tab that comes back, or a run that ended long ago, is sent what was logged then:
+ * `age` is how many seconds ago that was. */
+export function afterChange({ changedAt }: Pick<Connection, "changedAt">, age: number | null | undefined, now: number): Connection {
+  const loggedAt = now - 1000 * (age ?? 0);
+  return { isOpen: true, changedAt: loggedAt, grewAt: changedAt === null ? null : loggedAt }; // the first has the whole document
 }
 
 /**
@@ -84,13 +91,13 @@ export function subscribe(onChange: (change: Change) => void, onConnection: (sta
     connected: (isOpen) => onConnection({ isOpen, changedAt, grewAt }),
     refused: (problem) => onConnection({ isOpen: false, changedAt, grewAt, problem }),
     message: ({ event, data }) => {
-      const { changed, error } = JSON.parse(data) as { changed?: Change; error?: string };
+      const { changed, error, age } = JSON.parse(data) as { changed?: Change; error?: string; age?: number | null };
       if (event === "problem" && error) onConnection({ isOpen: false, changedAt, grewAt, problem: error });
       if (!changed) return;
-      if (changedAt !== null) grewAt = Date.now(); // the first message has the whole document
-      changedAt = Date.now();
+      const connection = afterChange({ changedAt }, age, Date.now());
+      ({ changedAt, grewAt } = connection);
       onChange(changed);
-      onConnection({ isOpen: true, changedAt, grewAt });
+      onConnection(connection);
     },
   });
 }

@@ -50,7 +50,7 @@ export function useHasGrown(connection: Connection | null): boolean {
     const timer = setTimeout(() => setSilentSince(grewAt), grewAt + LONGEST_SILENCE - Date.now());
     return () => clearTimeout(timer);
   }, [grewAt]);
-  return grewAt !== null && grewAt !== silentSince;
+  return grewAt !== null && grewAt !== silentSince && Date.now() - grewAt < LONGEST_SILENCE;
 }
 
 /** Of a run that runs, as far as is known: without the advice to run the command again. */
@@ -82,9 +82,13 @@ function useNow(): number {
   return now;
 }
 
-function ageOf(changedAt: number | null, now: number): string {
+export function ageOf(changedAt: number | null, now: number): string {
   if (changedAt === null) return "Connected";
   const seconds = Math.max(0, Math.round((now - changedAt) / 1000));
   if (seconds < 2) return "Updated now";
-  return seconds < 100 ? `Updated ${seconds} s ago` : `Updated ${count(Math.round(seconds / 60))} min ago`;
+  if (seconds < 100) return `Updated ${seconds} s ago`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `Updated ${minutes} min ago`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `Updated ${hours} h ago` : `Updated ${count(Math.round(hours / 24))} days ago`;
 }

@@ -90,7 +90,7 @@ class LivePage:
             message = b""
             is_back = problem is not None and self.follower.problem is None  # nothing else takes the sentence away
             if version is not None and (version.name != sent or is_back):
-                message = _event("trace", self.follower.versions.changes_since(sent), version.name)
+                message = _event("trace", self.follower.versions.changes_since(sent, self.follower.age), version.name)
                 sent = version.name
             if self.follower.problem != problem and self.follower.problem is not None:
                 message += _event("problem", json.dumps({"error": self.follower.problem}).encode())

@@ -36,6 +36,12 @@ class RunFollower:
         self._thread = BackgroundThread("fold")
         self._lock = asyncio.Lock()
 
+    @property
+    def age(self) -> float | None:
+        """How many seconds ago the newest log of the run has grown; None if it has none."""
+        logged = [changed for name, (_, changed) in signature_of(self.run).items() if name.endswith(LOG_NAME)]
+        return max(0.0, round(time.time() - max(logged) / 1e9, 1)) if logged else None
+
     async def refresh(self) -> Version | None:
         """The latest version, after folding the run again if its files have changed and the last fold was a while ago;
         None if there is nothing to show yet, and `problem` says why."""

@@ -48,14 +48,14 @@ class Versions:
             self._hashes.popitem(last=False)
         return self.latest
 
-    def changes_since(self, name: str | None) -> bytes:
-        """`{"changed": {...}}` with the top-level keys of the latest version that differ from those of version `name`;
-        all of them if that is not known."""
+    def changes_since(self, name: str | None, age: float | None = None) -> bytes:
+        """`{"changed": {...}, "age": ...}` with the top-level keys of the latest version that differ from those of
+        version `name`, all of them if that is not known; `age` is how many seconds ago the run logged something."""
         if self.latest is None:
             raise RuntimeError("there is no version yet")
         known = self._hashes.get(name or "", {})
         changed = {key: part for key, part in self.latest.parts.items() if known.get(key) != self.latest.hashes[key]}
-        return b'{"changed":' + _as_object(changed) + b"}"
+        return b'{"changed":' + _as_object(changed) + b',"age":' + _as_json(age) + b"}"
 
 
 def _as_object(parts: Mapping[str, bytes]) -> bytes:
