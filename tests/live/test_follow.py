@@ -76,6 +76,19 @@ def test_a_fold_rests_nine_times_as_long_as_it_took(tmp_path: Path) -> None:
     assert folds.count == 2
 
 
+def test_the_rest_after_a_long_fold_is_shorter_than_the_silence_of_a_run(tmp_path: Path) -> None:
+    """The page says after two minutes without a change that a running stage is not finished."""
+    clock = Clock()
+    folds = Folds(clock, seconds=14)
+    follower = RunFollower(tmp_path, folds, clock)
+    log(tmp_path, event="a")
+    refreshed(follower)
+    log(tmp_path, event="b")
+    clock.now += 60
+    refreshed(follower)
+    assert folds.count == 2
+
+
 def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
     clock = Clock()
     follower = RunFollower(tmp_path / "run", Folds(clock), clock)

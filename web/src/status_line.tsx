@@ -21,7 +21,8 @@ export function StatusLine({ trace, connection }: { trace: RunTrace; connection:
   );
 }
 
-const LONGEST_SILENCE = 120_000; // milliseconds; most stages log several times a minute, but not all do throughout
+// Milliseconds; most stages log several times a minute, but not all do throughout. The server rests for up to 50 seconds.
+const LONGEST_SILENCE = 120_000;
 
 export interface State {
   state: string;

@@ -14,8 +14,9 @@ from pretune.live.versions import Version, Versions
 from pretune.runtime.events import LOG_NAME, STAGE_ORDER
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME
 
-# A fold must not slow down the training that it shows: it takes at most one tenth of one core.
+# A fold must not slow down the training that it shows: it takes at most a tenth of one core, unless it is very long.
 _REST_PER_WORK = 9
+_LONGEST_REST = 50.0  # seconds: after 120 without a change, the page says that a stage that runs is not finished
 
 Signature = dict[str, tuple[int, int]]  # of each file: size, time of change
 
@@ -70,7 +71,7 @@ class RunFollower:
         finally:
             self._signature = signature
             now = self._clock()
-            self._rests_until = now + _REST_PER_WORK * (now - began)
+            self._rests_until = now + min(_REST_PER_WORK * (now - began), _LONGEST_REST)
 
 
 def signature_of(run: Path) -> Signature:
