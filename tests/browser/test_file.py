@@ -324,3 +324,28 @@ def test_a_typed_text_is_computed_on_while_another_tab_is_looked_at(
     assert "The hotel was dreadful and cold." in page.inner_text(".typed-result")
     assert page.get_by_label("Your text").input_value() == "The hotel was dreadful and cold."
     assert watched.complaints() == []
+
+
+def test_the_matrix_of_many_classes_scrolls_once_and_is_printed_whole(
+    trace: RunTrace, tmp_path: Path, open_page: Any
+) -> None:
+    assert trace.errors is not None
+    classes = range(30)
+    errors = replace(
+        trace.errors,
+        n=900,
+        labels=[f"class {name}" for name in classes],
+        confusion=[[30 if row == column else 1 for column in classes] for row in classes],
+        positive_probability=[],
+        label=[],
+    )
+    write_report(replace(trace, errors=errors, quiz=None), tmp_path / "classes.html")
+    page = open_page(tmp_path / "classes.html").page
+    page.get_by_text("Matrix of all 30 classes").click()
+    page.locator(".full-matrix").wait_for()
+    limited = """[...document.querySelectorAll('.errors div')].filter((part) =>
+        part.scrollHeight > part.clientHeight + 1 && getComputedStyle(part).overflowY !== 'visible')
+        .map((part) => part.className)"""
+    assert page.evaluate(limited) == ["scroll full-matrix"]
+    page.emulate_media(media="print")
+    assert page.evaluate(limited) == []

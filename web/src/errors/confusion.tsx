@@ -51,7 +51,7 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
       </figure>
       <CellTexts errors={errors} confusion={confusion} chosen={chosen} threshold={threshold} isRedacted={isRedacted} />
       {isLarge && (
-        <div class="full-matrix">
+        <div class="all-classes">
           <Fold name={`Matrix of all ${count(errors.labels.length)} classes`}>
             <FullMatrix errors={errors} />
           </Fold>
