@@ -1,14 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, wilson } from "../src/errors/counts.ts";
+import { mistakesNote } from "../src/errors/mistakes.tsx";
 import { sliceSentence } from "../src/errors/slices.tsx";
-import type { SliceError } from "../src/trace.ts";
+import type { SliceError, TestRow } from "../src/trace.ts";
 
 test("the threshold decides, and a probability at it counts as the second class", () => {
   const probability = [0.1, 0.5, 0.5, 0.9];
   const label = [0, 0, 1, 1];
   assert.deepEqual(confusionAt(probability, label, 0.5), [[1, 1], [0, 2]]);
   assert.deepEqual(confusionAt(probability, label, 0.51), [[2, 0], [1, 1]]);
+});
+
+test("the list of mistakes is called what it is", () => {
+  const row = (label: number, predicted: number) => ({ label, predicted }) as TestRow;
+  const examples = [row(0, 1), row(1, 0), row(0, 1), row(1, 1)];
+  assert.equal(mistakesNote({ confusion: [[8, 2], [1, 9]], examples }), "All wrong predictions, those with the highest probability first. Some of them may be wrong labels.");
+  assert.equal(
+    mistakesNote({ confusion: [[8, 9], [1, 9]], examples }),
+    "Of each kind of mistake, that is, one class taken for another, up to 2 with the highest probability. Some of them may be wrong labels.",
+  );
 });
 
 test("rows, right ones, recall and precision come from the matrix", () => {

@@ -3,6 +3,7 @@ import { Fold } from "../fold.tsx";
 import { count, probability } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { TestErrors, TestRow } from "../trace.ts";
+import { rightIn, totalOf } from "./counts.ts";
 
 const SHOWN = 4;
 const TEXT_LIMIT = 320;
@@ -69,17 +70,30 @@ function Rows({ rows, errors, isRedacted, hasLabels = false }: RowListProps) {
   );
 }
 
-/** The wrong predictions with the highest probability, over all cells. */
+/** What the list of mistakes is: all of them, or some of each cell of the confusion matrix. */
+export function mistakesNote({ confusion, examples }: Pick<TestErrors, "confusion" | "examples">): string {
+  const rows = examples.filter((row) => row.label !== row.predicted);
+  const inCell = (row: TestRow) => rows.filter((other) => other.label === row.label && other.predicted === row.predicted).length;
+  const isAll = rows.length >= totalOf(confusion) - rightIn(confusion);
+  const list = isAll
+    ? "All wrong predictions, those with the highest probability first."
+    : `Of each kind of mistake, that is, one class taken for another, up to ${count(Math.max(1, ...rows.map(inCell)))} with the highest probability.`;
+  return `${list} Some of them may be wrong labels.`;
+}
+
+/** The wrong predictions that the page has, the surest first. */
 export function SurestMistakes({ errors, isRedacted }: { errors: TestErrors; isRedacted: boolean }) {
   const rows = errors.examples.filter((row) => row.label !== row.predicted).sort((a, b) => b.probability - a.probability);
   return (
     <div>
       <h3 class="small-title">Surest mistakes</h3>
-      <p class="note">Wrong predictions with the highest probability. Some of them may be wrong labels.</p>
       {rows.length === 0 ? (
         <p class="note">The page has no wrong prediction.</p>
       ) : (
-        <RowList rows={rows} errors={errors} isRedacted={isRedacted} hasLabels />
+        <>
+          <p class="note">{mistakesNote(errors)}</p>
+          <RowList rows={rows} errors={errors} isRedacted={isRedacted} hasLabels />
+        </>
       )}
     </div>
   );
