@@ -349,3 +349,37 @@ def test_the_matrix_of_many_classes_scrolls_once_and_is_printed_whole(
     assert page.evaluate(limited) == ["scroll full-matrix"]
     page.emulate_media(media="print")
     assert page.evaluate(limited) == []
+
+
+def test_what_a_button_adds_takes_its_focus(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
+    """A button that vanished took the focus with it, to the top of the page."""
+    prediction, phase = trace.predictions[0], trace.phases.pretrain
+    assert phase is not None and trace.quiz is not None
+    tokens = [replace(prediction.tokens[1], position=place, surface=f"t{place}") for place in range(150)]
+    rows = [replace(phase.evaluations[0], step=step, observations=[]) for step in range(70)]
+    question = next(each for each in trace.quiz.quiz if each.kind == "choice" and each.hints and each.solution)
+    changed = replace(
+        trace,
+        predictions=[replace(prediction, tokens=tokens, reasons=None, attention=None)],
+        phases=replace(trace.phases, pretrain=replace(phase, evaluations=rows)),
+        quiz=replace(trace.quiz, quiz=[replace(question, hints=question.hints[:1])]),
+    )
+    write_report(changed, tmp_path / "long.html")
+    page = open_page(tmp_path / "long.html").page
+    form = page.locator("form.question").first
+
+    def focused_after(button: Any) -> str:
+        button.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.activeElement.tagName !== 'BODY'")
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        text: str = page.evaluate("document.activeElement.innerText")
+        return text
+
+    assert focused_after(page.get_by_role("button", name="Show all 150 tokens")).startswith("t120")
+    found = focused_after(page.get_by_role("button", name="Show the 40 evaluations between").first)
+    assert found.split()[1] == "15"  # the step
+    assert focused_after(form.get_by_role("button", name="Hint")) in form.locator(".hints").inner_text()
+    form.locator("input[type=radio]").first.check()
+    form.get_by_role("button", name="Check").click()
+    assert focused_after(form.get_by_role("button", name="Worked solution")) == form.locator(".solution").inner_text()

@@ -3,6 +3,7 @@ import { Fragment } from "preact";
 import { useRef, useState } from "preact/hooks";
 
 import { Table } from "../charts/figure.tsx";
+import { focusAdded } from "../focus.ts";
 import { Fold } from "../fold.tsx";
 import { count, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
@@ -109,6 +110,11 @@ export function Chips({
     host.current?.querySelectorAll<HTMLButtonElement>("button.chip")[target]?.focus();
   };
 
+  const showAll = () => {
+    setOpen(true);
+    focusAdded(() => host.current?.querySelectorAll<HTMLButtonElement>("button.chip")[SHOWN_AT_FIRST]);
+  };
+
   return (
     <>
       <div class="chips" role="toolbar" aria-label="Tokens; arrow keys move" ref={host} onKeyDown={move}>
@@ -129,7 +135,7 @@ export function Chips({
       </div>
       {shown.length < tokens.length && (
         <p class="more">
-          <button type="button" class="button" onClick={() => setOpen(true)}>
+          <button type="button" class="button" onClick={showAll}>
             Show all {count(tokens.length)} tokens
           </button>
         </p>

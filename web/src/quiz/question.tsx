@@ -2,6 +2,7 @@
 import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 
+import { focusAdded } from "../focus.ts";
 import { Holds } from "../prediction/stop.tsx";
 import { UserText } from "../text.tsx";
 import type { Question } from "../trace.ts";
@@ -28,6 +29,14 @@ export function QuestionForm({ question, number, problem, place = "quiz", onAnsw
   const [hints, setHints] = useState(0);
   const [isSolved, setSolved] = useState(false);
   const id = useId();
+  const showHint = () => {
+    setHints(hints + 1);
+    focusAdded(() => form.current?.querySelector<HTMLElement>(".hints > li:last-child"));
+  };
+  const showSolution = () => {
+    setSolved(true);
+    focusAdded(() => form.current?.querySelector<HTMLElement>(".solution"));
+  };
   const hasHint = place !== "test" && hints < question.hints.length;
   const canSolve = place !== "practice" && !isSolved && question.solution.length > 0;
   return (
@@ -56,9 +65,9 @@ export function QuestionForm({ question, number, problem, place = "quiz", onAnsw
               Check
             </button>
           )}
-          {!isAnswered && hasHint && <Action name={hints === 0 ? "Hint" : "One more hint"} act={() => setHints(hints + 1)} />}
+          {!isAnswered && hasHint && <Action name={hints === 0 ? "Hint" : "One more hint"} act={showHint} />}
           {isAnswered && place !== "test" && !isRight(question, answer) && <Action name="Answer again" act={answering.again} />}
-          {isAnswered && canSolve && <Action name="Worked solution" act={() => setSolved(true)} />}
+          {isAnswered && canSolve && <Action name="Worked solution" act={showSolution} />}
           {isAnswered && children}
         </p>
       </div>

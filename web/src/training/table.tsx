@@ -1,7 +1,8 @@
 import { Fragment } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
 import { Glyph } from "../charts/small.tsx";
+import { focusAdded } from "../focus.ts";
 import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } from "../format.ts";
 import { metricNoise, metricTitle, writeMetric } from "../metric.ts";
 import { Sentence } from "../text.tsx";
@@ -63,13 +64,18 @@ export function TraceTable({ phases, caption }: { phases: Phase[]; caption: stri
 
 function PhaseRows({ phase }: { phase: Phase }) {
   const [isWhole, setWhole] = useState(false);
+  const body = useRef<HTMLTableSectionElement>(null);
   const rows = phase.evaluations;
   const guess = phase.accuracy_references[0];
   const isCut = rows.length > LONG && !isWhole;
   const between = rows.length - 2 * ENDS;
   const decimals = epochDecimals(largestEpoch(phase));
+  const showWhole = () => {
+    setWhole(true);
+    focusAdded(() => body.current?.querySelectorAll<HTMLElement>("tr:not(.phase-row, .evidence)")[ENDS]);
+  };
   return (
-    <tbody>
+    <tbody ref={body}>
       <tr class="phase-row">
         <th scope="rowgroup" colSpan={9}>
           {phaseTitle(phase)} <small>{measuredOn(phase, guess?.name)}</small>
@@ -81,7 +87,7 @@ function PhaseRows({ phase }: { phase: Phase }) {
           return (
             <tr class="cut">
               <td colSpan={9}>
-                <button type="button" class="plain-button" onClick={() => setWhole(true)}>
+                <button type="button" class="plain-button" onClick={showWhole}>
                   Show the {count(between)} evaluations between
                 </button>
               </td>
