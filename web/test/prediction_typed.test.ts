@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Oracle } from "../src/oracle.ts";
-import { askAbout, nothingTyped } from "../src/prediction/typed.tsx";
+import { askAbout, complaintOf, nothingTyped } from "../src/prediction/typed.tsx";
 import type { PredictionTrace } from "../src/trace.ts";
 
 const predictionOf = (text: string) => ({ text }) as PredictionTrace;
@@ -55,4 +55,10 @@ test("the panel is drawn again for every part", async () => {
   ends[0]!.done(predictionOf("one"));
   await asked;
   assert.equal(times, 4); // asked, the part, the whole, and no longer busy
+});
+
+test("a missing second text is a complaint about the second field", () => {
+  assert.equal(complaintOf("A man sleeps.", " ")?.wrong, "pair");
+  assert.equal(complaintOf(" ", " ")?.wrong, "text");
+  assert.deepEqual([complaintOf("A man sleeps.", "He is awake."), complaintOf("A man [MASK].", ""), complaintOf("A man sleeps.", null)], [null, null, null]);
 });

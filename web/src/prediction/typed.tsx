@@ -19,6 +19,8 @@ export interface Typed {
   pair: string;
   answer: Answer | null;
   error: string | null;
+  /** the field that the error is about */
+  wrong: "text" | "pair";
   caution: string | null;
   isBusy: boolean;
   /** how many texts were asked about; an answer to one before the last is not shown */
@@ -28,7 +30,7 @@ export interface Typed {
 }
 
 export function nothingTyped(): Typed {
-  return { text: "", pair: "", answer: null, error: null, caution: null, isBusy: false, asked: 0, redraw: null };
+  return { text: "", pair: "", answer: null, error: null, wrong: "text", caution: null, isBusy: false, asked: 0, redraw: null };
 }
 
 function change(kept: Typed, values: Partial<Typed>): void {
@@ -43,7 +45,7 @@ export async function askAbout(kept: Typed, oracle: Oracle, hasPairs: boolean): 
   const tell = (values: Partial<Typed>) => {
     if (number === kept.asked) change(kept, values);
   };
-  change(kept, { asked: number, isBusy: true, answer: null, error: null, caution: oracle.caution?.(text) ?? null });
+  change(kept, { asked: number, isBusy: true, answer: null, error: null, wrong: "text", caution: oracle.caution?.(text) ?? null });
   const showPart = (prediction: PredictionTrace) => tell({ answer: { prediction } });
   try {
     const answer = text.includes(MASK)
@@ -59,10 +61,10 @@ export async function askAbout(kept: Typed, oracle: Oracle, hasPairs: boolean): 
 
 export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: Typed; hasPairs: boolean }) {
   const [, setDrawn] = useState(0);
-  const input = useRef<HTMLTextAreaElement>(null);
+  const form = useRef<HTMLFormElement>(null);
   const result = useRef<HTMLDivElement>(null);
   const shown = useRef(kept.answer === null ? 0 : kept.asked);
-  const { text, pair, answer, error, caution, isBusy } = kept;
+  const { text, pair, answer, error, wrong, caution, isBusy } = kept;
 
   useLayoutEffect(() => {
     const redraw = () => setDrawn((times) => times + 1);
@@ -82,24 +84,22 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
 
   const ask = (event: Event) => {
     event.preventDefault();
-    const isLone = hasPairs && !text.includes(MASK) && pair.trim() === "";
-    const problem = problemOf(text) ?? (isLone ? "This model reads two texts. Type the second one, too." : null);
+    const problem = complaintOf(text, hasPairs ? pair : null);
     if (problem === null) return askAbout(kept, oracle, hasPairs);
-    change(kept, { error: problem });
-    input.current?.focus();
+    change(kept, problem);
+    form.current?.querySelector<HTMLElement>(`#typed-${problem.wrong}`)?.focus();
   };
 
   return (
     <>
-      <form class="typed" onSubmit={ask} aria-busy={isBusy}>
+      <form class="typed" ref={form} onSubmit={ask} aria-busy={isBusy}>
         <label for="typed-text">Your text</label>
         <textarea
           id="typed-text"
-          ref={input}
           rows={3}
           dir="auto"
           value={text}
-          aria-invalid={error !== null}
+          aria-invalid={error !== null && wrong === "text"}
           aria-describedby="typed-note typed-error"
           onInput={(event) => change(kept, { text: event.currentTarget.value })}
         />
@@ -111,6 +111,8 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
               rows={3}
               dir="auto"
               value={pair}
+              aria-invalid={error !== null && wrong === "pair"}
+              aria-describedby="typed-error"
               onInput={(event) => change(kept, { pair: event.currentTarget.value })}
             />
           </>
@@ -146,6 +148,14 @@ export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: T
       </div>
     </>
   );
+}
+
+/** What is wrong with what was typed, and in which field; `pair` is null for a model of single texts. */
+export function complaintOf(text: string, pair: string | null): Pick<Typed, "error" | "wrong"> | null {
+  const error = problemOf(text);
+  if (error !== null) return { error, wrong: "text" };
+  if (pair === null || text.includes(MASK) || pair.trim() !== "") return null;
+  return { error: "This model reads two texts. Type the second one, too.", wrong: "pair" };
 }
 
 /** What is wrong with a typed text before it is asked about, as a sentence. */
