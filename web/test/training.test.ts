@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { epochDecimals, epochs, eventsAt, longRows, lossSentence, scoreSentence, stepsShown } from "../src/training/charts.tsx";
 import { shownPhases, summary } from "../src/training/index.tsx";
 import { measuredOn } from "../src/training/table.tsx";
+import { place } from "../src/training/watch.tsx";
 import type { Phase, RunTrace } from "../src/trace.ts";
 
 const UNIFORM = { id: "uniform", name: "ln V", meaning: "", value: 8.5 };
@@ -95,6 +96,13 @@ test("the axis of another phase is mentioned only where there is one", () => {
   const phase = (loss_references: object[]) => ({ metric: "accuracy", loss_references, evaluations: [] }) as unknown as Phase;
   assert.deepEqual([lossSentence(phase([UNIFORM]), true), lossSentence(phase([]), true)], ["A guess costs 8.50 nats.", ""]);
   assert.equal(lossSentence(phase([UNIFORM])), "A guess costs 8.50 nats; the axis is not that of the other phase.");
+});
+
+test("the steps that are planned are counted, also before they are made", () => {
+  const phase = (plan: object | null) => ({ plan, evaluations: [{ step: 0 }, { step: 400 }] }) as unknown as Phase;
+  assert.equal(place(undefined, 400, phase({ steps: 1000 })), "step 400 of 1,000");
+  assert.equal(place(undefined, 400, phase(null)), "step 400 of 400");
+  assert.equal(place(undefined, 400, null), "step 400");
 });
 
 test("longer rows are named where there are some", () => {

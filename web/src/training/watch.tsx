@@ -8,7 +8,7 @@ import { Sparkline } from "../charts/small.tsx";
 import { capital, count, counted, nats, probability } from "../format.ts";
 import { Part } from "../section.tsx";
 import { MaskedText, UserText } from "../text.tsx";
-import type { Evaluation, RunTrace, WatchedSentence } from "../trace.ts";
+import type { Evaluation, Phase, RunTrace, WatchedSentence } from "../trace.ts";
 import { epochs } from "./charts.tsx";
 
 const SECONDS_PER_FRAME = 0.7;
@@ -43,12 +43,12 @@ export function Watch({ trace }: { trace: RunTrace }) {
             max={Math.max(0, moments.length - 1)}
             step={1}
             value={at}
-            aria-valuetext={place(here, moments[at]?.step, evaluations)}
+            aria-valuetext={place(here, moments[at]?.step, trace.phases.pretrain)}
             onInput={(event) => setChosen(Number(event.currentTarget.value))}
           />
         </div>
         <output aria-live="off">
-          <Place here={here} step={moments[at]?.step} evaluations={evaluations} />
+          <Place here={here} step={moments[at]?.step} phase={trace.phases.pretrain} />
         </output>
       </div>
       <ul class="watched">
@@ -89,15 +89,20 @@ function useReducedMotion(): boolean {
   return isReduced;
 }
 
-function place(here: Evaluation | undefined, step: number | undefined, evaluations: Evaluation[]): string {
-  const last = evaluations.at(-1)?.step;
-  const of = last === undefined ? "" : ` of ${count(last)}`;
+/** The steps of pre-training: those that are planned, since a run that goes on, or was interrupted, has not made all. */
+function stepsOf(phase: Phase | null): number | undefined {
+  return phase?.plan?.steps ?? phase?.evaluations.at(-1)?.step;
+}
+
+export function place(here: Evaluation | undefined, step: number | undefined, phase: Phase | null): string {
+  const steps = stepsOf(phase);
+  const of = steps === undefined ? "" : ` of ${count(steps)}`;
   const more = here ? `, epoch ${epochs(here.epoch)}, validation loss ${nats(here.loss)}` : "";
   return `step ${count(step ?? 0)}${of}${more}`;
 }
 
-function Place({ here, step, evaluations }: { here: Evaluation | undefined; step: number | undefined; evaluations: Evaluation[] }) {
-  const [first, ...rest] = place(here, step, evaluations).split(/(?= of |, )/);
+function Place({ here, step, phase }: { here: Evaluation | undefined; step: number | undefined; phase: Phase | null }) {
+  const [first, ...rest] = place(here, step, phase).split(/(?= of |, )/);
   const tokens = here?.tokens == null ? "" : `, ${count(here.tokens)} tokens seen`;
   return (
     <>
