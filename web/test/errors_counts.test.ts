@@ -3,7 +3,9 @@ import { test } from "node:test";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, wilson } from "../src/errors/counts.ts";
 import { mistakesNote } from "../src/errors/mistakes.tsx";
 import { sliceSentence } from "../src/errors/slices.tsx";
-import type { SliceError, TestRow } from "../src/trace.ts";
+import { entityCounts } from "../src/errors/task_errors.tsx";
+import { Found } from "../src/prediction/view.tsx";
+import type { PredictionTrace, SliceError, TestRow } from "../src/trace.ts";
 
 test("the threshold decides, and a probability at it counts as the second class", () => {
   const probability = [0.1, 0.5, 0.5, 0.9];
@@ -20,6 +22,14 @@ test("the list of mistakes is called what it is", () => {
     mistakesNote({ confusion: [[8, 9], [1, 9]], examples }),
     "Of each kind of mistake, that is, one class taken for another, up to 2 with the highest probability. Some of them may be wrong labels.",
   );
+});
+
+test("of entities whose text is left out, no marks are described", () => {
+  const entity = { start: 0, end: 0, type: "label 1" };
+  assert.equal(entityCounts({ label: [entity, entity], predicted: [entity] }), "labelled entities: 2; predicted: 1");
+  const prediction = { entities: [entity], word: { start: 0, end: 3 }, text: "Ada sat." } as unknown as PredictionTrace;
+  assert.doesNotMatch(JSON.stringify(Found({ prediction, isRedacted: true })), /above|apart/);
+  assert.match(JSON.stringify(Found({ prediction, isRedacted: false })), /marked above.*taken apart is/);
 });
 
 test("rows, right ones, recall and precision come from the matrix", () => {

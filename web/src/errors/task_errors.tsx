@@ -249,6 +249,11 @@ function Residuals({ found, width }: { found: ScoreErrors; width: number }) {
 
 // ---- entities
 
+/** What is left to say of a row whose text, and so its marks, are left out. */
+export function entityCounts({ label, predicted }: Pick<EntityErrors["examples"][number], "label" | "predicted">): string {
+  return `labelled entities: ${count(label.length)}; predicted: ${count(predicted.length)}`;
+}
+
 export function Entities({ found, errors, alone, isRedacted }: Shown<EntityErrors>) {
   const kinds: [string, number, string][] = [
     ["right", found.right, "type and both borders as labelled"],
@@ -283,7 +288,7 @@ export function Entities({ found, errors, alone, isRedacted }: Shown<EntityError
         title="Texts with the most errors"
         rows={found.examples.map((row) => ({
           ...row,
-          said: "above: as labelled; below: as predicted",
+          said: isRedacted ? entityCounts(row) : "above: as labelled; below: as predicted",
           marked: [row.label, row.predicted].map((entities: Entity[]) => <p><Marked text={row.text} entities={entities} limit={TEXT_LIMIT} /></p>),
         }))}
         isRedacted={isRedacted}

@@ -41,7 +41,7 @@ export function PredictionView({ prediction, isRedacted, isPending = false }: Sh
           <Quoted text={prediction.text_pair} limit={700} />
         </p>
       )}
-      <PredictionMeta prediction={prediction} />
+      <PredictionMeta prediction={prediction} isRedacted={isRedacted} />
       <div class="spine journey">
         <TokenStop prediction={prediction} isRedacted={isRedacted} {...selection} />
         <EmbeddingStop prediction={prediction} isRedacted={isRedacted} selected={selected} />
@@ -63,8 +63,9 @@ function firstWord({ tokens, reasons }: PredictionTrace): number {
   return Math.max(0, found >= 0 ? found : tokens.findIndex((token) => !token.is_special));
 }
 
-/** How many entities are marked above, and the word that is taken apart. */
-function Found({ prediction: { entities, word, text } }: { prediction: PredictionTrace }) {
+/** How many entities are marked above, and the word that is taken apart; without the text nothing is marked. */
+export function Found({ prediction: { entities, word, text }, isRedacted }: Omit<Shown, "isPending">) {
+  if (isRedacted) return <>{counted(entities.length, "entity", "entities")}</>;
   const surface = word && [...text].slice(word.start, word.end).join("");
   return (
     <>
@@ -81,7 +82,7 @@ function cutSentence(prediction: PredictionTrace): string {
     : "The text is longer than the model reads, so its middle was left out.";
 }
 
-function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
+function PredictionMeta({ prediction, isRedacted }: Omit<Shown, "isPending">) {
   const { task, true_label: truth, row, slice } = prediction;
   const { label, probability: likelihood, isRight } = returned(prediction);
   return (
@@ -91,7 +92,7 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
           Label “<UserText text={truth} limit={60} />”,{" "}
         </>
       )}
-      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : task === "regression" ? <UserText text={label} limit={60} /> : <>“<UserText text={label} limit={60} />”</>}
+      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} isRedacted={isRedacted} /> : task === "regression" ? <UserText text={label} limit={60} /> : <>“<UserText text={label} limit={60} />”</>}
       {likelihood !== null && ` with ${probability(likelihood)}`}
       {isRight !== null && (isRight ? ": right" : ": wrong")}.
       {prediction.word && ` The layers below are those of the word that is labelled ${label}.`}
