@@ -130,6 +130,28 @@ def test_a_column_of_flags_for_each_label() -> None:
     assert detect(rows(*({**cell, "label": n % 2} for n, cell in enumerate(cells)))).task == "classification"
 
 
+@pytest.mark.parametrize(
+    "names", ["emotion_joy emotion_anger emotion_fear", "label_a label_b label_c", "joy tag_x tag_y"]
+)
+def test_flags_whose_names_have_the_word_label_or_the_like(names: str) -> None:
+    """The first was taken for the only label."""
+    flags = tuple(names.split())
+    cells = [{"text": TEXTS[n % 3], **{f: n % (k + 2) // (k + 1) for k, f in enumerate(flags)}} for n in range(15)]
+    assert detect(rows(*cells)).label_columns == flags
+    assert detect(rows(*cells), text="text").label_columns == flags
+    assert detect(rows(*cells), task="multilabel").label_columns == flags
+    assert detect(rows(*({**cell, "text2": "Somebody eats."} for cell in cells))).label_columns == flags
+    with pytest.raises(InputDataError, match="a 0/1 column for each of several labels"):
+        detect(rows(*cells), task="classification")
+
+
+def test_a_column_with_the_word_label_beside_other_flags() -> None:
+    cells = [{"text": TEXTS[n % 3], "my_label": n % 2, "is_long": n % 3 // 2, "has_url": n % 5 // 4} for n in range(15)]
+    found = detect(rows(*cells))
+    assert (found.task, found.label_column) == ("classification", "my_label")
+    assert detect(rows(*cells), task="multilabel").label_columns == ("my_label", "is_long", "has_url")
+
+
 def test_the_name_of_a_column_of_flags_may_contain_a_comma() -> None:
     """It was detected, and then refused under half of its name."""
     cells = [{"comment": TEXTS[n % 3], "cold, wet": n % 2, "old": n % 3 // 2, "red,": n % 5 // 4} for n in range(15)]

@@ -31,6 +31,7 @@ from pretune.text.labels.several_labels import (
     find_separator,
     flag_columns,
     named_columns,
+    unless_flag,
 )
 from pretune.text.labels.spans import are_spans
 from pretune.text.readers.records import OTHER_NAMES, SAMPLE_ROWS, Record
@@ -287,7 +288,7 @@ def _label_of_pair(table: _Table, texts: tuple[str, str]) -> str | None:
     if table.given.label is not None:
         return table.given.label
     others = [_without(record, texts) for record in table.sample]
-    label = label_column_by_name(others)
+    label = unless_flag(label_column_by_name(others), [c for c in table.columns if c not in texts], table.records)
     if label is not None:
         return label
     try:
@@ -309,7 +310,7 @@ def _without(record: Record, columns: Sequence[str]) -> Record:
 
 
 def _as_flags(table: _Table) -> DetectedTask | None:
-    """A column of 0 and 1 for each of several labels, if no column is called `label`, or the user names them all."""
+    """A column of 0 and 1 for each of several labels, if no other has the label, or the user names them all."""
     given = table.given.label or ""
     are_named = FLAGS_JOINED_BY in given
     if are_named and given not in table.columns:
@@ -317,11 +318,14 @@ def _as_flags(table: _Table) -> DetectedTask | None:
         if named is None:
             return None
         flags = named
-    elif table.given.label is not None or label_column_by_name(table.sample) is not None:
+    elif table.given.label is not None:
         return None
     else:
         columns = [column for column in table.columns if column != table.given.text]
-        flags = flag_columns(table.records, columns, with_words=not table.is_open)
+        label, are_several = label_column_by_name(table.sample), not table.is_open
+        if unless_flag(label, columns, table.records, are_several=are_several) is not None:
+            return None
+        flags = flag_columns(table.records, columns, with_words=are_several)
     text = table.given.text or find_text_column(table.sample)
     if text is None or (not are_named and len(flags) < MIN_FLAG_COLUMNS):
         return None

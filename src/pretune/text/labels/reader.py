@@ -11,7 +11,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
-from pretune.text.labels.several_labels import MIN_FLAG_COLUMNS, flag_columns
+from pretune.text.labels.several_labels import MIN_FLAG_COLUMNS, flag_columns, unless_flag
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.json_rows import JSON_FORMATS, json_format
 from pretune.text.readers.records import LABEL_NAMES, SAMPLE_ROWS, Record
@@ -148,12 +148,13 @@ def find_columns(
         raise InputDataError(f"Text and label cannot both be in the column {text_column!r}; name two columns.")
     label, sample = label_column, records[:SAMPLE_ROWS]
     if label is None and text_column is None:
-        label = label_column_by_name(sample)
+        label = unless_flag(label_column_by_name(sample), columns, records)
     text = text_column or find_text_column(sample, label)
-    label = label or column_by_name([c for c in columns if c != text], LABEL_NAMES)
+    others = [column for column in columns if column != text]
+    label = label or unless_flag(column_by_name(others, LABEL_NAMES), others, records)
     if label is None:
-        _refuse_one_hot(path, [c for c in columns if c != text], records)
-        label = _by_repetition([c for c in columns if c != text], records)
+        _refuse_one_hot(path, others, records)
+        label = _by_repetition(others, records)
     for found, role, option in ((text, "text", "--text-column"), (label, "label", "--label-column")):
         if found is None:
             raise InputDataError(

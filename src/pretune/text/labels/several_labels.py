@@ -12,9 +12,9 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.runtime.json_text import parse_json
 from pretune.text.labels.label_text import is_missing, label_text
-from pretune.text.readers.records import Record
+from pretune.text.readers.records import LABEL_NAMES, Record
 from pretune.text.reading_report import shorten
-from pretune.text.sources.detect import MISSING_WORDS, cell_of, has_column
+from pretune.text.sources.detect import MISSING_WORDS, cell_of, has_column, words_of_name
 
 SEPARATORS = ("|", ";", ",", "#", "/", "+")
 MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
@@ -160,6 +160,24 @@ def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_word
         if all(label_text(cell) in known for cell in cells) and {_flag(cell) for cell in cells} == {True, False}:
             found.append(column)
     return tuple(found)
+
+
+def unless_flag(
+    label: str | None, columns: Sequence[str], records: Sequence[Record], *, are_several: bool = False
+) -> str | None:
+    """The label column that was found by its name; None if it is only one of several flags, as in emotion_joy.
+
+    A column whose whole name is usual, such as `label`, is always kept. Any other is a flag like the rest if the name
+    of another flag has the same word, or if the user says that a row has several labels (`are_several`).
+    """
+    if label is None or label.strip().casefold() in LABEL_NAMES:
+        return label
+    flags = flag_columns(records, columns, with_words=are_several)
+    if label not in flags or len(flags) < MIN_FLAG_COLUMNS:
+        return label
+    words = set(LABEL_NAMES).intersection(words_of_name(label))
+    are_alike = sum(not words.isdisjoint(words_of_name(flag)) for flag in flags) > 1
+    return None if are_alike or are_several else label
 
 
 def named_columns(joined: str, records: Sequence[Record]) -> tuple[str, ...] | None:

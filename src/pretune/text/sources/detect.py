@@ -110,13 +110,18 @@ def label_column_by_name(sample: Sequence[Record]) -> str | None:
 
 def column_by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
     """The column with the earliest of the names; failing that, one with such a name as a word (review_text)."""
-    words = {column: re.split(r"[\W_]+", column.strip().casefold()) for column in columns}
+    words = {column: words_of_name(column) for column in columns}
     for matches in (lambda name, column: name == column.strip().casefold(), lambda name, column: name in words[column]):
         for name in names:
             for column in words:
                 if matches(name, column):
                     return column
     return None
+
+
+def words_of_name(column: str) -> list[str]:
+    """The words in the name of a column: review and text in Review_Text."""
+    return re.split(r"[\W_]+", column.strip().casefold())
 
 
 def are_short(cells: set[str]) -> bool:
