@@ -16,6 +16,7 @@ from pretune.errors import InputDataError
 from pretune.text.labels.scores import (
     NumberForm,
     are_measures,
+    describe_measures,
     detect_number_form,
     have_decimal_commas,
     number_of,
@@ -122,10 +123,19 @@ def test_a_mixture_of_signs_is_not_guessed() -> None:
         (["good", "bad", "1.5", "2.5", "3.5"] * 9, False),
         ([f"{n / 7:.3f}" for n in range(60)] + ["good", "bad"], True),
         (["nan"] * 4, False),
+        *(
+            ([*map(str, range(77)), *map(str, range(77)), word], False)
+            for word in ("NA", "NaN", "null", "n/a", "-", "?")
+        ),
+        ([*map(str, range(100)), "7", "NA", "NA"], True),
     ],
 )
 def test_measures_and_classes(labels: list[str], measured: bool) -> None:
     assert are_measures(Counter(labels)) is measured
+
+
+def test_missing_numbers_are_not_described() -> None:
+    assert describe_measures(Counter(["3", "1", "NA", "-", "inf"])) == "2 different numbers (1, 3)"
 
 
 def with_comma(numbers: Iterable[float]) -> list[str]:

@@ -138,19 +138,20 @@ def _sentence_about_word(path: str, line: int, cell: Any, found: Sequence[float 
 def are_measures(counts: Counter[str]) -> bool:
     """Whether labels are numbers that measure something: fractions, or too many different ones for classes.
 
-    A few words among very many different numbers do not make them classes.
+    A few words among very many different numbers do not make them classes. A word for a missing value counts as
+    neither.
     """
     form = detect_number_form(counts)
     found = {label: number_of(label, form) for label in counts}
-    present = [number for number in found.values() if number is not None and math.isfinite(number)]
+    present = {label: number for label, number in found.items() if number is not None and math.isfinite(number)}
     num_words = sum(counts[label] for label, number in found.items() if number is None)
     if not present or num_words > MAX_WORDS_FRACTION * counts.total():
         return False
-    rarest = min(counts[label] for label, number in found.items() if number is not None)
+    rarest = min(counts[label] for label in present)
     if len(present) > MANY_NUMBERS and (rarest == 1 or have_decimal_commas(counts)):
         return True
     # A few frequent values with a comma, such as 1,2, may be anything, two numbers of classes for example.
-    has_fractions = form.decimal == "." and any(not number.is_integer() for number in present)
+    has_fractions = form.decimal == "." and any(not number.is_integer() for number in present.values())
     return has_fractions and len(present) > 2 and not num_words
 
 
@@ -183,7 +184,8 @@ def have_decimal_commas(counts: Counter[str]) -> bool:
 def describe_measures(counts: Counter[str]) -> str:
     """The number of different values with some of them, for a sentence."""
     form = detect_number_form(counts)
-    by_value = sorted((number, label) for label in counts if (number := number_of(label, form)) is not None)
+    found = ((number_of(label, form), label) for label in counts)
+    by_value = sorted((number, label) for number, label in found if number is not None and math.isfinite(number))
     return f"{len(by_value):,} different numbers ({join_names((label for _, label in by_value), 5)})"
 
 
