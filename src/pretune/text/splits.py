@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Literal
 
@@ -55,29 +55,42 @@ def split_of(text: str, validation_fraction: float, test_fraction: float = 0.0) 
 
 
 def assign_splits(
-    texts: Sequence[str], labels: Sequence[str], validation_fraction: float, test_fraction: float = 0.0
+    texts: Sequence[str],
+    labels: Sequence[str],
+    validation_fraction: float,
+    test_fraction: float = 0.0,
+    *,
+    names: Sequence[Iterable[str]] = (),
 ) -> list[Split]:
     """The split of every row of a label file; rows with the same text always share one.
 
     If a class has fewer than MIN_VALIDATION_TEXTS distinct validation texts, its training texts with the smallest
     hashes are moved there, as long as at least as many stay for training; a class without any training text gets its
-    smallest hash back. Compare with `split_of` to find the moved rows. Empty texts count for no class.
+    smallest hash back. If a row has several `names`, of which `labels` has only one, each of them gets it back, too.
+    Compare with `split_of` to find the moved rows. Empty texts count for no class.
     """
     keys = [normalise_for_hash(text) for text in texts]
     units = {key: hash_unit(key) for key in dict.fromkeys(keys)}
     split = {key: _split_of_unit(unit, validation_fraction, test_fraction) for key, unit in units.items()}
-    texts_of_class: dict[str, set[str]] = {}
-    for key, label in zip(keys, labels, strict=True):
-        if key:
-            texts_of_class.setdefault(label, set()).add(key)
+    texts_of_class = _group_by_name(keys, [(label,) for label in labels])
     keep = min((key for key in units if key), key=lambda key: (units[key], key), default="")
     for label in sorted(texts_of_class):
         if validation_fraction > 0:
             _fill_validation(sorted(texts_of_class[label], key=lambda key: (units[key], key)), split, keep)
-    for _, members in sorted(texts_of_class.items()):
-        if not any(split[key] == "train" for key in members):
-            split[min(members, key=lambda key: (units[key], key))] = "train"
+    for groups in (texts_of_class, _group_by_name(keys, names) if names else {}):
+        for _, members in sorted(groups.items()):
+            if not any(split[key] == "train" for key in members):
+                split[min(members, key=lambda key: (units[key], key))] = "train"
     return [split[key] for key in keys]
+
+
+def _group_by_name(keys: Sequence[str], names: Sequence[Iterable[str]]) -> dict[str, set[str]]:
+    """The keys of the rows that have each name, without the empty one."""
+    groups: dict[str, set[str]] = {}
+    for key, names_of_row in zip(keys, names, strict=True):
+        for name in names_of_row if key else ():
+            groups.setdefault(name, set()).add(key)
+    return groups
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:

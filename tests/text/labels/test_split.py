@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError, UsageError
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.detect_task import TaskWord
 from pretune.text.labels.split import choose_example, describe_slices, example_of, labels_fields, split_labels
+from pretune.text.labels.target_checks import names_of
 from pretune.text.splits import SPLITS, normalise_for_hash
 
 RULES = task_named
@@ -75,6 +77,38 @@ def test_a_label_whose_texts_are_all_in_the_test_file_is_refused(tmp_path: Path,
     paths = write(tmp_path / "rows.jsonl", rows + rare), write(tmp_path / "test.jsonl", test + rare)
     with pytest.raises(InputDataError, match=r"every text with the label 'rare' is also in .*test\.jsonl, so no row"):
         split_labels(paths[0], RULES, paths[1])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "tokens"])
+def test_every_label_of_a_row_can_be_learned(tmp_path: Path, task: TaskWord) -> None:
+    """A row counts for its rarest label only, so another label could lose all of its training rows: x was refused."""
+
+    def cells(text: str, names: str) -> dict[str, Any]:
+        spans = [[place, place + 1, name] for place, name in enumerate(names)]
+        return {"text": text, "label": list(names) if task == "multilabel" else spans}
+
+    num_moved = 0
+    for number in range(20):
+        rows = [cells(f"The text {number} of row {n}", names) for n, names in enumerate(("ax", "bx", "a", "b"))]
+        split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES, task=task, test_fraction=0.0)
+        assert {name for row in split.by_split["train"] for name in names_of(row.label)} == set("abx")
+        num_moved += split.num_moved
+    assert num_moved > 20
+
+
+@pytest.mark.parametrize("number", [9, 21, 22, 28])
+def test_no_label_is_lost_with_the_parts_of_held_out_texts(tmp_path: Path, number: int) -> None:
+    """Only the rarest label of each row was looked at: the label x is in parts of one text only."""
+    parts = [f"the kettle {number}", f"saw our {number}", f"near that {number}"]
+    whole = " and ".join(parts)
+    owls = [f"an owl number {n} sleeps" for n in range(60)]
+    rows = [{"text": text, "label": [name, "x"]} for text, name in zip(parts, "bcd", strict=True)]
+    rows += [{"text": f"{name}{n} stands alone", "label": [name]} for name in "bcd" for n in range(2)]
+    rows += [{"text": text, "label": ["z"]} for text in (*owls, *(f"{text} well" for text in owls))]
+    path = write(tmp_path / "rows.jsonl", [*rows, {"text": whole, "label": ["z"]}])
+    for test in (None, write(tmp_path / "test.jsonl", [{"text": f"{whole} {n}", "label": ["z"]} for n in range(9)])):
+        split = split_labels(path, RULES, test, task="multilabel", test_fraction=0.3)
+        assert {name for row in split.by_split["train"] for name in row.label} == set("bcdxz")
 
 
 def test_a_file_whose_second_class_leaves_with_the_test_texts_is_refused(tmp_path: Path) -> None:

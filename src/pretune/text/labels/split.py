@@ -22,6 +22,7 @@ from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES, LABELS_NAME
 from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
+from pretune.text.labels.target_checks import names_of
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import counted, join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
@@ -164,11 +165,19 @@ def _split(
     those moved to the split of a row that contains them."""
     check_fractions(validation_fraction, test_fraction)
     texts = [row.key for row in rows]
-    splits = assign_splits(texts, strata, validation_fraction, test_fraction)
+    names = [names_of(row.label) for row in rows]
+    splits = assign_splits(texts, strata, validation_fraction, test_fraction, names=names)
     plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
     has_pairs = any(row.text_pair is not None for row in rows)
     whole = splits if has_pairs else split_with_wholes(texts, splits, strata)
+    if not _learned(rows, whole) >= _learned(rows, splits):  # a stratum stands for only one of the names of its rows
+        whole = splits
     return whole, _count_changes(plain, splits), _count_changes(splits, whole)
+
+
+def _learned(rows: Sequence[LabeledRow], splits: Sequence[Split]) -> set[str]:
+    """The names in the labels of the training rows."""
+    return {name for row, split in zip(rows, splits, strict=True) if split == "train" for name in names_of(row.label)}
 
 
 def _drop_parts(
@@ -184,7 +193,7 @@ def _drop_parts(
         return rows
     found = split_with_test([row.key for row in rows], splits, rules.strata(rows), [row.key for row in test])
     kept = [row for row, split in zip(rows, found, strict=True) if split != "test"]
-    if rules.labels(kept) != rules.labels(rows):
+    if rules.labels(kept) != rules.labels(rows) or not _learned(rows, found) >= _learned(rows, splits):
         return rows
     checks.note_parts([row for row, split in zip(rows, found, strict=True) if split == "test"], test_path, lint)
     return kept
