@@ -74,6 +74,14 @@ def test_table_keeps_its_columns_and_cells(classifier: Classifier, tmp_path: Pat
         assert float(row[4]) == pytest.approx(prediction.probability, abs=1e-5)
 
 
+def test_a_cell_keeps_its_line_breaks(classifier: Classifier, tmp_path: Path) -> None:
+    """CRLF became a line feed, so the cell was another, and places of characters were wrong."""
+    (tmp_path / "in.csv").write_bytes(b'id,review\r\n1,"two\r\nlines\n here"\r\n2,one\r\n')
+    predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row[:2] for row in csv.reader(file)][1:] == [["1", "two\r\nlines\n here"], ["2", "one"]]
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst"])
 def test_jsonl_keeps_its_values(classifier: Classifier, tmp_path: Path, ending: str) -> None:
     rows: list[dict[str, Any]] = [

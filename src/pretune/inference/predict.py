@@ -297,7 +297,7 @@ def _open_rows(path: Path | str, findings: Findings, expected: Sequence[str]) ->
     kind = kind or sniff_table(stream.peek())
     if kind is None:
         return _iter_lines(stream), True
-    return iter_stream_records(stream, kind, columns=expected), False
+    return iter_stream_records(stream, kind, columns=expected, keep_crlf=True), False
 
 
 def _iter_lines(stream: TextStream) -> Iterator[Record]:

@@ -73,6 +73,17 @@ def test_fasttext_lines_with_several_labels(tmp_path: Path) -> None:
     assert rows.findings.warnings == [f"{path}: 1 label occurs more than once in the same row; counted once."]
 
 
+def test_line_breaks_in_the_cells_of_a_csv_count_as_they_are(tmp_path: Path) -> None:
+    """CRLF was read as one character, so each entity after it was moved, and nothing said so."""
+    path = tmp_path / "rows.csv"
+    text = "Hello,\r\nAda Lovelace\nhere."
+    path.write_bytes(f'text,"my\r\nspans"\r\n"{text}","[[8, 20, ""PER""]]"\r\n'.encode())
+    rows = read_task_rows(path, task="tokens", columns=Columns(label="my\nspans"))
+    assert rows.texts == [text]
+    assert rows.labels == [(Span(7, 19, "PER"),)]
+    assert clean_text(text)[7:19] == "Ada Lovelace"
+
+
 def test_missing_lists_are_not_empty_ones(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{"text": "a b", "label": x} for x in (["x"], [], None, ["y", "x"])])
     assert read_task_rows(path).labels == [("x",), (), None, ("y", "x")]

@@ -50,6 +50,8 @@ def test_lines_are_independent_of_blocks_line_ends_and_compression(
         patch.setattr(text_stream, "BLOCK_BYTES", max(4, block))
         patch.setattr(compression, "BLOCK_BYTES", max(4, block))
         assert read_lines(path) == (lines if data else [])
+        kept = [line + "\r" if end == "\r\n" else line for line in lines]
+        assert list(TextStream(path).lines(keep_crlf=True)) == (kept if data else [])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -60,6 +62,12 @@ def test_byte_order_marks_tell_the_encoding(tmp_path: Path, encoding: str) -> No
 
 def test_other_separators_are_no_line_ends(tmp_path: Path) -> None:
     assert read_lines(write(tmp_path, "a\u2028b\x0bc\x85d".encode())) == ["a\u2028b\x0bc\x85d"]
+
+
+def test_only_lone_carriage_returns_become_line_feeds_where_crlf_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a\rb\r\nc\r\r\nd\n\re\r")
+    assert "".join(TextStream(path).blocks(keep_crlf=True)) == "a\nb\r\nc\n\r\nd\n\ne\n"
+    assert read_lines(path) == ["a", "b", "c", "", "d", "", "e"]
 
 
 def test_little_broken_utf8_is_repaired_counted_and_named(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tup
         raise InputDataError(f"{path} is not recognised as a table of texts and labels; expected one of {endings}.")
     if kind in JSON_FORMATS:
         kind = json_format(stream.peek())
-    return list(iter_stream_records(stream, kind, columns=expected)), _how(kind, stream)
+    return list(iter_stream_records(stream, kind, columns=expected, keep_crlf=True)), _how(kind, stream)
 
 
 def _how(kind: str, stream: TextStream) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -45,6 +46,7 @@ _MAGIC = (
     (b"{\\rtf", "a document in rich text format", "save it as docx or text first"),
 )
 _TAR_MAGIC_AT = 257
+_LONE_RETURN = re.compile("\r(?!\n)")
 
 
 class TextStream:
@@ -110,9 +112,9 @@ class TextStream:
         whole_lines = text[: text.rfind("\n") + 1]
         return whole_lines if whole_lines and len(self._head) >= BLOCK_BYTES else text
 
-    def blocks(self) -> Iterator[str]:
-        """The text, block by block, with every line end as a line feed."""
-        newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    def blocks(self, *, keep_crlf: bool = False) -> Iterator[str]:
+        """The text, block by block, with every line end as a line feed, or except CRLF."""
+        newlines = _LoneReturns() if keep_crlf else io.IncrementalNewlineDecoder(None, translate=True)
         raw = self._bytes.blocks()
         first = next(raw, b"")[self._encoding.bom_bytes :]
         try:
@@ -126,16 +128,16 @@ class TextStream:
             self.findings.broken_bytes += self.broken_bytes
             self.findings.files_with_broken_bytes.append(self.name)
 
-    def lines(self) -> Iterator[str]:
-        """The lines without their ends; only LF, CR and CRLF end a line."""
-        for _, line in self.numbered_lines():
+    def lines(self, *, keep_crlf: bool = False) -> Iterator[str]:
+        """The lines without their ends; only LF, CR and CRLF end a line. With `keep_crlf`, the CR of a CRLF stays."""
+        for _, line in self.numbered_lines(keep_crlf=keep_crlf):
             yield line
 
-    def numbered_lines(self) -> Iterator[tuple[int, str]]:
+    def numbered_lines(self, *, keep_crlf: bool = False) -> Iterator[tuple[int, str]]:
         """The lines with their numbers; one of more than 16 million characters is split, each piece with its number."""
         number, size = self.first_line, 0
         rest: list[str] = []  # an unfinished line; joined once, since it may be as long as the file
-        for block in self.blocks():
+        for block in self.blocks(keep_crlf=keep_crlf):
             rest.append(block)
             size += len(block)
             if "\n" in block:
@@ -255,3 +257,17 @@ class TextStream:
                 f"{self.name} is not text: {count_controls(head) / len(head):.0%} of its first bytes are control "
                 f"characters; expected text. If its encoding was not recognised, {self._advice}."
             )
+
+
+class _LoneReturns:
+    """Replaces each carriage return that is a line end on its own by a line feed; those of CRLF stay."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def decode(self, text: str, final: bool = False) -> str:
+        """The next piece of the text; a carriage return at its end waits for the next one."""
+        text = self._rest + text
+        self._rest = "\r" if text.endswith("\r") and not final else ""
+        text = text.removesuffix(self._rest)
+        return text if text.count("\r") == text.count("\r\n") else _LONE_RETURN.sub("\n", text)

@@ -31,13 +31,16 @@ def iter_delimited(
     columns: Sequence[str],
     malformed: Malformed,
     known_names: Sequence[str],
+    *,
+    keep_crlf: bool = False,
 ) -> Iterator[Record]:
     """The rows of a csv or tsv stream.
 
-    `columns` are names to expect in a header, `known_names` those of all columns if there is no header. Raises
-    InputDataError for a missing header, a doubled column, and a row that csv cannot parse.
+    `columns` are names to expect in a header, `known_names` those of all columns if there is no header. Line breaks in
+    quoted cells are line feeds, or with `keep_crlf` also CRLF, as found. Raises InputDataError for a missing header, a
+    doubled column, and a row that csv cannot parse.
     """
-    head, text, start = stream.peek(), stream.lines(), 1
+    head, text, start = stream.peek(), stream.lines(keep_crlf=keep_crlf), 1
     excel_line = _EXCEL_DELIMITER.match(head)
     if excel_line:
         head, start = head[excel_line.end() :], 2
@@ -81,7 +84,7 @@ def sniff_tab_table(head: str) -> bool:
 
 
 class _RawLines:
-    """Lines for csv.reader; `row` has those of the row being read."""
+    """Lines for csv.reader; `row` has those of the row being read, without their ends."""
 
     def __init__(self, lines: Iterator[str], *, is_escaped: bool) -> None:
         self._lines, self._is_escaped = lines, is_escaped
@@ -96,8 +99,8 @@ class _RawLines:
             line = line.replace("\0", "")  # csv rejects it
         if self._is_escaped:
             line = _ESCAPED_QUOTE.sub('\\1""', line)
-        self.row.append(line)
-        return line + "\n"
+        self.row.append(line.removesuffix("\r"))
+        return f"{line}\n"
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,7 @@ def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _check_header(row: list[str], name: str) -> list[str]:
-    names = [cell.strip() or f"column_{i}" for i, cell in enumerate(row, 1)]
+    names = [cell.replace("\r\n", "\n").strip() or f"column_{i}" for i, cell in enumerate(row, 1)]
     doubled = sorted(column for column, count in Counter(names).items() if count > 1)
     if doubled:
         raise InputDataError(f"{name}: the column {doubled[0]!r} occurs twice in the header; rename one of them.")

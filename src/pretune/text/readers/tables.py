@@ -76,17 +76,23 @@ def iter_records(
 
 
 def iter_stream_records(
-    stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = (), known_names: Sequence[str] = ()
+    stream: TextStream,
+    kind: TableFormat,
+    *,
+    columns: Sequence[str] = (),
+    known_names: Sequence[str] = (),
+    keep_crlf: bool = False,
 ) -> Iterator[Record]:
     """The rows of an opened csv, tsv, json or jsonl stream; see `iter_records`.
 
-    `known_names` are those of the columns of csv and tsv without a header.
+    `known_names` are those of the columns of csv and tsv without a header. With `keep_crlf`, CRLF in quoted cells of
+    csv and tsv stays, as the places of characters need; otherwise it becomes a line feed.
     """
     if stream.is_empty:
         raise InputDataError(f"{stream.name} is empty; expected a row for each text.")
     malformed = Malformed(stream.name, stream.findings)
     if kind in ("csv", "tsv"):
-        yield from iter_delimited(stream, kind, columns, malformed, known_names)
+        yield from iter_delimited(stream, kind, columns, malformed, known_names, keep_crlf=keep_crlf)
     else:
         yield from iter_json(stream, malformed, columns)
     malformed.refuse_if_too_many(is_end=True)
