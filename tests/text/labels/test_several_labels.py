@@ -111,6 +111,16 @@ def test_columns_of_flags() -> None:
     assert read_flags(records, columns, "rows.csv") == [("y", "z"), ("x",), ()]
 
 
+@pytest.mark.parametrize("cell", ["", " ", "NaN"])
+def test_a_flag_with_a_missing_cell_is_not_left_out(cell: str) -> None:
+    """The file was read without that label, and nothing said so."""
+    records = flags(("7", "0", "1", "1", ""), ("8", "1", "0", "0", ""), ("9", cell, "1", "1", ""))
+    columns = flag_columns(records, ["x", "y", "z", "never"])
+    assert columns == ("x", "y", "z")
+    with pytest.raises(InputDataError, match=r"rows.csv, line 4: expected 0 or 1 in the column 'x', .* found '"):
+        read_flags(records, columns, "rows.csv")
+
+
 def test_a_flag_that_is_neither_0_nor_1_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"rows.csv, line 3: expected 0 or 1 in the column 'x'.*found '2'"):
         read_flags(flags(("7", "0", "1", "0", "0"), ("8", "2", "0", "0", "0")), ["x"], "rows.csv")

@@ -152,11 +152,14 @@ def count_with_sign(counts: Counter[str], sign: str) -> int:
 
 
 def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_words: bool = False) -> tuple[str, ...]:
-    """The columns in which every cell is 0 or 1, or 0.0 or 1.0, and both occur; `with_words`, also false and true."""
+    """The columns in which every cell is 0 or 1, or 0.0 or 1.0, and both occur; `with_words`, also false and true.
+
+    A missing cell does not decide: `read_flags` refuses it with its line, rather than that a label is left out.
+    """
     known = _FLAGS if with_words else {"0": False, "1": True}
     found = []
     for column in columns:
-        cells = {record.fields.get(column, "").strip() for record in records}
+        cells = {record.fields.get(column, "").strip() for record in records}.difference(("", *MISSING_WORDS))
         if all(label_text(cell) in known for cell in cells) and {_flag(cell) for cell in cells} == {True, False}:
             found.append(column)
     return tuple(found)
@@ -207,7 +210,8 @@ def read_flags(records: Sequence[Record], columns: Sequence[str], path: str) -> 
         if unclear is not None:
             raise InputDataError(
                 f"{path}, line {record.line}: expected 0 or 1 in the column {unclear!r}, which stands for a label, "
-                f"found {shorten(cells[unclear], 60)!r}; correct the cell."
+                f"found {shorten(cells[unclear], 60)!r}; correct the cell, or name the columns of all labels with "
+                "--label-column."
             )
         rows.append(tuple(column for column, flag in flags.items() if flag))
     return rows
