@@ -321,7 +321,7 @@ def class_names(classes: npt.NDArray[Any]) -> list[str]:
     if alike:
         raise EstimatorDataError(
             f"y has labels that are written alike: {join_names(map(repr, alike), 4)}; expected labels that differ "
-            "in more than white space, the case of true and false, or 1 and 1.0."
+            "in more than white space, the case of true and false, 1 and 1.0, or the Unicode form."
         )
     return names
 

@@ -64,6 +64,15 @@ def test_numbered_tags_with_names() -> None:
         read_tagged(tagged((["a"], [2])), "tokens", "tags", "f", names)
 
 
+def test_the_letters_of_a_tag_may_be_composed_in_two_ways() -> None:
+    """The type was two types."""
+    records = tagged((["a", "b"], ["B-caf\u00e9", "B-cafe\u0301"]))
+    found = read_tagged(records, "tokens", "tags", "f", {"B-x": "B-y"}).spans[0]
+    assert found == (Span(0, 1, "caf\u00e9"), Span(2, 3, "caf\u00e9"))
+    found = read_tagged(records, "tokens", "tags", "f", {"B-caf\u00e9": "B-y"}).spans[0]
+    assert found == (Span(0, 1, "y"), Span(2, 3, "y"))
+
+
 def test_names_of_tags_that_do_not_occur() -> None:
     numbered, named = tagged((["a", "b"], [0, 1])), tagged((["a", "b"], ["O", "B-per"]))
     names = {"0": "O", "1": "B-PER", "2": "I-PER"}

@@ -45,6 +45,7 @@ class NAType:
         (float("inf"), "inf"),
         ("good ", "good"),
         ("007", "007"),
+        ("cafe\u0301 ", "caf\u00e9"),  # it was another class than that with the composed letter
         ("1.0.0", "1.0.0"),
         ("nan", "nan"),
         (None, ""),

@@ -25,6 +25,13 @@ def test_labels_of_the_training_file_are_understood(originals: tuple[str, ...]) 
     assert notes == []
 
 
+def test_the_letters_of_a_label_may_be_composed_in_another_way() -> None:
+    """As they were in files of models that were trained when these letters were not composed."""
+    assert match_classes(["caf\u00e9"], ["a"], ("bar", "cafe\u0301")) == [1]
+    assert match_classes(["caf\u00e9", "bar"], ["a", "b"], ("0", "1"), originals=("bar", "cafe\u0301")) == [1, 0]
+    assert match_classes(["caf\u00e9"], ["a"], ("0", "1"), ["cafe\u0301=1"]) == [1]
+
+
 def test_names_come_before_labels_of_the_training_file() -> None:
     """Stars from 0 were renamed to stars from 1."""
     places, names, originals = ["a", "b"], ("1", "2", "3"), ("0", "1", "2")

@@ -10,6 +10,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.label_text import compose
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
 from pretune.text.labels.several_labels import labels_of_several, maybe_joined
 from pretune.text.labels.spans import Span
@@ -368,7 +369,7 @@ def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
     """New names by label, from items such as `0=negative`. Raises InputDataError for a malformed item."""
     renamed = {}
     for item in label_names:
-        label, sign, name = (part.strip() for part in item.partition("="))
+        label, sign, name = (compose(part.strip()) for part in item.partition("="))
         if not (label and sign and name):
             raise InputDataError(f"--label-names has {item!r}; expected label=name, as in 0=negative,1=positive.")
         renamed[label] = name

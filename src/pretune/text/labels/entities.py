@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.labels.label_text import is_missing
+from pretune.text.labels.label_text import compose, is_missing
 from pretune.text.labels.several_labels import as_list
 from pretune.text.labels.spans import Span, join_words, read_spans, spans_of_tags
 from pretune.text.labels.tags import (
@@ -67,7 +67,7 @@ def _unused_names(records: Sequence[Record], tags_column: str, names: Mapping[st
     """The tags among `names` that do not occur, except for numbers, of which a data set lists all that it may have."""
     if not names:
         return ()
-    tags = {str(tag).strip() for record in records for tag in as_list(cell_of(record, tags_column)[1]) or ()}
+    tags = {compose(str(tag).strip()) for record in records for tag in as_list(cell_of(record, tags_column)[1]) or ()}
     are_numbers = any(tag.isdigit() for tag in tags)
     return tuple(name for name in names if name not in tags and not (are_numbers and name.isdigit()))
 
@@ -100,9 +100,10 @@ def _word(word: Any) -> str:
 
 
 def _tag(tag: Any, where: str, names: Mapping[str, str]) -> str:
-    if isinstance(tag, str) and tag not in names:
-        return tag.strip() or OUTSIDE
-    if isinstance(tag, str | int) and str(tag) in names:
+    if isinstance(tag, str):
+        tag = compose(tag.strip())
+        return names.get(tag, tag) or OUTSIDE
+    if isinstance(tag, int) and str(tag) in names:
         return names[str(tag)]
     known = f"; --label-names has no name for {tag!r}" if names else ""
     raise InputDataError(

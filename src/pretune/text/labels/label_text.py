@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
+import unicodedata
 from typing import Any
 
 from pretune.text.readers.records import replace_surrogates
@@ -26,7 +27,8 @@ def is_missing(value: Any) -> bool:
 def label_text(value: Any) -> str:
     """The label as text: `true` and `false` for booleans, digits for whole numbers, "" for a missing value.
 
-    White space around strings is removed; "True" becomes `true` and "1.0" becomes `1`, but "007" stays as it is.
+    White space around strings is removed, and letters are composed; "True" becomes `true` and "1.0" becomes `1`, but
+    "007" stays as it is.
     """
     if not isinstance(value, str | numbers.Number) and getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()  # a boolean of numpy, an array or tensor of one number
@@ -38,8 +40,13 @@ def label_text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, numbers.Real) and float(value).is_integer():
         return str(int(float(value)))
-    text = replace_surrogates(str(value).strip())
+    text = compose(replace_surrogates(str(value).strip()))
     if text.casefold() in ("true", "false"):
         return text.casefold()
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text
+
+
+def compose(text: str) -> str:
+    """The text in Unicode NFC, in which an é is one character however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -49,7 +49,7 @@ def _other_labels(
     found: set[str], by_name: dict[str, int], names: Sequence[str], originals: Sequence[str], notes: list[str] | None
 ) -> dict[str, int]:
     """The class of each label of a file in which labels occur that are not names of classes."""
-    by_original = {label: index for index, label in enumerate(originals)}
+    by_original = {label_text(label): index for index, label in enumerate(originals)}
     if found <= by_original.keys():
         return by_original
     if found & by_name.keys():

@@ -20,6 +20,7 @@ from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.label_rules import LabelRules
+from pretune.text.labels.label_text import compose
 from pretune.text.labels.labelling import COLUMN_NAMES, LABELS_NAME
 from pretune.text.labels.nested_texts import split_with_test, split_with_wholes
 from pretune.text.labels.target_checks import names_of
@@ -140,7 +141,7 @@ def split_labels(
     classes = rules.labels(usable)
     if train_file.scheme is not None:  # the names of numbered tags are used up; what is left renames types of entities
         _refuse_unused_names(files, classes)
-        label_names = [item for item in label_names if item.partition("=")[0].strip() in classes]
+        label_names = [item for item in label_names if compose(item.partition("=")[0].strip()) in classes]
     names = checks.name_classes(classes, label_names)
     found = LabelledSplit(
         rules=rules,
