@@ -409,6 +409,8 @@ def test_the_name_of_a_file_of_rows_is_recognised(tmp_path: Path) -> None:
 def test_labels_of_fasttext_are_not_part_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("__label__bad A cold soup.\nA room.\n", encoding="utf-8")
     assert read_texts(tmp_path / "rows.txt") == ["A cold soup.", "A room."]
+    (tmp_path / "rows.txt").write_text("__label__bad\n__label__a __label__b\nA room.\n", encoding="utf-8")
+    assert read_texts(tmp_path / "rows.txt") == ["", "", "A room."]
     (tmp_path / "table.txt").write_text("text\tlabel\nA film\tgood\nA hotel\tbad\n", encoding="utf-8")
     assert read_texts(tmp_path / "table.txt") == ["A film", "A hotel"]
 

@@ -73,6 +73,16 @@ def test_fasttext_lines_with_several_labels(tmp_path: Path) -> None:
     assert rows.findings.warnings == [f"{path}: 1 label occurs more than once in the same row; counted once."]
 
 
+def test_fasttext_lines_without_a_text_have_none(tmp_path: Path) -> None:
+    """The first refused the whole file, and the labels of the second were read as a text."""
+    path = tmp_path / "rows.txt"
+    lines = ["__label__good", "__label__bad __label__cold", "__label__bad A soup.", "__label__good Warm."]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = read_task_rows(path)
+    assert rows.texts == ["", "", "A soup.", "Warm."]
+    assert (rows.task.task, rows.labels[2:]) == ("classification", ["bad", "good"])
+
+
 def test_line_breaks_in_the_cells_of_a_csv_count_as_they_are(tmp_path: Path) -> None:
     """CRLF was read as one character, so each entity after it was moved, and nothing said so."""
     path = tmp_path / "rows.csv"

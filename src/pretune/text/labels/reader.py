@@ -34,7 +34,7 @@ from pretune.text.sources.detect import (
 )
 
 SLICE_NAME = "slice"  # the column that names a subset of the rows to report on separately
-LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
+LABEL_PREFIX = re.compile(r"(?:__label__\S+(?:\s+|$))+")  # fastText's
 MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 
@@ -107,10 +107,10 @@ def without_labels(line: str) -> str:
 def _read_prefixed(stream: TextStream) -> list[Record]:
     """The lines of a file in fastText's format, `__label__good A text`, as rows.
 
-    If a line has several labels, the labels of every line are a list.
+    If a line with a text has several labels, the labels of every line are a list.
     """
     found = list(_iter_prefixed(stream))
-    if all(len(labels) == 1 for _, labels, _ in found):
+    if all(len(labels) == 1 for text, labels, _ in found if text):
         return [Record({"text": text, "label": labels[0]}, line) for text, labels, line in found]
     return [
         Record({"text": text, "label": json.dumps(labels)}, line, {"text": text, "label": labels})
