@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -55,12 +56,16 @@ def test_probes_need_the_labels_of_the_model(whole_run: Path) -> None:
     assert read_run_context(load_classifier(whole_run)).probes is None
 
 
-def test_probes_are_read_for_the_labels_of_the_model(whole_run: Path) -> None:
+def test_probes_are_read_for_the_labels_of_the_model(whole_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("prepare", "finetune/checkpoint"):
         (whole_run / folder / "labels.json").write_text('{"names": ["negative", "neutral", "positive"]}')
     (whole_run / "finetune" / "checkpoint" / "manifest.json").unlink()
     probes = read_run_context(load_classifier(whole_run)).probes
     assert probes is not None and len(probes) == 3
+    # They were fitted for a cloze, on texts that were not cut to its pattern, and not used.
+    monkeypatch.setattr(run_context, "_contexts", {})
+    monkeypatch.setattr(Classifier, "pattern_encoder", "the encoder of a cloze")
+    assert read_run_context(load_classifier(whole_run)).probes is None
 
 
 def test_counts_of_another_tokenizer_do_not_count(whole_run: Path, train_tokenizer: Callable[..., Tokenizer]) -> None:

@@ -126,8 +126,11 @@ def _has_tokenizer(folder: Path, tokenizer: Tokenizer) -> bool:
 
 
 def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, ...] | None:
-    """Probes from the rows of a prepare folder; None if it is missing, or of another task, labels or tokenizer."""
-    if classifier.task.name != "classification":
+    """Probes from the rows of a prepare folder; None if it is missing, or of another task, labels or tokenizer.
+
+    None for a cloze, too: probes read the mean over the text, and a cloze one position.
+    """
+    if classifier.task.name != "classification" or classifier.pattern_encoder is not None:
         return None
     try:
         names = parse_json((prepared / LABELS_NAME).read_text(encoding="utf-8"))["names"]
