@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.scoring.nested_rows import group_rows, groups_of_lines, is_new
+from pretune.text.labels.nested_texts import windows, words_of
 
 TRAINING = ["a gripping and funny film", "not bad", "too long by half an hour"]
 
@@ -32,6 +33,20 @@ def test_parts_and_wholes_agree_with_a_search_in_strings(training: list[str], da
     inside = any(f" {text} " in f" {row} " for row in training)
     contains = any(f" {row} " in f" {text} " for row in training if len(row.split()) >= 3)
     assert is_new([text], training)[0] == (not inside and not contains)
+
+
+SOME_TEXTS = st.lists(st.lists(st.sampled_from("ab"), max_size=7).map(" ".join), max_size=6)
+
+
+@given(SOME_TEXTS, SOME_TEXTS)
+def test_texts_of_any_number_of_words_agree_with_all_windows(texts: list[str], training: list[str]) -> None:
+    def parts_of(text: str) -> set[tuple[str, ...]]:
+        return set(windows(words_of(text), set(range(10))))
+
+    known = set().union(*map(parts_of, training))
+    rows = {words_of(row) for row in training if len(row.split()) >= 3}
+    expected = [words_of(text) not in known and rows.isdisjoint(parts_of(text)) for text in texts]
+    assert is_new(texts, training).tolist() == expected
 
 
 def test_long_rows_are_compared_as_wholes() -> None:

@@ -19,13 +19,8 @@ def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.b
     """(N,): whether each of the N texts is new to the training texts."""
     rows = [words_of(text) for text in texts]
     training = {words_of(text) for text in train_texts}
-    inside = _found_in(set(rows), training)
-    parts = {row for row in training if len(row) >= SHORTEST_PART}
-    lengths = {len(part) for part in parts}
-    return np.array(
-        [row not in inside and not any(part in parts for part in windows(row, lengths)) for row in rows],
-        dtype=np.bool_,
-    )
+    inside, parts = _found_in(set(rows), training), Parts(training)
+    return np.array([row not in inside and not any(parts.inside(row)) for row in rows], dtype=np.bool_)
 
 
 def group_rows(rows: Sequence[Sequence[str]], documents: Sequence[int] | None = None) -> npt.NDArray[np.int64]:
@@ -76,5 +71,7 @@ def _unite(groups: list[int], a: int, b: int) -> None:
 
 def _found_in(wanted: set[Words], rows: set[Words]) -> set[Words]:
     """The wanted sequences of words that occur in some row."""
-    lengths = {len(each) for each in wanted}
-    return {window for row in rows for window in windows(row, lengths) if window in wanted}
+    lengths = {len(each) for each in wanted if len(each) < SHORTEST_PART}
+    short = {window for row in rows for window in windows(row, lengths) if window in wanted}
+    longer = Parts(wanted)  # all windows of all of their lengths would be as many as a text has words, for each word
+    return short | (wanted & rows) | {part for row in rows for part in longer.inside(row)}
