@@ -89,6 +89,15 @@ def test_small_classes_and_names_that_look_alike() -> None:
     assert "'A' / 'a'" in lint.concerns[1].sentence
 
 
+@pytest.mark.parametrize(
+    ("names", "are_alike"), [(("दिन", "दीन"), False), (("दिन", "दिन!"), True), (("a_b", "A b"), True)]
+)
+def test_labels_that_differ_in_vowel_signs_are_not_alike(names: tuple[str, str], are_alike: bool) -> None:
+    lint = Lint()
+    checks.check_labels("rows.csv", make_rows([(f"text {n}", names[n % 2]) for n in range(40)]), lint)
+    assert ("alike_labels" in {concern.rule for concern in lint.concerns}) == are_alike
+
+
 def test_repeats_and_contradictions() -> None:
     lint = Lint()
     checks.check_repeats("rows.csv", make_rows([("Good  film", "a"), ("good film", "a"), ("good film", "b")]), lint)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.text.arrays.scripts import marks_in_words
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.label_text import compose
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
@@ -390,10 +391,11 @@ def _warn_of_absence(split: str, every: Counter[str], found: Counter[str], lint:
 
 
 def _group_alike(labels: Iterable[str]) -> Iterable[list[str]]:
+    signs = re.compile(rf"(?:[^\w{marks_in_words()}]|_)+")  # the vowel signs of Hindi, for example, are no punctuation
     groups: dict[str, list[str]] = {}
     for label in sort_labels(labels):
         number = _number(label)
-        key = re.sub(r"[\W_]+", " ", label.casefold()).strip() if number is None else str(number)
+        key = signs.sub(" ", label.casefold()).strip() if number is None else str(number)
         groups.setdefault(key or label, []).append(label)
     return groups.values()
 
