@@ -43,6 +43,15 @@ def test_some_names_may_be_those_of_the_training_file() -> None:
     assert match_classes(["0", "1"], ["a", "b"], ("neg", "1"), originals=("0", "1")) == [0, 1]
 
 
+def test_labels_that_are_not_renamed_are_those_of_the_training_file() -> None:
+    """The label 0 was refused with a sentence that named it as one of the training file."""
+    places, names = ["a", "b", "c"], ("neg", "pos")
+    assert match_classes(["0", "1", "2"], places, names, ["2=pos"], originals=("0", "1")) == [0, 1, 1]
+    assert match_classes(["neg", "1", "2"], places, names, ["2=pos", "1=neg"], originals=("0", "1")) == [0, 0, 1]
+    with pytest.raises(InputDataError, match=r"a: the label '2', which --label-names renames to 'good', is not one of"):
+        match_classes(["2"], ["a"], names, ["2=good"])
+
+
 def test_positions_are_said() -> None:
     notes: list[str] = []
     assert match(["0", "2"], notes=notes) == match(["0", "2"], ("bad", "so", "good")) == [0, 2]

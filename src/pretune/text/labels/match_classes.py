@@ -24,22 +24,25 @@ def match_classes(
 ) -> list[int]:
     """The number of the class of each label, as written by `label_text`.
 
-    `originals` are the labels of the classes in the training file, where these had other names. If numbers are taken
-    as positions of the classes, a sentence in `notes` says so. Raises InputDataError for an unknown label, with its
-    place from `places` (such as file and line).
+    `originals` are the labels of the classes in the training file, where these had other names. Labels that `renaming`
+    leaves as they are, such as those of the training file, are understood as if they were all. If numbers are taken as
+    positions of the classes, a sentence in `notes` says so. Raises InputDataError for an unknown label, with its place
+    from `places` (such as file and line).
     """
     renamed = read_renaming(renaming)
-    known = {label_text(name): index for index, name in enumerate(names)} | {n: i for i, n in enumerate(names)}
-    if not renamed and not known.keys() >= set(labels):
-        known = _other_labels(set(labels), known, names, originals, notes)
+    by_name = {label_text(name): index for index, name in enumerate(names)} | {n: i for i, n in enumerate(names)}
+    left = set(labels) - renamed.keys()
+    known = by_name if by_name.keys() >= left else _other_labels(left, by_name, names, originals, notes)
     classes = []
     for label, place in zip(labels, places, strict=True):
-        index = known.get(renamed.get(label, label))
+        index = by_name.get(renamed[label]) if label in renamed else known.get(label)
         if index is None:
+            as_renamed = f", which --label-names renames to {renamed[label]!r}," if label in renamed else ""
             or_original = f"; in its training file {join_names(originals)}" if originals else ""
             raise InputDataError(
-                f"{place}: the label {label!r} is not one of the model's classes ({join_names(names)}{or_original}); "
-                "correct the labels, rename them with --label-names, or name the column with --label-column."
+                f"{place}: the label {label!r}{as_renamed} is not one of the model's classes "
+                f"({join_names(names)}{or_original}); correct the labels, rename them with --label-names, or name the "
+                "column with --label-column."
             )
         classes.append(index)
     return classes
