@@ -21,10 +21,10 @@ LINES = [{"text": "a wonderful film", "label": 1}, {"text": "dreadful food", "la
 def choose(run_folder: Path, num_copies: int = 1, task: str = "classification", **settings: Any) -> Method:
     loaded = load_model_folder(run_folder / "pretrain" / "checkpoint")
     names = settings.pop("names", NAMES)
-    windows = settings.pop("reads_windows", False)
+    windows, max_seq_len = settings.pop("reads_windows", False), settings.pop("max_seq_len", 64)
     config = FinetuneConfig(**settings)
     tokenizer, lines = load_matching_tokenizer(loaded), LINES * num_copies
-    return choose_method(config, loaded, tokenizer, task, names, lines, 64, reads_windows=windows)
+    return choose_method(config, loaded, tokenizer, task, names, lines, max_seq_len, reads_windows=windows)
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_few_rows_with_known_words_are_a_cloze(run_folder: Path) -> None:
         {"from_scratch": True},
         {"task": "multilabel"},
         {"reads_windows": True},
+        {"max_seq_len": 8},  # was refused for a pattern that the user had not given
     ],
 )
 def test_everything_else_is_a_head(run_folder: Path, settings: dict[str, Any]) -> None:
@@ -66,6 +67,11 @@ def test_a_pattern_alone_asks_for_cloze(run_folder: Path) -> None:
     found = choose(run_folder, num_copies=1000, pattern="It is [MASK] .")
     assert found.answers is not None
     assert found.answers.pattern.written == "{text} It is [MASK] ."
+
+
+def test_a_cloze_that_was_asked_for_needs_room_for_its_pattern(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"leaves \d of 8 tokens for the text; give a shorter one"):
+        choose(run_folder, method="cloze", max_seq_len=8)
 
 
 def test_a_cloze_that_cuts_long_texts_says_so(run_folder: Path) -> None:

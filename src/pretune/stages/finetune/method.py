@@ -59,25 +59,24 @@ def choose_method(
     if config.from_scratch:  # a head is the stronger control: without pre-training, no word is expected at a [MASK]
         return Method()
     if is_asked:
-        if task != "classification":
-            raise UsageError(f"--method cloze is for classification, and the labels are {task}; use --method head.")
-        if base is None or not base.config.can_fill or base.config.mask_token_id < 0:
-            raise UsageError(
-                f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
-                "pre-trained masked language model, or use --method head."
-            )
+        _refuse_impossible(loaded, base, task)
     elif reads_windows or not _may_suit(config, base, tokenizer, task, names, len(train)):
         return Method()
     assert base is not None
     has_pair = bool(train) and train[0].get("text_pair") is not None
-    answers, sentence = find_answers(
-        base,
-        tokenizer,
-        names,
-        ClozeRequest(pattern=config.pattern, label_words=config.label_words, has_pair=has_pair),
-        max_seq_len=max_seq_len,
-        read_rows=lambda: _texts_of(train),
-    )
+    try:
+        answers, sentence = find_answers(
+            base,
+            tokenizer,
+            names,
+            ClozeRequest(pattern=config.pattern, label_words=config.label_words, has_pair=has_pair),
+            max_seq_len=max_seq_len,
+            read_rows=lambda: _texts_of(train),
+        )
+    except UsageError:
+        if is_asked:
+            raise
+        return Method()  # the suggested pattern leaves no room for a text in rows as short as these
     if is_asked:
         if reads_windows:
             sentence += (
@@ -94,6 +93,17 @@ def choose_method(
         f"words of each label there (at least {fraction:.1%}); --method head switches it off."
     )
     return Method(answers=answers, sentence=sentence)
+
+
+def _refuse_impossible(loaded: LoadedModel, base: LanguageModel | None, task: str) -> None:
+    """Raise UsageError for a cloze that was asked for, and that the task or the base does not have."""
+    if task != "classification":
+        raise UsageError(f"--method cloze is for classification, and the labels are {task}; use --method head.")
+    if base is None or not base.config.can_fill or base.config.mask_token_id < 0:
+        raise UsageError(
+            f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
+            "pre-trained masked language model, or use --method head."
+        )
 
 
 def _may_suit(
