@@ -71,6 +71,8 @@ def test_each_word_is_one_token(tokenizer: Tokenizer) -> None:
 def test_two_labels_do_not_have_the_same_word(tokenizer: Tokenizer) -> None:
     with pytest.raises(UsageError, match="'good' stands for two labels, 'n' and 'p'"):
         check_label_words({"n": ("bad", "good"), "p": ("good",)}, tokenizer, "given")
+    with pytest.raises(UsageError, match="'great' stands for two labels, 'p' and 'n'"):  # 'bad' was named
+        check_label_words({"p": ("great",), "n": ("bad", "bad", "great")}, tokenizer, "given")
 
 
 @pytest.mark.parametrize(

@@ -71,13 +71,16 @@ def check_label_words(words: Mapping[str, Sequence[str]], tokenizer: Tokenizer, 
     owner: dict[int, str] = {}
     ids: list[tuple[int, ...]] = []
     for name, of_label in words.items():
-        ids.append(tuple(dict.fromkeys(_checked_id(word, name, tokenizer) for word in of_label)))
-        for token_id, word in zip(ids[-1], of_label, strict=False):
+        own: dict[int, str] = {}  # two words may be the same token
+        for word in of_label:
+            own.setdefault(_checked_id(word, name, tokenizer), word)
+        for token_id, word in own.items():
             if token_id in owner:
                 raise UsageError(
                     f"The word {word!r} stands for two labels, {owner[token_id]!r} and {name!r}; give each its own."
                 )
             owner[token_id] = name
+        ids.append(tuple(own))
     named = tuple(words)
     return LabelWords(names=named, words=tuple(map(tuple, words.values())), ids=tuple(ids), reason=reason)
 
