@@ -58,6 +58,7 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: (f / "tokenizer.json").write_text("{"), CorruptModelError, r"tokenizer\.json is damaged"),
     (lambda f: (f / "tokenizer_config.json").write_text("{"), CorruptModelError, r"tokenizer_config\.json is damaged"),
     (lambda f: edit_config(f, is_decoder=True), ModelError, r"type 'bert', which is not a text encoder"),
+    (lambda f: edit_config(f, quantization_config={"quant_method": "bitsandbytes"}), ModelError, r"quantised weights"),
     (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field of type bert or has"),
     # With PEFT, transformers would have added it.
     (lambda f: (f / "adapter_config.json").write_text("{}"), ModelError, r"a whole model and adapter_config\.json, so"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pretune.errors import ModelError
 from pretune.model.config import PRESETS, RopeScaling
 from pretune.model.native_config import config_from_fields, config_to_fields
 
@@ -52,6 +53,15 @@ def test_transformers_accepts_both_names_together(scaling: RopeScaling, older: d
     fields = config_to_fields(replace(CONFIG, rope_scaling=scaling))
     read = getattr(transformers, kind).from_dict(fields).rope_parameters
     assert read == {**older, "rope_type": scaling.kind, "rope_theta": 500.0}
+
+
+@pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
+def test_a_quantised_model_is_refused(name: str) -> None:
+    fields: dict[str, Any] = {"model_type": "llama", **config_to_fields(CONFIG)}
+    quantized = {**fields, name: {"quant_method": "fp8", "activation_scheme": "static"}}
+    with pytest.raises(ModelError, match=rf"config\.json is of a model with quantised weights \({name}: fp8\)"):
+        config_from_fields(quantized, Path("config.json"))
+    assert config_from_fields({**fields, name: None}, Path("config.json")).vocab_size == 100
 
 
 @pytest.mark.parametrize(("pad", "expected"), [(5, 5), (0, 0), (-1, 2), (100, 2), (None, 2), ([], 2)])

@@ -81,6 +81,21 @@ def test_one_file_is_enough_even_beside_a_pickle(tmp_path: Path) -> None:
     assert read_weights(tmp_path)["a"].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.uint8])
+def test_quantised_weights_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    name = "model.layers.0.self_attn.q_proj.weight"
+    save_file({name: torch.ones(2, 2).to(dtype), f"{name}_scale": torch.ones(2)}, tmp_path / "model.safetensors")
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(ModelError, match=rf"quantised weights \({name} has numbers of type {kind}\)") as raised:
+        read_weights(tmp_path)
+    assert "Take the model that it was quantised from" in str(raised.value)
+
+
+def test_a_buffer_of_integers_is_no_quantised_weight(tmp_path: Path) -> None:
+    save_file({"embeddings.position_ids": torch.arange(3)}, tmp_path / "model.safetensors")
+    assert read_weights(tmp_path)["embeddings.position_ids"].tolist() == [0.0, 1.0, 2.0]
+
+
 def test_no_weights_are_named(tmp_path: Path) -> None:
     assert not has_weights(tmp_path)
     with pytest.raises(CorruptModelError, match=r"model\.safetensors is missing"):

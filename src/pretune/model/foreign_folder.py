@@ -26,6 +26,7 @@ from pretune.model.foreign_encoder import (
     quietly,
     transformers_config,
 )
+from pretune.model.native_config import refuse_quantized
 from pretune.model.weights import weights_file
 from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
@@ -39,10 +40,12 @@ _DEFAULT_LONGEST_ROW = 512  # tokens, for an encoder with relative positions onl
 def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
     """The config of an encoder, with the special ids of the tokenizer in the folder.
 
-    Raises ModelError if the architecture is not a text encoder that transformers knows, or needs code of its own.
+    Raises ModelError if the architecture is not a text encoder that transformers knows, or needs code of its own, or if
+    the weights are quantised.
     """
     path, kind = folder / "config.json", fields.get("model_type")
     _check_architecture(path, fields)
+    refuse_quantized(fields, path)
     tokenizer = load_tokenizer(folder)
     try:
         full = transformers_config(fields)

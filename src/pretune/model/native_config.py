@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.config import ModelConfig, ObjectiveName, RopeScaling
+from pretune.model.weights import quantized_error
 
 NATIVE_TYPES = ("eurobert", "llama")
 OBJECTIVE_FIELD = "pretune_objective"  # transformers keeps fields that it does not know
+_QUANTIZATION_FIELDS = ("quantization_config", "compression_config")  # the second in older files of compressed-tensors
 
 
 def config_to_fields(config: ModelConfig) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
         raise ModelError(
             f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(NATIVE_TYPES)}."
         )
+    refuse_quantized(fields, path)
     rope = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         raise CorruptModelError(f"{path} has {rope!r} as rope_parameters; expected an object, so restore the file.")
@@ -103,6 +106,14 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
         raise CorruptModelError(
             f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
         ) from error
+
+
+def refuse_quantized(fields: dict[str, Any], path: Path) -> None:
+    """Raise ModelError if the fields of a `config.json` say that the weights are quantised."""
+    if name := next((name for name in _QUANTIZATION_FIELDS if fields.get(name)), None):
+        found = fields[name]
+        method = found.get("quant_method") if isinstance(found, dict) else None
+        raise quantized_error(path, name if method is None else f"{name}: {method}")
 
 
 def _read_objective(fields: dict[str, Any], path: Path) -> ObjectiveName:

@@ -54,15 +54,31 @@ def has_weights(folder: Path) -> bool:
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors in fp32, by name.
 
-    Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError, with the command
-    that converts it, if there is only a pickle.
+    Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError if the weights are
+    quantised, or, with the command that converts it, if there is only a pickle.
     """
     from safetensors.torch import load_file  # here, so that what only looks for files does without torch
 
     def read(file: Path) -> dict[str, Tensor]:
-        return {name: tensor.float() for name, tensor in load_file(file).items()}
+        return {name: _in_fp32(tensor, name, file) for name, tensor in load_file(file).items()}
 
     return {name: tensor for tensors in _read_each(folder, read) for name, tensor in tensors.items()}
+
+
+def _in_fp32(tensor: Tensor, name: str, file: Path) -> Tensor:
+    """A tensor in fp32. Raises ModelError for a matrix of integers or of floats with 8 bits: its scales are elsewhere,
+    and without them, its numbers mean nothing. Buffers of integers, such as positions, are no weights."""
+    if name.endswith(".weight") and not (tensor.is_floating_point() and tensor.element_size() > 1):
+        raise quantized_error(file, f"{name} has numbers of type {str(tensor.dtype).removeprefix('torch.')}")
+    return tensor.float()
+
+
+def quantized_error(file: Path, found: str) -> ModelError:
+    """The error for a model with quantised weights."""
+    return ModelError(
+        f"{file} is of a model with quantised weights ({found}), which cannot be read; expected weights of 16 or 32 "
+        "bits. Take the model that it was quantised from, or a GGUF file of it, which may be quantised."
+    )
 
 
 def count_weights(folder: Path) -> tuple[int, int]:
