@@ -354,25 +354,49 @@ def with_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small causal model with random weights whose tokenizer, like that of GPT-2, puts nothing around a text, and
     names <|endoftext|> as what ends one."""
+    backend = _byte_level_bpe(["<|endoftext|>", "<|other|>"])
+    settings = {"eos_token": {"content": "<|endoftext|>"}}
+    return _save_causal_model(tmp_path_factory, backend, settings, pad=0, bos=0, eos=0, mask=-1)
+
+
+@pytest.fixture(scope="session")
+def unpadded_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One like Llama 3: no token pads, the first one is the ordinary "!", and the special ones come last."""
     import tokenizers as tk
 
+    backend = _byte_level_bpe([])
+    names = ["<|begin_of_text|>", "<|end_of_text|>"]
+    backend.add_special_tokens(names)
+    bos, eos = map(backend.token_to_id, names)
+    backend.post_processor = tk.processors.TemplateProcessing(
+        single=f"{names[0]} $A", pair=f"{names[0]} $A {names[0]} $B:1", special_tokens=[(names[0], bos)]
+    )
+    return _save_causal_model(tmp_path_factory, backend, {"eos_token": names[1]}, pad=eos, bos=bos, eos=eos, mask=-1)
+
+
+def _byte_level_bpe(names: list[str]) -> Any:
+    """A trained tokenizer like GPT-2's, whose first tokens are special ones."""
+    import tokenizers as tk
+
+    backend = tk.Tokenizer(tk.models.BPE())
+    backend.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tk.decoders.ByteLevel()
+    alphabet = tk.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tk.trainers.BpeTrainer(
+        vocab_size=380, special_tokens=names, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator(SENTENCES * 20, trainer)
+    return backend
+
+
+def _save_causal_model(factory: pytest.TempPathFactory, backend: Any, settings: dict[str, Any], **ids: int) -> Path:
     from pretune.model.config import ModelConfig, with_special_tokens
     from pretune.model.folder import save_model_folder
     from pretune.model.transformer import LanguageModel, initialize
 
-    folder, source = tmp_path_factory.mktemp("endless") / "model", tmp_path_factory.mktemp("tokenizer")
-    backend = tk.Tokenizer(tk.models.BPE())
-    backend.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = tk.decoders.ByteLevel()
-    trainer = tk.trainers.BpeTrainer(
-        vocab_size=380,
-        special_tokens=["<|endoftext|>", "<|other|>"],
-        initial_alphabet=tk.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(SENTENCES * 20, trainer)
+    folder, source = factory.mktemp("causal") / "model", factory.mktemp("tokenizer")
     backend.save(str(source / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": {"content": "<|endoftext|>"}}
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     (source / "tokenizer_config.json").write_text(json.dumps(settings))
     shape = ModelConfig(
         vocab_size=backend.get_vocab_size(),
@@ -384,8 +408,7 @@ def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=96,
         objective="causal",
     )
-    model = LanguageModel(with_special_tokens(shape, pad=0, bos=0, eos=0, mask=-1))
-    initialize(model, 0)
+    initialize(model := LanguageModel(with_special_tokens(shape, **ids)), 0)
     save_model_folder(folder, model, source)
     return folder
 
@@ -403,13 +426,7 @@ def _foreign_tokenizer(kind: str) -> Any:
         trainer: Any = tk.trainers.WordPieceTrainer(vocab_size=220, special_tokens=names, show_progress=False)
     elif kind == "bpe":
         names, frame = ["<s>", "<pad>", "</s>", "<unk>"], ("<s>", "</s>")
-        backend = tk.Tokenizer(tk.models.BPE())
-        backend.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend.decoder = tk.decoders.ByteLevel()
-        alphabet = tk.pre_tokenizers.ByteLevel.alphabet()
-        trainer = tk.trainers.BpeTrainer(
-            vocab_size=380, special_tokens=names, initial_alphabet=alphabet, show_progress=False
-        )
+        backend = _byte_level_bpe(names)
     else:
         names, frame = ["<s>", "<pad>", "</s>", "<unk>"], ("<s>", "</s>")
         backend = tk.Tokenizer(tk.models.Unigram())
@@ -419,7 +436,8 @@ def _foreign_tokenizer(kind: str) -> Any:
         trainer = tk.trainers.UnigramTrainer(
             vocab_size=200, special_tokens=names, unk_token="<unk>", show_progress=False
         )
-    backend.train_from_iterator(SENTENCES * 20, trainer)
+    if kind != "bpe":
+        backend.train_from_iterator(SENTENCES * 20, trainer)
     if kind != "wordpiece":  # after all ordinary tokens, as RoBERTa has it
         backend.add_special_tokens([tk.AddedToken("<mask>", lstrip=True)])
     first, last = frame

@@ -67,6 +67,18 @@ def test_the_loss_is_that_of_transformers(folder: Path, file: Path, window: int 
     assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / found["bytes"], rel=1e-5)
 
 
+def test_an_ordinary_token_with_id_0_is_scored(unpadded_model: Path, tmp_path: Path) -> None:
+    """The tokenizer of Llama 3 has no token for padding, and its first one is "!"."""
+    (tmp_path / "text.txt").write_text("Never! Never! Never!")
+    tokenizer = load_generator(unpadded_model).tokenizer
+    row = tokenizer.encode("Never! Never! Never!")
+    assert row.count(0) == 3
+    found = evaluate_text(unpadded_model, tmp_path / "text.txt")
+    nats, tokens = loss_by_transformers(unpadded_model, [row], 64, 32)
+    assert found["tokens"] == tokens == len(row) - 1
+    assert found["loss"] == pytest.approx(nats / tokens, rel=1e-5)
+
+
 def test_every_token_is_scored_once(folder: Path, file: Path) -> None:
     tokens = {evaluate_text(folder, file, window=w, stride=s)["tokens"] for w, s in [(64, 1), (10, 3), (7, 6)]}
     tokenizer = load_generator(folder).tokenizer

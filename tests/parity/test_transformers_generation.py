@@ -63,6 +63,15 @@ def test_greedy_token_by_token(reference: Any, folder: Path) -> None:
         assert [list(generator.continue_ids(row, GREEDY))] == continued_by_transformers(reference, generator, [row])
 
 
+def test_an_ordinary_token_with_id_0_is_taken(unpadded_model: Path) -> None:
+    """The tokenizer of Llama 3 has no token for padding, and its first one is "!"."""
+    reference = transformers.LlamaForCausalLM.from_pretrained(unpadded_model).eval()
+    generator, prompts = load_generator(unpadded_model), [f"{prompt}!" for prompt in PROMPTS]
+    found = [list(each.token_ids) for each in generator.generate(prompts, GREEDY)]
+    assert found == continued_by_transformers(reference, generator, [generator.encode(prompt) for prompt in prompts])
+    assert any(0 in row for row in found)
+
+
 def test_drawing_has_the_probabilities_of_transformers() -> None:
     processors = transformers.generation.logits_process
     rng = torch.Generator().manual_seed(0)

@@ -57,7 +57,7 @@ class MaskFiller:
     @property
     def special_ids(self) -> set[int]:
         """The ids that are never a guess."""
-        return set(self.tokenizer.special_ids.values())
+        return set(self.tokenizer.all_special_ids)
 
     @torch.inference_mode()
     def predict_masked(self, text: str) -> Float[Tensor, "M V"]:

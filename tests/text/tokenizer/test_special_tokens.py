@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pretune.data.special_ids import special_ids
 from pretune.text.tokenizer.encoder import CleanTextEncoder
 from pretune.text.tokenizer.fast_encoder import can_encode
 from pretune.text.tokenizer.rows import encode_rows
@@ -137,6 +139,17 @@ def test_roles_come_from_the_settings_beside_it(public_model: Callable[..., Path
     assert tokenizer.pad_id == tokenizer.backend.token_to_id("[PAD]")
     (folder / "special_tokens_map.json").unlink()
     assert load_tokenizer(folder).mask_id == tokenizer.backend.token_to_id("[MASK]")
+
+
+def test_an_ordinary_token_that_pads_stands_for_text(unpadded_model: Path) -> None:
+    tokenizer = load_tokenizer(unpadded_model)
+    [exclamation] = tokenizer.encode("!")[1:]
+    assert exclamation == tokenizer.pad_id == tokenizer.first_ordinary_id == 0
+    special = [tokenizer.backend.token_to_id(name) for name in ("<|begin_of_text|>", "<|end_of_text|>")]
+    assert tokenizer.all_special_ids == frozenset(special)
+    assert special_ids(tokenizer).are_ordinary(np.array([0, 1, *special])).tolist() == [True, True, False, False]
+    assert tokenizer.token_bytes[0] == b"!" and bool(tokenizer.is_sentence_end[0])
+    assert tokenizer.decode([0, 0]) == "!!"
 
 
 def test_our_own_tokenizers_are_told_apart(tokenizer_folder: Path) -> None:

@@ -107,7 +107,7 @@ def suggest_label_words(names: Sequence[str], tokenizer: Tokenizer) -> LabelWord
 def single_token(word: str, tokenizer: Tokenizer) -> int | None:
     """The id of a word that is one token of the vocabulary and stands for text; None otherwise."""
     ids = tokenizer.inside(tokenizer.encode(word))
-    return ids[0] if len(ids) == 1 and ids[0] not in tokenizer.special_ids.values() else None
+    return ids[0] if len(ids) == 1 and ids[0] not in tokenizer.all_special_ids else None
 
 
 def _checked_id(word: str, name: str, tokenizer: Tokenizer) -> int:

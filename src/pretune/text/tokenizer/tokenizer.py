@@ -148,10 +148,11 @@ class Tokenizer:
 
     @cached_property
     def all_special_ids(self) -> frozenset[int]:
-        """Ids of all tokens that stand for no text, with a role or without."""
+        """Ids of all tokens that stand for no text, with a role or without. What pads may stand for text: without a
+        token for it, a foreign tokenizer pads with id 0, which is an ordinary one in Llama 3."""
         added = self.backend.get_added_tokens_decoder().items()
         marked = frozenset(token_id for token_id, token in added if token.special)  # also the marks of a chat template
-        return marked.union(self.special_ids.values(), () if self.foreign is None else self.foreign.all)
+        return marked.union(self.special_ids.values() if self.foreign is None else self.foreign.all)
 
     @cached_property
     def first_ordinary_id(self) -> int:
