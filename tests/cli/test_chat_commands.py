@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ import pytest
 from pretune.cli.chat_commands import ChatLoop
 from pretune.cli.main import run_command_line
 from pretune.cli.message_reader import MessageReader
+from pretune.model.adapter_folder import hash_weights, save_adapter_folder
+from pretune.model.config import PRESETS
+from pretune.model.folder import save_model_folder
+from pretune.model.lora import LoraConfig, add_lora
+from pretune.model.transformer import LanguageModel, initialize
+from pretune.text.chat.notice import write_notice
+from pretune.text.chat.template import template_of
+from pretune.text.chat.tokens import save_chat_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 PARROT = Path(__file__).with_name("parrot.py")
 _spec = spec_from_file_location("parrot", PARROT)
@@ -132,6 +142,28 @@ def test_a_plain_causal_model_answers_and_says_what_it_is_not(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["role"] == "assistant"
     assert "not tuned for conversations" in shown.err
+
+
+def test_an_adapter_without_a_tokenizer_has_template_and_notice_of_its_base(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, base, adapter = tmp_path / "tokenizer", tmp_path / "base", tmp_path / "adapter"
+    tokenizer = save_chat_tokenizer(tokenizer_folder, source, template_of(load_tokenizer(tokenizer_folder)))
+    write_notice(source, "No medical advice.")
+    config = replace(PRESETS["tiny"](tokenizer.vocab_size), objective="causal")
+    model, lora = LanguageModel(config), LoraConfig(rank=2, alpha=2.0)
+    initialize(model, 0)
+    save_model_folder(base, model, source)
+    base_hash = hash_weights(model)
+    add_lora(model, lora, seed=0)
+    save_adapter_folder(adapter, model, source, lora, base=base, base_hash=base_hash)
+    for name in ("tokenizer.json", "tokenizer_config.json", "manifest.json"):  # as PEFT saves it
+        (adapter / name).unlink()
+    monkeypatch.setattr("sys.stdin", io.StringIO("The sun?\n"))
+    assert run_command_line(["chat", str(adapter), "--json", "--max-tokens", "5"]) == 0
+    shown = capsys.readouterr().err
+    assert "No medical advice." in shown
+    assert "chat template" not in shown
 
 
 def test_what_is_typed_need_not_be_utf_8(

@@ -92,6 +92,22 @@ def test_an_adapter_is_known_by_its_corrections_and_by_the_model_that_it_correct
         read_base_folder(adapter).fingerprint  # noqa: B018
 
 
+def test_an_adapter_without_a_tokenizer_has_that_of_the_model_that_it_corrects(run: Path, tmp_path: Path) -> None:
+    """PEFT's `save_pretrained` writes none."""
+    base, adapter = run / "pretrain" / "checkpoint", tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    found = read_base_folder(adapter)
+    assert (found.path, found.tokenizer_path) == (adapter, base)
+    assert found.tokenizer_hash == read_base_folder(base).tokenizer_hash
+    shutil.copy(base / "tokenizer.json", adapter)
+    assert read_base_folder(adapter).tokenizer_path == adapter
+    (adapter / "tokenizer.json").unlink()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.2-1B"}')
+    with pytest.raises(ModelNotFoundError, match=r"without tokenizer\.json for meta-llama/.*, which does not exist"):
+        read_base_folder(adapter)
+
+
 def test_no_tokenizer_and_damage_are_named(tmp_path: Path, tokenizer_folder: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="does not exist; expected the folder of the pretrain stage"):
         read_base_folder(tmp_path / "nothing")

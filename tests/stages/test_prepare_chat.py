@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ def test_the_folder_has_all_that_fine_tuning_needs(pairs_file: Path, tokenizer_f
     assert (summary["tokens"], summary["supervised_tokens"]) == (total, supervised)
     assert summary["example"]["split"] == "test"
     check_hashes(out, run(pairs_file, out, tokenizer_folder))  # finished, so nothing is done again
+
+
+def test_an_adapter_without_a_tokenizer_is_prepared_for_by_that_of_its_base(
+    pairs_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    base, adapter = shutil.copytree(tokenizer_folder, tmp_path / "base"), tmp_path / "adapter"
+    write_notice(base, "Written by a base.")
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    found = run(pairs_file, tmp_path / "out", adapter)
+    assert found.outputs == run(pairs_file, tmp_path / "of-base", base).outputs
+    assert read_notice(tmp_path / "out") == "Written by a base."
 
 
 def test_transformers_gives_the_same_ids(pairs_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -54,9 +54,14 @@ class TextGenerator:
         *,
         stop_ids: frozenset[int] = frozenset(),
         path: Path | None = None,
+        tokenizer_path: Path | None = None,
     ) -> None:
-        """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
+        """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name.
+
+        `path` is the folder of the model, and `tokenizer_path`, if it is another one, that of the tokenizer.
+        """
         self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
+        self.tokenizer_path = path if tokenizer_path is None else tokenizer_path
         own = {tokenizer.end_id, model.config.eos_token_id}
         self._num_weights = sum(p.numel() for p in model.parameters())
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)

@@ -146,7 +146,13 @@ def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGene
     loaded = load_model_folder(find_model_folder(path, stage))
     model = _language_model_of(loaded, "does not continue a text").eval().to(device_at_hand())
     tokenizer = load_matching_tokenizer(loaded)
-    generator = TextGenerator(model, tokenizer, stop_ids=read_stop_ids(loaded.path), path=loaded.path)
+    generator = TextGenerator(
+        model,
+        tokenizer,
+        stop_ids=read_stop_ids(loaded.path),
+        path=loaded.path,
+        tokenizer_path=loaded.tokenizer_path,
+    )
     if not model.config.can_generate:
         raise ModelError(
             f"{loaded.path} was trained to fill in masked words, not to continue a text: read from left to right, its "

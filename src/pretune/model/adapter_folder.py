@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.model.added_tokens import with_added_tokens
-from pretune.model.base_folder import CORRECTED_NAME, corrected_folder
+from pretune.model.base_folder import CORRECTED_NAME, corrected_folder, tokenizer_folder_of
 from pretune.model.config import ModelConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
@@ -27,7 +27,6 @@ from pretune.model.transformer import LanguageModel
 from pretune.model.weights import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.runtime.json_text import parse_json
-from pretune.text.tokenizer.files import TOKENIZER_NAME
 from pretune.text.tokenizer.tokenizer import copy_tokenizer
 
 _PREFIX = "base_model.model."
@@ -114,13 +113,12 @@ def load_adapter_folder(folder: Path) -> LoadedModel:
     if not isinstance(loaded.model, LanguageModel):
         raise ModelError(f"{folder} is an adapter for {base}, which is no language model of the shape of Llama.")
     model = apply_adapter(folder, loaded.model)
-    has_tokenizer = (folder / TOKENIZER_NAME).is_file()
     return LoadedModel(
         path=folder,
         model=model,
         config=model.config,
         labelling=None,
-        tokenizer_path=folder if has_tokenizer else loaded.tokenizer_path,
+        tokenizer_path=tokenizer_folder_of(folder) or loaded.tokenizer_path,
     )
 
 

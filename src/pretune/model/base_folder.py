@@ -34,7 +34,8 @@ CHECKPOINT_NAME = "checkpoint"  # in the folder of a stage that trains: its mode
 class BaseFolder:
     """What the files of a base say, apart from its weights."""
 
-    path: Path  # the folder that has the tokenizer and, if there are any, the weights
+    path: Path  # the folder that has the weights, if there are any, and the tokenizer, unless it is an adapter without
+    tokenizer_path: Path
     max_seq_len: int | None  # the longest row the model reads, if its config has it
     is_synthetic: bool
     example: str | None  # the text that all stages show
@@ -45,7 +46,7 @@ class BaseFolder:
     @property
     def tokenizer_hash(self) -> str:
         """The sha256 of its tokenizer.json."""
-        return hash_file(self.path / TOKENIZER_NAME)
+        return hash_file(self.tokenizer_path / TOKENIZER_NAME)
 
     @property
     def fingerprint(self) -> str:
@@ -98,15 +99,16 @@ def read_base_folder(base: Path | str) -> BaseFolder:
     """
     base = local_folder(base)
     places = (base / CHECKPOINT_NAME, base, base / "pretrain" / CHECKPOINT_NAME)
-    folder = next((place for place in places if (place / TOKENIZER_NAME).is_file()), None)
-    if folder is None:
-        found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
-        raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
+    found = ((place, tokenizer) for place in places if (tokenizer := tokenizer_folder_of(place)) is not None)
+    folder, tokenizer_path = next(found, (None, None))
+    if folder is None or tokenizer_path is None:
+        raise ModelNotFoundError(_describe_absence(base))
     if has_weights(folder):
         weights_file(folder)  # for its errors
     summary = _read_summary(folder, is_named=folder == base)
     return BaseFolder(
         path=folder,
+        tokenizer_path=tokenizer_path,
         max_seq_len=_read_longest_row(folder),
         is_synthetic=bool(summary.get("synthetic", False)),
         example=(summary.get("example") or {}).get("text"),
@@ -114,6 +116,27 @@ def read_base_folder(base: Path | str) -> BaseFolder:
         seen=load_seen(folder, PRETRAINING),
         summary=summary,
     )
+
+
+def tokenizer_folder_of(folder: Path) -> Path | None:
+    """The folder that has a model's tokenizer: its own, or, for an adapter without one, as PEFT saves it, that of the
+    model that it corrects; None if neither has one."""
+    if (folder / TOKENIZER_NAME).is_file():
+        return folder
+    corrected = corrected_folder(folder)
+    return None if corrected is None else tokenizer_folder_of(corrected)
+
+
+def _describe_absence(base: Path) -> str:
+    """What is there in place of a base with a tokenizer."""
+    named = (_read_adapter(base) or {}).get(CORRECTED_NAME)
+    if named and corrected_folder(base) is None:
+        return (
+            f"{base} is an adapter without {TOKENIZER_NAME} for {named}, which does not exist; write the folder of "
+            f"that model as {CORRECTED_NAME} into {base / ADAPTER_CONFIG_NAME}."
+        )
+    found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
+    return f"{base} {found}; expected the folder of the pretrain stage, or a model folder."
 
 
 def inputs_of_base(base: BaseFolder, out: Path, *, redo: bool) -> dict[str, str]:

@@ -127,7 +127,7 @@ class _Preparation:
     def run(self) -> None:
         log = self.folder.log
         self._check_pretraining()
-        tokenizer = load_tokenizer(self.base.path)
+        tokenizer = load_tokenizer(self.base.tokenizer_path)
         self._check_pairs(tokenizer)
         rows = self.rows = self._cut_long_rows(tokenizer)
         encoded = {split: self._encode(tokenizer, rows.by_split[split]) for split in SPLITS}
@@ -143,7 +143,7 @@ class _Preparation:
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         how = {} if reading.is_cut else {"long_texts": WINDOWS}
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows) | how)
-        copy_tokenizer(self.base.path, self.folder.path)
+        copy_tokenizer(self.base.tokenizer_path, self.folder.path)
         if reading.num_long and not reading.is_cut:
             log.write("notice", sentence=reading.describe())
         known = [*rows.by_split["train"], *rows.by_split["validation"]]  # test labels must not choose anything

@@ -83,9 +83,9 @@ class _ChatPreparation:
         self.folder, self.base, self.max_seq_len, self.notice = folder, base, max_seq_len, notice
 
     def run(self, files: dict[str, Path], config: SplitConfig) -> None:
-        own = load_tokenizer(self.base.path)
-        tokenizer = save_chat_tokenizer(self.base.path, self.folder.path, template_of(own))
-        if (sentence := describe_other_template(self.base.path, template_of(own))) is not None:
+        own = load_tokenizer(self.base.tokenizer_path)
+        tokenizer = save_chat_tokenizer(self.base.tokenizer_path, self.folder.path, template_of(own))
+        if (sentence := describe_other_template(self.base.tokenizer_path, template_of(own))) is not None:
             self.folder.log.write("notice", sentence=sentence)
         found = split_conversations(
             files["labels"],
@@ -117,7 +117,7 @@ class _ChatPreparation:
     def _keep_notice(self, found: ChatSplit) -> None:
         """Keep the sentence that is shown with the model's replies, if there is one."""
         training = [record.conversation for record in found.by_split["train"]]
-        self.notice = choose_notice(training, self.notice, of_base=read_notice(self.base.path))
+        self.notice = choose_notice(training, self.notice, of_base=read_notice(self.base.tokenizer_path))
         write_notice(self.folder.path, self.notice)
         if self.notice is not None:
             sentence = f"With every chat this sentence is shown (--notice changes it): {self.notice}"

@@ -270,7 +270,9 @@ class _Comparison:
         session = load_chat_session(candidate.path)
         generator = session.generator
         # A base may have the marks in its vocabulary without having learned what they mean.
-        session.as_transcript = candidate.kind == AS_IS and read_template(generator.path or candidate.path) is None
+        session.as_transcript = (
+            candidate.kind == AS_IS and read_template(generator.tokenizer_path or candidate.path) is None
+        )
         texts = []
         for text in self.texts:
             found = measure_conversations(

@@ -176,9 +176,9 @@ class _Preprocessing:
 
     def _take_tokenizer(self, base: BaseFolder) -> tuple[Tokenizer, dict[str, Any]]:
         """The tokenizer of the base, whose files are copied byte for byte; its hash tells whose it is."""
-        tokenizer = load_tokenizer(base.path)
+        tokenizer = load_tokenizer(base.tokenizer_path)
         self._write_text()
-        copy_tokenizer(base.path, self.path)
+        copy_tokenizer(base.tokenizer_path, self.path)
         if tokenizer.end_id < 0:
             sentence = (
                 "The tokenizer of the base names no token that ends a text, so documents have no end that could be "
