@@ -86,7 +86,7 @@ def test_the_result_is_a_causal_model_with_a_template(tuned: Path, base_folder: 
     ends = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     assert ends == [size + 1, config["eos_token_id"]]
     card = (folder / "README.md").read_text()
-    assert "trained on 120 conversations (talks.jsonl), and" in card
+    assert "tokens of 120 conversations (talks.jsonl), which is" in card
     assert "> **This is no medical advice.**" in card and f"{summary['loss']:.3f}" in card
     facts = verify_folder(folder)
     assert facts is not None and facts["notice"] == summary["notice"] == "This is no medical advice."

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from pretune.text.reading_report import counted
 
 _SPLITS = {"test": "test", "validation": "validation, which also chose the weights"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuningSummary:
+    """How far a training went: updates, tokens read, passes over the conversations, and the update that was kept (0:
+    the weights before the first one)."""
+
+    steps: int
+    best_step: int
+    tokens: int
+    epochs: float
+
+
 def write_card(
-    start: str, figures: dict[str, Any], *, num_conversations: int, files: Sequence[str], notice: str | None
+    start: str,
+    summary: TuningSummary,
+    figures: dict[str, Any],
+    *,
+    num_conversations: int,
+    files: Sequence[str],
+    notice: str | None,
 ) -> str:
     """Markdown. `start` says from what training started, `figures` are those of the held-out replies."""
     lines = ["# A model that replies", ""]
@@ -17,7 +37,9 @@ def write_card(
         lines += [f"> **{notice}**", ""]
     source = f" ({', '.join(files)})" if files else ""
     lines += [
-        f"{start} It was trained on {num_conversations:,} conversations{source}, and only the replies in them counted.",
+        f"{start} {counted(summary.steps, 'update')} read {counted(summary.tokens, 'token')} of "
+        f"{counted(num_conversations, 'conversation')}{source}, which is {_passes(summary.epochs)}; only the replies "
+        f"in them counted. {_describe_kept(summary)}",
         "",
         f"On {figures['conversations']:,} held-out conversations ({figures['n']:,} reply tokens; "
         f"{_SPLITS[figures['measured_on']]}):",
@@ -34,6 +56,21 @@ def write_card(
         "The chat template is in `tokenizer_config.json`. A reply ends with `<|im_end|>`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _passes(epochs: float) -> str:
+    shown = f"{epochs:.2g}" if epochs < 1 else f"{epochs:.2f}".rstrip("0").rstrip(".")
+    return "one pass over them" if shown == "1" else f"{shown} passes over them"
+
+
+def _describe_kept(summary: TuningSummary) -> str:
+    if summary.best_step == 0:
+        return (
+            "No update lowered the loss on the validation replies, so the weights are those from before the first one: "
+            "this model learned nothing from these conversations."
+        )
+    which = "the last one" if summary.best_step == summary.steps else f"number {summary.best_step:,}"
+    return f"The weights are those after {which}, which had the lowest loss on the validation replies."
 
 
 def _with_interval(figures: dict[str, Any], name: str, digits: int) -> str:

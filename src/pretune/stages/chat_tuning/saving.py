@@ -15,7 +15,7 @@ from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import Manifest
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.conversations import PreparedChat
-from pretune.stages.chat_tuning.model_card import write_card
+from pretune.stages.chat_tuning.model_card import TuningSummary, write_card
 from pretune.stages.chat_tuning.starting_model import StartingModel
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 
@@ -29,6 +29,7 @@ def save_tuned(
     chat: PreparedChat,
     source: Manifest,
     config: ChatTuningConfig,
+    summary: TuningSummary,
     figures: dict[str, Any],
 ) -> None:
     """Save a tuned model in `out/checkpoint`, with its corrections merged, and the corrections alone in `out/adapter`.
@@ -39,6 +40,7 @@ def save_tuned(
     facts = {"task": "chat"} | ({} if notice is None else {"notice": notice})
     card = write_card(
         start.describe_start(config),
+        summary,
         figures,
         num_conversations=len(chat.train),
         files=source.summary.get("files", []),  # which an older folder lacks

@@ -24,6 +24,7 @@ from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan, tests_in_evaluations
+from pretune.stages.chat_tuning.model_card import TuningSummary
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
 from pretune.text.chat.prepared_folder import refuse_labelled_rows
@@ -286,8 +287,14 @@ class _ChatTuning:
             "base_accuracy": base["accuracy"],
         }
         log.write("replies", **figures)
+        summary = TuningSummary(
+            steps=training.state.step,
+            best_step=best_step,
+            tokens=training.state.tokens,
+            epochs=training.state.tokens / self.corpus.tokens_per_epoch,
+        )
         save = partial(save_tuned, self.folder.path, self.model, self.start, self.chat, self.source, self.config)
-        self.ranks.answer(lambda: save(figures), "the last save")
+        self.ranks.answer(lambda: save(summary, figures), "the last save")
         self.folder.log_flow(
             {"conversations": self.corpus.num_conversations, "training tokens": self.corpus.tokens_per_epoch},
             {"parameters": cost.count_parameters(self.start.config), "tokens seen": training.state.tokens},
@@ -301,10 +308,7 @@ class _ChatTuning:
             task="chat",
             base=self.start.describe(),
             model=asdict(self.start.config),
-            steps=training.state.step,
-            best_step=best_step,
-            tokens=training.state.tokens,
-            epochs=training.state.tokens / self.corpus.tokens_per_epoch,
+            **asdict(summary),
             trained_parameters=self.num_trained,
             compute=training.state.compute,
             synthetic=self.source.summary.get("synthetic", False),
