@@ -22,8 +22,10 @@ from pretune.model.folder import (
     Model,
     describe_native_head,
     describe_native_windows,
+    from_transformers_state,
     load_model_folder,
     save_model_folder,
+    to_transformers_state,
 )
 from pretune.model.transformer import ClozeClassifier, EncoderModel, LanguageModel, SequenceClassifier
 from pretune.text.cloze.answers import ClozeAnswers
@@ -352,3 +354,29 @@ def test_no_compiler_is_imported_to_load_a_model(language_model_folder: Path) ->
     words = [sys.executable, "-c", program, str(language_model_folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_a_loaded_model_has_weights_of_its_own_and_a_tied_head_once(
+    tmp_path: Path, tokenizer_folder: Path, is_tied: bool
+) -> None:
+    saved = randomize(LanguageModel(replace(CONFIG, tie_word_embeddings=is_tied)))
+    save_model_folder(tmp_path / "model", saved, tokenizer_folder)
+    loaded = load_model_folder(tmp_path / "model").model
+    assert isinstance(loaded, LanguageModel)
+    assert (loaded.lm_head.weight is loaded.transformer.embed_tokens.weight) == is_tied
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in saved.named_parameters()]
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    weights = tmp_path / "model" / "model.safetensors"
+    with weights.open("r+b") as file:  # in place, so that a mapping of it would change, too
+        file.write(b"\xff" * weights.stat().st_size)
+    assert_same_weights(saved, loaded)
+
+
+def test_tensors_are_taken_out_as_they_are_used() -> None:
+    """So that the parts of a matrix are not in memory beside it until all of them are read."""
+    model = randomize(LanguageModel(CONFIG))
+    tensors = to_transformers_state(model)
+    found = from_transformers_state(tensors, CONFIG)
+    assert tensors == {}
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in found.items())

@@ -39,6 +39,7 @@ from pretune.model.transformer import (
     TaskModel,
     TokenClassifier,
 )
+from pretune.model.unfilled import Unfilled
 from pretune.model.weights import (
     ADAPTER_CONFIG_NAME,
     MOST_TIMES_AS_LARGE,
@@ -198,16 +199,15 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
             else:
                 build, notice = partial(EncoderModel, config), _describe_other_head(folder)
         else:
-            tied = config.tie_word_embeddings
-            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
+            is_tied, embedding = config.tie_word_embeddings, state["transformer.embed_tokens.weight"]
+            state["lm_head.weight"] = embedding if is_tied else tensors.pop("lm_head.weight")
             labelling = _read_labelling(folder, fields) if _is_cloze(folder) else None
             answers = None if labelling is None else labelling.answers
             build = partial(LanguageModel, config)
             if answers is not None:
                 build = partial(ClozeClassifier, config, answers.word_ids)
         _check_size(config, state)
-        model = build()
-        model.load_state_dict(state)
+        model = _with_weights(build, state)
     except (KeyError, RuntimeError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise CorruptModelError(
@@ -221,6 +221,16 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         tokenizer_path=folder,
         notice=notice,
     )
+
+
+def _with_weights(build: Callable[[], Model], state: dict[str, Tensor]) -> Model:
+    """A model that has these very tensors as its weights: copies of them would take as much memory again."""
+    with Unfilled():
+        model = build()
+    model.load_state_dict(state, assign=True)
+    if isinstance(model, LanguageModel | ClozeClassifier) and model.config.tie_word_embeddings:
+        model.lm_head.weight = model.transformer.embed_tokens.weight  # assigned one by one, they are two parameters
+    return model
 
 
 def _check_size(config: ModelConfig, state: dict[str, Tensor]) -> None:
@@ -342,17 +352,20 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
 
 
 def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The weights under our keys, without a classification head. Raises KeyError naming a missing tensor."""
+    """The weights under our keys, without a head. Raises KeyError naming a missing tensor.
+
+    Those that it returns are taken out of `tensors`, so that a matrix and its parts are never both in memory for long.
+    """
     ours = {
-        "transformer.embed_tokens.weight": tensors["model.embed_tokens.weight"],
-        "transformer.final_norm.weight": tensors["model.norm.weight"],
+        "transformer.embed_tokens.weight": tensors.pop("model.embed_tokens.weight"),
+        "transformer.final_norm.weight": tensors.pop("model.norm.weight"),
     }
     for layer in range(config.num_layers):
         block, prefix = f"transformer.blocks.{layer}", f"model.layers.{layer}"
         for name, renamed in _RENAMED.items():
-            ours[f"{block}.{name}.weight"] = tensors[f"{prefix}.{renamed}.weight"]
-        ours[f"{block}.qkv_proj.weight"] = torch.cat([tensors[f"{prefix}.{name}.weight"] for name in _QKV])
-        ours[f"{block}.gate_up_proj.weight"] = torch.cat([tensors[f"{prefix}.{name}.weight"] for name in _GATE_UP])
+            ours[f"{block}.{name}.weight"] = tensors.pop(f"{prefix}.{renamed}.weight")
+        ours[f"{block}.qkv_proj.weight"] = torch.cat([tensors.pop(f"{prefix}.{name}.weight") for name in _QKV])
+        ours[f"{block}.gate_up_proj.weight"] = torch.cat([tensors.pop(f"{prefix}.{name}.weight") for name in _GATE_UP])
     return ours
 
 

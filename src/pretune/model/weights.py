@@ -68,9 +68,12 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 def _in_fp32(tensor: Tensor, name: str, file: Path) -> Tensor:
     """A tensor in fp32. Raises ModelError for a matrix of integers or of floats with 8 bits: its scales are elsewhere,
     and without them, its numbers mean nothing. Buffers of integers, such as positions, are no weights."""
+    import torch
+
     if name.endswith(".weight") and not (tensor.is_floating_point() and tensor.element_size() > 1):
         raise quantized_error(file, f"{name} has numbers of type {str(tensor.dtype).removeprefix('torch.')}")
-    return tensor.float()
+    # A copy, because the file is mapped: a model must not change with it, and memory for products is aligned.
+    return tensor.to(torch.float32, copy=True)
 
 
 def quantized_error(file: Path, found: str) -> ModelError:
