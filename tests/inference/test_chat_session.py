@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pretune.errors import ModelError, UsageError
-from pretune.inference.chat_session import ChatSession, answer, load_chat_session
+from pretune.inference.chat_session import REPLY_FRACTION, ChatSession, answer, load_chat_session
 from pretune.inference.generate import TextGenerator
 from pretune.settings import Sampling
-from pretune.text.chat.conversations import Message
+from pretune.text.chat.conversations import Message, Role
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import turn_end_id
 
@@ -100,6 +102,43 @@ def test_the_oldest_turns_are_left_out_and_the_system_stays(chatty: TextGenerato
         assert len(ids) + 8 <= chatty.max_seq_len
         expected = every[number : 2 * turn + 1]
         assert ids == encode_prompt([Message("system", "Be brief."), *expected], chatty.tokenizer)
+
+
+@pytest.mark.parametrize("as_transcript", [False, True])
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=41).filter(lambda lengths: len(lengths) % 2 == 1),
+    max_tokens=st.integers(1, 20),
+    system=st.sampled_from([None, "Be brief."]),
+)
+@settings(max_examples=40, deadline=None)
+def test_as_few_messages_as_possible_are_left_out(
+    chatty: TextGenerator, as_transcript: bool, lengths: list[int], max_tokens: int, system: str | None
+) -> None:
+    session = ChatSession(Scripted(chatty, ["Cold."]), system, as_transcript=as_transcript)
+    roles: list[Role] = ["user", "assistant"]
+    asked = [Message(roles[place % 2], "cold " * length) for place, length in enumerate(lengths)]
+    room = min(max_tokens, int(chatty.max_seq_len * REPLY_FRACTION))
+    tries = [(place, session._encode(asked[place:])) for place in range(0, len(asked), 2)]
+    fitting = [(ids, place) for place, ids in tries if len(ids) + room <= chatty.max_seq_len]
+    if fitting:
+        assert session._fit(asked, max_tokens) == fitting[0]
+
+
+def test_a_reply_in_a_long_conversation_does_not_encode_it_for_each_message(
+    chatty: TextGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, encoded = ChatSession(Scripted(chatty, ["Cold."])), list[int]()
+    session.turns = [Message("user", "The food was cold."), Message("assistant", "It was not.")] * 500
+    encode = session._encode
+
+    def count(turns: Sequence[Message]) -> list[int]:
+        encoded.append(len(turns))
+        return encode(turns)
+
+    monkeypatch.setattr(session, "_encode", count)
+    list(session.reply("The food?", GREEDY))
+    assert session.num_left_out > 990
+    assert sum(encoded) < 3 * 1001
 
 
 def test_a_message_that_cannot_fit_is_refused_and_forgotten(chatty: TextGenerator) -> None:

@@ -8,6 +8,7 @@ can.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,15 @@ class ChatSession:
         """The ids of the conversation with as many turns as leave room for the reply, and how many are left out."""
         limit = self.generator.max_seq_len
         room = min(max_tokens, int(limit * REPLY_FRACTION))
-        for place in [place for place, message in enumerate(asked) if message.role == "user"]:
+        ids, place = self._encode(asked), 0
+        if len(ids) + room > limit:
+            places = [place for place, message in enumerate(asked) if message.role == "user"]
+            # By halves, because each try encodes all the messages that it keeps.
+            first = bisect_left(places, True, 1, key=lambda place: len(self._encode(asked[place:])) + room <= limit)
+            place = places[min(first, len(places) - 1)]
             ids = self._encode(asked[place:])
-            if len(ids) + room <= limit:
-                return ids, place
+        if len(ids) + room <= limit:
+            return ids, place
         if len(ids) < limit:  # the last message alone, with less room for the reply than was asked for
             return ids, place
         if self.system is not None and len(self._encode([Message("user", "")])) >= limit:
