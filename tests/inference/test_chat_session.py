@@ -104,7 +104,7 @@ def test_the_oldest_turns_are_left_out_and_the_system_stays(chatty: TextGenerato
         assert ids == encode_prompt([Message("system", "Be brief."), *expected], chatty.tokenizer)
 
 
-@pytest.mark.parametrize("as_transcript", [False, True])
+@pytest.mark.parametrize("has_template", [True, False])
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=41).filter(lambda lengths: len(lengths) % 2 == 1),
     max_tokens=st.integers(1, 20),
@@ -112,9 +112,14 @@ def test_the_oldest_turns_are_left_out_and_the_system_stays(chatty: TextGenerato
 )
 @settings(max_examples=40, deadline=None)
 def test_as_few_messages_as_possible_are_left_out(
-    chatty: TextGenerator, as_transcript: bool, lengths: list[int], max_tokens: int, system: str | None
+    chatty: TextGenerator,
+    generator: TextGenerator,
+    has_template: bool,
+    lengths: list[int],
+    max_tokens: int,
+    system: str | None,
 ) -> None:
-    session = ChatSession(Scripted(chatty, ["Cold."]), system, as_transcript=as_transcript)
+    session = ChatSession(Scripted(chatty if has_template else generator, ["Cold."]), system)
     roles: list[Role] = ["user", "assistant"]
     asked = [Message(roles[place % 2], "cold " * length) for place, length in enumerate(lengths)]
     room = min(max_tokens, int(chatty.max_seq_len * REPLY_FRACTION))

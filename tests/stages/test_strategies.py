@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from pretune.errors import InputDataError, StageDiffersError
+from pretune.evaluation.chat import evaluate_chat
 from pretune.evaluation.strategies import AS_IS, FINETUNED
+from pretune.inference.chat_session import load_chat_session
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel
 from pretune.run_trace.build import build_run_trace
@@ -180,23 +182,20 @@ def test_a_base_with_the_marks_but_no_template_reads_a_transcript(
     if not has_template:
         (tokenizer / "tokenizer_config.json").unlink()
     save_model_folder(folder, load_model_folder(candidates[1].path).model, tokenizer)
-    measure, write, found = strategies.measure_conversations, strategies.write_replies, list[bool]()
+    measure, found = strategies.measure_conversations, list[bool]()
 
     def measured(*given: Any, base_tokenizer: Any) -> Any:
         found.append(base_tokenizer is not None)
         return measure(*given, base_tokenizer=base_tokenizer)
 
-    def written(*given: Any, as_transcript: bool) -> Any:
-        found.append(as_transcript)
-        return write(*given, as_transcript=as_transcript)
-
     monkeypatch.setattr(strategies, "measure_conversations", measured)
-    monkeypatch.setattr(strategies, "write_replies", written)
-    both = [replace(candidates[0], path=folder), replace(candidates[1], path=folder)]
+    both = [replace(candidates[0], path=folder), candidates[1]]
     run(both, prepared, tmp_path / "out", replace(CONFIG, questions=1))
-    as_it_is, tuned = found[:2], found[2:]
-    assert as_it_is == [not has_template] * 2
-    assert tuned == [False] * 2
+    assert found == [not has_template, False]
+    generator = load_chat_session(folder).generator
+    assert generator.has_chat_template == has_template
+    figures = evaluate_chat(folder, prepared, num_replies=0)
+    assert figures["read_as"] == ("chat template" if has_template else "transcript")
 
 
 def prepared_with_replies(

@@ -105,7 +105,7 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
     """What is said before the first message: what the model is, what it was not made for, and its notice."""
     from pretune.text.chat.notice import read_notice
     from pretune.text.chat.template import template_of
-    from pretune.text.chat.tokens import describe_other_template, read_template
+    from pretune.text.chat.tokens import describe_other_template
 
     path, tokenizer_path = session.generator.path, session.generator.tokenizer_path
     assert path is not None and tokenizer_path is not None
@@ -118,8 +118,6 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
             "The model was not tuned for conversations in the chat template of pretune: it reads this one as a "
             "transcript, which it continues. To tune it: pretune prepare FILE --task chat, then pretune finetune."
         )
-    elif read_template(tokenizer_path) is None:
-        sentences.append("The model has no chat template: it may not have been tuned for conversations.")
     elif (sentence := describe_other_template(tokenizer_path, template_of(session.generator.tokenizer))) is not None:
         sentences.append(clean(sentence))
     notice = read_notice(tokenizer_path)

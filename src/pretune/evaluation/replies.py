@@ -133,13 +133,7 @@ def _losses(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> Iterator
         start += len(row.places)
 
 
-def write_replies(
-    generator: TextGenerator,
-    conversations: Sequence[Conversation],
-    sampling: Sampling,
-    *,
-    as_transcript: bool = False,
-) -> list[str]:
+def write_replies(generator: TextGenerator, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
     """The model's reply to the last question of each conversation, which has the same history as in the conversation.
 
     Each has random numbers of its own.
@@ -147,5 +141,5 @@ def write_replies(
     replies = []
     for number, conversation in enumerate(conversations):
         own = replace(sampling, seed=derive_seed(sampling.seed, "reply", number))
-        replies.append(answer(generator, conversation.messages[:-1], own, as_transcript=as_transcript))
+        replies.append(answer(generator, conversation.messages[:-1], own))
     return replies

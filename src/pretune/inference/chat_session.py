@@ -1,8 +1,8 @@
 """A conversation with a causal model: a message in, its reply out as it is written; the history is cut at turns.
 
-A model that was tuned on conversations, or any other one with the two marks of the chat template in its vocabulary,
-reads the template. Every other causal model reads the conversation as a transcript, which it continues as well as it
-can.
+A model that was tuned on conversations, or any other one with the two marks in its vocabulary and a chat template in
+its folder, reads the template. Every other causal model reads the conversation as a transcript, which it continues as
+well as it can.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pretune.runtime.home import expand_home
 from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, content_text, role_named
 from pretune.text.chat.template import encode_prompt
-from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
+from pretune.text.chat.tokens import turn_end_id, turn_start_id
 from pretune.text.chat.transcript import asking_of, encode_transcript
 from pretune.text.labels.labelling import LABELS_NAME
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
@@ -35,12 +35,11 @@ class ChatSession:
 
     `messages` has all of it, the message of the system first. `num_left_out` counts the messages at its beginning that
     the model no longer reads, because the conversation is longer than its context; `was_cut` says that the last reply
-    did not come to its end, because it had as many tokens as it may have. With `as_transcript`, the model reads a
-    transcript even if its vocabulary has the marks of the chat template.
+    did not come to its end, because it had as many tokens as it may have.
     """
 
-    def __init__(self, generator: TextGenerator, system: str | None = None, *, as_transcript: bool = False) -> None:
-        self.generator, self.as_transcript = generator, as_transcript
+    def __init__(self, generator: TextGenerator, system: str | None = None) -> None:
+        self.generator = generator
         self.system = system
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
@@ -59,8 +58,8 @@ class ChatSession:
 
     @property
     def has_template(self) -> bool:
-        """Whether the vocabulary has the marks of the chat template; without them, the model reads a transcript."""
-        return not self.as_transcript and has_chat_tokens(self.generator.tokenizer)
+        """Whether the model reads the chat template; otherwise it reads a transcript."""
+        return self.generator.has_chat_template
 
     @property
     def messages(self) -> list[Message]:
@@ -216,9 +215,7 @@ def _find_writer(path: Path | str) -> Path:
         ) from error
 
 
-def answer(
-    generator: TextGenerator, messages: Sequence[Any], sampling: Sampling, *, as_transcript: bool = False
-) -> str:
+def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
     """The reply to a conversation whose last message is of the user.
 
     Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises
@@ -230,7 +227,7 @@ def answer(
     if not roles or roles != [("user", "assistant")[place % 2] for place in range(len(roles))] or len(roles) % 2 == 0:
         found = ", ".join(roles) or "no message of the user"
         raise UsageError(f"The conversation has {found}; expected user and assistant in turn, and the user last.")
-    session = ChatSession(generator, system, as_transcript=as_transcript)
+    session = ChatSession(generator, system)
     session.turns = read[:-1]
     return "".join(session.reply(read[-1].content, sampling)).strip()
 

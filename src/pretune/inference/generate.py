@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from pretune.inference.sampling import Sampler
 from pretune.model.key_value_cache import KeyValueCache
 from pretune.model.transformer import LanguageModel
 from pretune.settings import Sampling as Sampling
+from pretune.text.chat.tokens import has_chat_tokens, read_template
 from pretune.text.clean.normalize import clean_text
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
@@ -65,6 +67,14 @@ class TextGenerator:
         own = {tokenizer.end_id, model.config.eos_token_id}
         self._num_weights = sum(p.numel() for p in model.parameters())
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
+
+    @cached_property
+    def has_chat_template(self) -> bool:
+        """Whether it reads a conversation in the chat template: its vocabulary has the two marks, and the folder of its
+        tokenizer a template. A base may have the marks without having learned what they mean. A generator that is in no
+        folder reads the template if it has the marks."""
+        folder = self.tokenizer_path
+        return has_chat_tokens(self.tokenizer) and (folder is None or read_template(folder) is not None)
 
     @property
     def max_seq_len(self) -> int:

@@ -24,7 +24,6 @@ from pretune.evaluation.chat import (
 )
 from pretune.evaluation.replies import measure_conversations, write_replies
 from pretune.evaluation.strategies import (
-    AS_IS,
     TITLES,
     Conclusion,
     HeldOut,
@@ -45,7 +44,6 @@ from pretune.text.chat.columns import DETECTED, NamedColumns
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.overlap import LONG_REPLY, leave_out_trained
 from pretune.text.chat.template import encode_all
-from pretune.text.chat.tokens import read_template
 from pretune.text.labels.checks import Lint
 from pretune.text.reading_report import Concern, counted
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -267,12 +265,7 @@ class _Comparison:
         return found
 
     def _measure(self, candidate: Candidate) -> dict[str, Any]:
-        session = load_chat_session(candidate.path)
-        generator = session.generator
-        # A base may have the marks in its vocabulary without having learned what they mean.
-        session.as_transcript = (
-            candidate.kind == AS_IS and read_template(generator.tokenizer_path or candidate.path) is None
-        )
+        generator = load_chat_session(candidate.path).generator
         texts = []
         for text in self.texts:
             found = measure_conversations(
@@ -280,13 +273,13 @@ class _Comparison:
                 self.tokenizer,
                 text.conversations,
                 self.max_seq_len,
-                base_tokenizer=None if session.has_template else generator.tokenizer,
+                base_tokenizer=None if generator.has_chat_template else generator.tokenizer,
             )
             # Without the marks after the replies, which a base may not know.
             texts.append({"sums": found.word_sums.tolist(), "counts": found.word_counts.tolist()})
         answers = None
         if candidate.seed == self.config.seed:
-            answers = write_replies(generator, self.questions, self.sampling, as_transcript=not session.has_template)
+            answers = write_replies(generator, self.questions, self.sampling)
         return {"texts": texts, "answers": answers}
 
     # -- all of them ---------------------------------------------------------------------------------------------
