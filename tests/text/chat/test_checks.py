@@ -67,6 +67,13 @@ def test_repairs_are_counted() -> None:
     assert "(line 2)" in warnings["reply_first"]
 
 
+def test_a_system_message_with_nothing_in_it_is_read_over() -> None:
+    """Every row of some files begins with one."""
+    kept, lint = keep([[Message("system", blank), *pair(f"Why {n}?", "So.")] for n, blank in enumerate(["", " \n"])])
+    assert [[m.role for m in record.conversation.messages] for record in kept] == [["user", "assistant"]] * 2
+    assert not lint.concerns
+
+
 def test_a_file_without_any_reply_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"chats\.jsonl, line 1: a row with an empty reply; none of the 2 rows"):
         keep([pair("Why?", ""), pair("How?", " ")])

@@ -19,6 +19,8 @@ S, U, A = (Message("system", "Be kind."), Message("user", "Why?"), Message("assi
         ([U, U, A], [Message("user", "Why?\n\nWhy?"), A], ["joined"]),
         ([U, A, A], [U, Message("assistant", "So.\n\nSo.")], ["joined"]),
         ([S, S, U, A], [Message("system", "Be kind.\n\nBe kind."), U, A], ["joined"]),
+        ([Message("system", ""), U, A], [U, A], []),
+        ([Message("system", ""), S, Message("system", ""), U, A], [S, U, A], []),
         ([A, U, A], [U, A], ["reply_first"]),
         ([S, A, U, A], [S, U, A], ["reply_first"]),
         ([U, A, U], [U, A], ["no_answer"]),
@@ -40,7 +42,8 @@ def test_order(given_messages: list[Message], kept: list[Message], repairs: list
         ([A, U], "no_reply"),
         ([U, Message("assistant", "")], "empty_reply"),
         ([Message("user", ""), A], "empty_message"),
-        ([Message("system", ""), U, A], "empty_message"),
+        ([Message("system", "")], "no_messages"),
+        ([U, Message("system", ""), A], "empty_message"),
         ([U, S, A], "system_inside"),
     ],
 )

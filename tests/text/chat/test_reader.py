@@ -52,6 +52,10 @@ def test_sharegpt_with_a_system_column(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
     rows = [{"conversations": turns, "system": "Be kind."}, {"conversations": turns, "system": ""}]
     assert messages_in(write(tmp_path / "chats.jsonl", rows)) == [[Message("system", "Be kind."), U, A], [U, A]]
+    blank = [{"from": "system", "value": " "}, *turns]
+    rows = [{"conversations": blank, "system": "Be kind."}] * 2
+    for found in messages_in(write(tmp_path / "blank.jsonl", rows)):
+        assert found is not None and found[0] == Message("system", "Be kind.")
 
 
 def test_a_list_of_objects_and_compression(tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ TEMPLATED_FRACTION = 0.1  # of the replies with one opening, from which to warn
 _FLAWS: Mapping[str, tuple[str, str]] = {  # the reason, and the words of the warning
     "not_messages": ("a row without a list of messages in text", "without a list of messages in text"),
     "no_messages": ("an empty conversation", "without any message"),
-    "empty_message": ("a conversation with an empty question or system message", "with an empty message"),
+    "empty_message": (
+        "a conversation with an empty question, or an empty system message inside",
+        "with an empty message",
+    ),
     "empty_reply": ("a conversation with an empty reply", "with an empty reply"),
     "system_inside": ("a conversation with a system message after its beginning", "with a late system message"),
     "no_reply": ("a conversation without a reply to a question", "without a reply to a question"),

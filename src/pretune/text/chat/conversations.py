@@ -98,9 +98,12 @@ def arrange(messages: Iterable[Message]) -> tuple[Conversation | Flaw, list[Repa
     """The messages in an order that a model can learn from, and how they were changed; or why there is none.
 
     Neighbouring messages of one role are joined by an empty line, since people do send two messages in a row. A reply
-    to nothing at the beginning, and a question without a reply at the end, are left out.
+    to nothing at the beginning, and a question without a reply at the end, are left out. A message of the system with
+    nothing in it, with which every row of some files begins, is none.
     """
     given = list(messages)
+    num_system = next((place for place, message in enumerate(given) if message.role != "system"), len(given))
+    given = [message for place, message in enumerate(given) if message.content or place >= num_system]
     if not given:
         return "no_messages", []
     for message in given:

@@ -102,7 +102,7 @@ def _rows_of_messages(path: str, records: Sequence[Record], columns: ChatColumns
         messages = None if found is None else _read_messages(found, f"{path}, line {record.line}")
         if messages is not None and columns.system is not None:
             system = text_of(record, columns.system)
-            has_own = bool(messages) and messages[0].role == "system"
+            has_own = bool(messages) and messages[0].role == "system" and bool(messages[0].content.strip())
             if system.strip() and not has_own:
                 messages = [Message("system", system), *messages]
         rows.append(FoundRow(row, record.line, messages))
