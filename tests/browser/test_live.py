@@ -95,7 +95,7 @@ def test_a_run_grows_before_the_reader(growing: GrowingRun, open_page: Any) -> N
 
 
 def test_a_page_goes_on_after_the_server_was_started_again(growing: GrowingRun, open_page: Any) -> None:
-    with serving(growing.path) as server:
+    with serving(growing.path, port=0) as server:  # another test could take one of the usual ports before the restart
         port = server.port
         watched = open_page(server.address, allowed=f"http://127.0.0.1:{port}/", errors=False)
         page = watched.page
