@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -60,6 +62,9 @@ SENTENCES = [
 ]
 
 
+SMALL: dict[str, Any] = {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "head_dim": 16, "intermediate_size": 96}
+
+
 UNSEEN = ["The waiter was warm and the food was cold.", "We bought the hotel in May.", "The film was rude and noisy."]
 
 
@@ -93,15 +98,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
     from pretune.model.transformer import LanguageModel, SequenceClassifier
     from pretune.text.tokenizer.tokenizer import load_tokenizer
 
-    config = ModelConfig(
-        vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
-        hidden_size=64,
-        num_layers=2,
-        num_heads=4,
-        num_kv_heads=4,
-        head_dim=16,
-        intermediate_size=96,
-    )
+    config = ModelConfig(vocab_size=load_tokenizer(tokenizer_folder).vocab_size, num_kv_heads=4, **SMALL)
     run = tmp_path_factory.mktemp("run")
     rng = torch.Generator().manual_seed(0)
     for stage, model, names in (
@@ -128,17 +125,8 @@ def save_language_model(tokenizer_folder: Path) -> Callable[[Path, str], Path]:
         from pretune.model.transformer import LanguageModel
         from pretune.text.tokenizer.tokenizer import load_tokenizer
 
-        config = ModelConfig(
-            vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
-            hidden_size=64,
-            num_layers=2,
-            num_heads=4,
-            num_kv_heads=2,
-            head_dim=16,
-            intermediate_size=96,
-            max_seq_len=64,
-            objective=objective,
-        )
+        size = load_tokenizer(tokenizer_folder).vocab_size
+        config = ModelConfig(vocab_size=size, num_kv_heads=2, max_seq_len=64, objective=objective, **SMALL)
         model, rng = LanguageModel(config), torch.Generator().manual_seed(0)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -177,8 +165,6 @@ def save_adapter() -> Callable[[Path, Path], Path]:
 @pytest.fixture(scope="session")
 def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A finished preprocess folder of some 5,000 tokens: documents of one to four sentences, in no order."""
-    import random
-
     import zstandard
 
     from pretune.runtime.stage_folder import open_stage
@@ -206,9 +192,6 @@ def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_fold
 @pytest.fixture(scope="session")
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A finished prepare folder of 240 short texts with two labels that one word tells apart."""
-    import json
-    import random
-
     from pretune.stages.prepare import prepare
 
     folder, draw = tmp_path_factory.mktemp("task"), random.Random(0)
@@ -258,8 +241,6 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterat
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with reviews.txt, labelled.csv and held-out.csv, small enough for a run of seconds, to read only."""
-    import csv
-
     from pretune.builtin_world import world
 
     with shared_folder(tmp_path_factory, "world") as (folder, is_new):
@@ -398,16 +379,7 @@ def _save_causal_model(factory: pytest.TempPathFactory, backend: Any, settings: 
     backend.save(str(source / "tokenizer.json"))
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
     (source / "tokenizer_config.json").write_text(json.dumps(settings))
-    shape = ModelConfig(
-        vocab_size=backend.get_vocab_size(),
-        hidden_size=64,
-        num_layers=2,
-        num_heads=4,
-        num_kv_heads=4,
-        head_dim=16,
-        intermediate_size=96,
-        objective="causal",
-    )
+    shape = ModelConfig(vocab_size=backend.get_vocab_size(), num_kv_heads=4, objective="causal", **SMALL)
     initialize(model := LanguageModel(with_special_tokens(shape, **ids)), 0)
     save_model_folder(folder, model, source)
     return folder
