@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -267,6 +268,26 @@ def small_run_words(small_world: Path) -> list[str]:
 def start_pretune() -> Callable[..., subprocess.Popen[str]]:
     """Start the command line in a process of its own."""
     return pretune_process
+
+
+@pytest.fixture(scope="session")
+def wait_until_ended() -> Callable[[int], None]:
+    """A function that waits for the end of a process that is not a child of this one."""
+
+    def wait(pid: int) -> None:
+        has_states = Path("/proc/self/stat").is_file()
+        for _ in range(1200):
+            try:
+                os.kill(pid, 0)
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace") if has_states else ") R"
+            except (ProcessLookupError, FileNotFoundError):
+                return
+            if stat.rpartition(")")[2].split()[0] == "Z":  # it has ended, and nobody has asked for its status
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"process {pid} has not ended within a minute")
+
+    return wait
 
 
 @pytest.fixture(scope="session")

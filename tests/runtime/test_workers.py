@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ def test_a_file_in_the_working_folder_is_not_imported_by_workers(tmp_path: Path)
     assert (done.stdout, done.stderr) == ("[-1, -2] None\n", "")
 
 
-def test_workers_end_with_a_process_that_is_killed() -> None:
+def test_workers_end_with_a_process_that_is_killed(wait_until_ended: Callable[[int], None]) -> None:
     script = [
         "import os, time, signal",
         "from pretune.runtime.workers import open_engine",
@@ -273,11 +274,4 @@ def test_workers_end_with_a_process_that_is_killed() -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)",
     ]
     killed = subprocess.run([sys.executable, "-c", "\n".join(script)], capture_output=True, text=True, timeout=60)
-    worker = int(killed.stdout)
-    for _ in range(100):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the worker outlived its parent")
+    wait_until_ended(int(killed.stdout))
