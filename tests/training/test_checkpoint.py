@@ -154,7 +154,6 @@ def test_a_checkpoint_with_any_damaged_file_is_renamed_and_the_previous_one_used
         assert sentence.endswith("Renamed the checkpoint to step-00000004.corrupt; trying an older one.")
         assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
         shutil.copytree(whole, newest)
-    assert resumed.folder == run.folder
 
 
 def test_the_last_two_intact_checkpoints_stay_whatever_is_damaged(make_run: Callable[..., Run]) -> None:
@@ -245,6 +244,9 @@ def test_another_model_is_refused_before_anything_is_loaded(
     before = {name: p.clone() for name, p in other.named_parameters()}
     assert restore_newest(run.folder, other, optimizer, report=sentences.append, made_from={}) is None
     assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
+    [sentence] = sentences
+    assert "training_state does not fit this run" in sentence
+    assert "belongs to another model or optimizer" in sentence
 
 
 def test_leftovers_of_a_killed_save_are_removed(make_run: Callable[..., Run]) -> None:
@@ -297,7 +299,8 @@ def test_a_partly_frozen_checkpoint_does_not_fit_a_model_with_other_frozen_weigh
     first.train(1)
     first.save()
     assert second.restore() is None
-    assert "does not fit this run" in second.sentences[0] or "a different model" in second.sentences[0]
+    [sentence] = second.sentences
+    assert "belongs to another model or optimizer" in sentence
 
 
 def test_altered_weights_of_a_partly_frozen_model_are_not_used(make_run: Callable[..., Run]) -> None:

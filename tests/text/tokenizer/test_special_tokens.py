@@ -117,9 +117,17 @@ def test_surfaces_are_the_text_of_the_tokens(tokenizer: Tokenizer) -> None:
     joined = "".join(surface.removeprefix("##") for surface in tokenizer.surfaces(encoded.ids[1:-1]))
     expected = text.lower() if tokenizer.kind == "wordpiece" else text
     assert joined.replace(" ", "") == expected.replace(" ", "")
-    starts = tokenizer.starts_word
-    assert bool(starts[encoded.ids[3]]) in (True, False)
     assert tokenizer.decode(encoded.ids).replace(" ", "") == expected.replace(" ", "")
+
+
+@pytest.mark.parametrize("word", [" hotels", " wonderfully"])
+def test_only_the_first_token_of_a_word_starts_it(tokenizer: Tokenizer, word: str) -> None:
+    text = "The hotels were wonderfully warm."
+    place = range(text.index(word), text.index(word) + len(word))
+    encoded = tokenizer.encode_with_offsets(text)
+    inside = [i for i, (start, _) in zip(encoded.ids, encoded.offsets, strict=True) if start in place]
+    assert len(inside) > 1
+    assert tokenizer.starts_word[inside].tolist() == [True, *[False] * (len(inside) - 1)]
 
 
 def test_fast_encoders_leave_the_work_to_it(tokenizer: Tokenizer) -> None:
