@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -226,12 +227,21 @@ def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: Tex
         session.save(tmp_path / "no" / "chat.jsonl")
 
 
-def test_a_file_that_cannot_be_written_is_a_sentence(chatty: TextGenerator, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_a_sentence(
+    chatty: TextGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     session = ChatSession(Scripted(chatty, ["Cold."]))
     list(session.reply("The food?", GREEDY))
-    for path in ("/proc/chat.jsonl", tmp_path / ("a" * 300), "a\0b"):
+    for path in (tmp_path / ("a" * 300), "a\0b"):
         with pytest.raises(UsageError, match=r"cannot be written \(.*give another file"):
             session.save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pretune.inference.chat_session.write_text", refuse)
+        with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\); give another file"):
+            session.save(tmp_path / "chat.jsonl")
     with pytest.raises(UsageError, match=r"~nobody-has-this-name does not exist; give a file in a folder that does"):
         session.save("~nobody-has-this-name/chat.jsonl")
     file = session.save(tmp_path / "chat.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_page_that_cannot_start_has_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with page_process(tmp_path) as page:
         assert page.address is None
         page.wait()

@@ -58,8 +58,9 @@ def test_a_place_where_nothing_can_be_written_is_named_with_its_option(
 ) -> None:
     """A folder without permission was reported as a file that cannot be read."""
     path = tmp_path / "report.html"
+    (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=rf"cannot be written \(.*\); give another file with {option}\.$"):
-        write_report(trace, Path("/proc/report.html"), option=option)
+        write_report(trace, tmp_path / "file" / "report.html", option=option)
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".report.html.partial"))

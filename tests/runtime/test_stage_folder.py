@@ -276,8 +276,9 @@ def test_outputs_are_synced_before_the_manifest_is_finished(tmp_path: Path, monk
     synced, fsync = list[str](), os.fsync
 
     def remember(descriptor: int) -> None:
-        path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append(str(path.relative_to(tmp_path.resolve())))
+        opened = os.fstat(descriptor)
+        [path] = [path for path in (tmp_path, *tmp_path.rglob("*")) if os.path.samestat(path.stat(), opened)]
+        synced.append(str(path.relative_to(tmp_path)))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", remember)
