@@ -24,13 +24,27 @@ class Terminal:
 
     def wait_for(self, text: str) -> str:
         """Read until a text has come, forget all up to its end, and return what came before it."""
-        deadline = time.monotonic() + 60
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.descriptor], [], [], 0.2)[0]:
-                self.seen += os.read(self.descriptor, 4096).decode()
+        assert self._reads(text, seconds=60), self.seen
         before, _, self.seen = self.seen.partition(text)
         return before
+
+    def press_ctrl_c(self, answer: str) -> str:
+        """Type Ctrl-C at a prompt and wait for the answer. A signal that arrives while readline draws the line is
+        noticed with the next signal only, and the two count as one: so where nothing comes of it, it is typed again."""
+        for _ in range(6):
+            time.sleep(0.1)  # by then the line has been drawn, unless the machine is busy
+            self.type("\x03")
+            if self._reads(answer, seconds=5):
+                break
+        return self.wait_for(answer)
+
+    def _reads(self, text: str, *, seconds: float) -> bool:
+        """Whether a text comes within some seconds."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen and time.monotonic() < deadline:
+            if select.select([self.descriptor], [], [], 0.2)[0]:
+                self.seen += os.read(self.descriptor, 4096).decode()
+        return text in self.seen
 
 
 OpenTerminal = Callable[[Sequence[str]], AbstractContextManager[Terminal]]

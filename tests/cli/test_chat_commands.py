@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
@@ -107,13 +106,9 @@ def test_ctrl_c_stops_the_reply_and_not_the_program(open_terminal: Any) -> None:
         found.type("Still there?\r")
         found.wait_for("Still there? \r\n")
         found.wait_for("> ")
-        time.sleep(0.1)  # a signal that arrives while the line is drawn is noticed with the next key only
-        found.type("\x03")
-        found.wait_for("Press Ctrl-C again")
+        found.press_ctrl_c("Press Ctrl-C again")
         found.wait_for("> ")
-        time.sleep(0.1)
-        found.type("\x03")
-        found.wait_for("LEFT WITH 0")
+        found.press_ctrl_c("LEFT WITH 0")
 
 
 def test_a_second_ctrl_c_right_after_a_stopped_reply_leaves(open_terminal: Any) -> None:
@@ -125,9 +120,7 @@ def test_a_second_ctrl_c_right_after_a_stopped_reply_leaves(open_terminal: Any) 
         found.type("\x03")
         found.wait_for("(stopped")
         found.wait_for("> ")
-        time.sleep(0.1)
-        found.type("\x03")
-        found.wait_for("LEFT WITH 0")
+        found.press_ctrl_c("LEFT WITH 0")
 
 
 def test_a_plain_causal_model_answers_and_says_what_it_is_not(
