@@ -32,6 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing that transformers loads is fetched
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models in tests are too small to gain by threads
 for _name in ("no_proxy", "NO_PROXY"):  # a proxy does not find the servers of tests, which are on this machine
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1")))
