@@ -9,6 +9,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from pretune import errors
 from pretune.cli.failures import explain, report
 from pretune.cli.main import run_command_line
 from pretune.cli.stage_commands import COMMANDS
+
+PYTHON = shlex.quote(sys.executable)  # whose path may have blanks
 
 
 @pytest.mark.parametrize(
@@ -147,14 +150,14 @@ def test_what_a_sentence_quotes_cannot_control_the_terminal(
 @pytest.mark.parametrize("words", ["--help", "run --help"])
 @pytest.mark.parametrize("is_buffered", [True, False])
 def test_a_reader_that_exits_is_not_a_failure(words: str, is_buffered: bool) -> None:
-    done = in_shell(f"{sys.executable} -m pretune {words} | true; exit ${{PIPESTATUS[0]}}", is_buffered=is_buffered)
+    done = in_shell(f"{PYTHON} -m pretune {words} | true; exit ${{PIPESTATUS[0]}}", is_buffered=is_buffered)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("is_buffered", [True, False])
 def test_results_that_cannot_be_written_are_a_full_disk(is_buffered: bool) -> None:
-    done = in_shell(f"{sys.executable} -m pretune --help > /dev/full", is_buffered=is_buffered)
+    done = in_shell(f"{PYTHON} -m pretune --help > /dev/full", is_buffered=is_buffered)
     assert done.returncode == 5
     assert done.stderr.startswith("The disk is full: ")
     assert done.stderr.count("\n") == 1
@@ -163,7 +166,7 @@ def test_results_that_cannot_be_written_are_a_full_disk(is_buffered: bool) -> No
 @pytest.mark.parametrize(("words", "code"), [("--help", 0), ("verify nothing", 3)])
 def test_a_closed_stream_is_not_a_failure(words: str, code: int) -> None:
     for closed in (">&-", "2>&-"):
-        done = in_shell(f"{sys.executable} -m pretune {words} {closed}", is_buffered=True)
+        done = in_shell(f"{PYTHON} -m pretune {words} {closed}", is_buffered=True)
         assert done.returncode == code
         assert "Traceback" not in done.stdout + done.stderr
         assert "bug" not in done.stdout + done.stderr
