@@ -103,7 +103,7 @@ def test_cutting_loses_nothing(rows: int, count: int, masked: list[bool]) -> Non
 @pytest.mark.parametrize("is_weighted", [True, False])
 def test_labels_of_whole_rows_are_cut_with_them(is_weighted: bool) -> None:
     ids = torch.arange(15).view(5, 3)
-    weights = torch.rand(5) if is_weighted else None
+    weights = torch.arange(5) / 4 if is_weighted else None
     batch = Batch(
         input_ids=ids, labels=ids[:, 0], label_weights=weights, attention=Attention(document_ids=torch.zeros_like(ids))
     )

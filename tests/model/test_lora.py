@@ -55,7 +55,8 @@ def test_gradients_are_those_of_the_dense_sum(make_model: MakeModel) -> None:
     """With respect to x, A and B, of a matrix in which only two of three parts are corrected."""
     layer = corrected(make_model(), ("q_proj", "v_proj")).transformer.blocks[0].qkv_proj
     assert isinstance(layer, LoraLinear)
-    x, upstream = torch.randn(2, 5, 64), torch.randn(2, 5, layer.out_features)
+    rng = torch.Generator().manual_seed(0)
+    x, upstream = (torch.randn(2, 5, size, generator=rng) for size in (64, layer.out_features))
     leaves = (x, layer.lora_a, layer.lora_b)
     x.requires_grad_(True)
     found = torch.autograd.grad((layer(x) * upstream).sum(), leaves)
@@ -71,7 +72,7 @@ def test_gradients_are_those_of_the_dense_sum(make_model: MakeModel) -> None:
 
 def test_bf16_inputs_give_bf16_results_and_fp32_gradients(make_model: MakeModel) -> None:
     layer = lora_layers(corrected(make_model()))["transformer.blocks.0.gate_up_proj"]
-    y = layer(torch.randn(3, 64, dtype=torch.bfloat16))
+    y = layer(torch.randn(3, 64, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0)))
     y.float().sum().backward()
     assert y.dtype == torch.bfloat16
     assert layer.lora_a.grad is not None and layer.lora_b.grad is not None

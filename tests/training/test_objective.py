@@ -47,7 +47,8 @@ def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model
 
 
 def test_the_head_computes_the_loss_in_fp32() -> None:
-    hidden, embedding = torch.randn(6, 8), torch.randn(20, 8)
+    rng = torch.Generator().manual_seed(0)
+    hidden, embedding = torch.randn(6, 8, generator=rng), torch.randn(20, 8, generator=rng)
     labels = torch.arange(6)
     loss, _ = predict_tokens_sum(hidden, embedding, labels, None, torch.bfloat16)
     exact, _ = predict_tokens_sum(hidden, embedding, labels, None, torch.float32)
@@ -196,7 +197,7 @@ def test_any_number_of_labels_is_compiled_once(objective: str) -> None:
 
 def test_weighted_labels_are_summed_with_their_weights(make_language_model: Any, draw_masked: Any) -> None:
     model, batch = make_language_model(), draw_masked(5, 13)
-    weights = torch.rand(13)
+    weights = torch.rand(13, generator=torch.Generator().manual_seed(0))
     weighted = replace(batch, label_weights=weights)
     objective = TokenObjective(model, torch.float32, compiled=False)
     with torch.no_grad():
@@ -260,7 +261,7 @@ def test_words_around_a_row_are_predicted_from_the_mean_of_its_vectors(
     make_language_model: Any, draw_masked: Any, is_weighted: bool
 ) -> None:
     model, neighbours = make_language_model(), draw_neighbours(5)
-    weights = torch.rand(23) + 0.5 if is_weighted else None
+    weights = torch.rand(23, generator=torch.Generator().manual_seed(0)) + 0.5 if is_weighted else None
     batch = replace(draw_masked(5, 23), neighbours=neighbours, label_weights=weights)
     sums = TokenObjective(model, torch.float32, compiled=False, neighbour_weight=0.3)(batch)
     plain = TokenObjective(model, torch.float32, compiled=False)(replace(batch, neighbours=None))
