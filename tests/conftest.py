@@ -47,6 +47,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses real data."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("realdata")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real corpora that the variable PRETUNE_DATA names; the test skips where it is not set."""

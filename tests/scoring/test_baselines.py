@@ -67,7 +67,6 @@ def test_nbsvm_scales_by_the_log_count_ratio() -> None:
     assert ratio == pytest.approx(np.log(inside / outside))
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_sst2_is_no_straw_man(real_data: Path) -> None:
     """Word pairs are known to give some 80 % (phrases overlap with validation, which thus shrinks too little)."""

@@ -155,7 +155,6 @@ def test_what_cannot_be_measured_is_refused() -> None:
         count_entities([[]], [[], []], TYPES)
 
 
-@pytest.mark.realdata
 def test_parity_on_conll(real_data: Path) -> None:
     """All 3,250 sentences of the development part, against predictions with tags changed, moved and left out."""
     with (real_data / "entities" / "conll2003_dev.jsonl.zst").open("rb") as file:

@@ -149,7 +149,6 @@ def test_thresholds_of_few_rows_hold_on_others(num_rows: int) -> None:
     assert np.mean(gains) > 0.05
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_thresholds_help_on_goemotions(real_data: Path) -> None:
     """The figures in the docstring of `choose_thresholds` are of this kind, with larger features and more rows."""

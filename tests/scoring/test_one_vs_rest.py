@@ -71,7 +71,6 @@ def test_no_other_constant_answer_is_better(seed: int) -> None:
     assert found.probabilities[0] == pytest.approx(labels.mean(axis=0))
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_go_emotions_is_no_straw_man(real_data: Path) -> None:
     """A third of the training rows; with all of them 0.56 was measured."""

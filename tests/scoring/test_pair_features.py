@@ -93,7 +93,6 @@ def test_pairs_without_a_common_word() -> None:
     assert predict_pair_classes(rows, rows, [("a", "b"), ("", "e")], 2).outputs.shape == (2, 2)
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_mrpc_is_no_straw_man(real_data: Path) -> None:
     """0.757 was measured; always "the same" gives 0.665, and the words of both texts together give 0.696."""

@@ -158,7 +158,6 @@ def test_the_average_is_that_of_the_weights_after_each_row() -> None:
     assert average.transition[allowed] == pytest.approx(np.mean([pairs[allowed] for _, pairs in seen], axis=0))
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_conll_2003_is_no_straw_man(real_data: Path) -> None:
     """0.90 on the development part was measured with all training rows; here it is a third of them."""

@@ -98,14 +98,12 @@ def test_a_limit_takes_as_many_of_each_paradigm_evenly_spaced(kinds: list[int], 
         assert not gaps or (max(gaps) - min(gaps) <= 1 and min(gaps) >= 1)
 
 
-@pytest.mark.realdata
 def test_blimp(real_data: Path) -> None:
     read = read_minimal_pairs(real_data / "blimp" / "blimp.jsonl.zst")
     assert (len(read.pairs), len({pair.paradigm for pair in read.pairs})) == (67_000, 67)
     assert read.pairs[0].good == "Who should Derek hug after shocking Richard?"
 
 
-@pytest.mark.realdata
 def test_zorro(real_data: Path) -> None:
     read = read_minimal_pairs(real_data / "zorro" / "zorro_babyberta.tar.zst")
     assert (len(read.pairs), len({pair.paradigm for pair in read.pairs})) == (46_000, 23)

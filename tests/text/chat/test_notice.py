@@ -56,7 +56,6 @@ def test_the_sentence_is_kept_beside_the_template(chat_folder: Callable[[str], P
     assert read_notice(folder) is None
 
 
-@pytest.mark.realdata
 @pytest.mark.parametrize("name", ["medquad_qa", "chatdoctor5k", "covid_dialogue_en"])
 def test_real_consultations_are_medical(real_data: Path, name: str) -> None:
     rows = read_chat_file(real_data / "medical" / f"{name}.jsonl.zst").rows

@@ -105,7 +105,6 @@ def corpora(real_data: Path) -> Iterator[tuple[str, list[str]]]:
     yield "novels", [book[i : i + 20_000].replace("\r", "") for book in books for i in range(0, len(book), 20_000)]
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_no_profile_deletes_good_text(real_data: Path) -> None:
     most = {

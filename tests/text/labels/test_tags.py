@@ -124,7 +124,6 @@ def test_types_may_be_missing_or_contain_a_hyphen() -> None:
     assert entities_of_tags(["B", "I", "O", "B"]) == [(0, 2, "entity"), (3, 4, "entity")]
 
 
-@pytest.mark.realdata
 @pytest.mark.parametrize(
     "name", ["conll2003_dev.jsonl.zst", pytest.param("conll2003_train.jsonl.zst", marks=pytest.mark.slow)]
 )

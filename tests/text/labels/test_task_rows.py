@@ -250,7 +250,6 @@ CLASSES = (
 )  # fmt: skip
 
 
-@pytest.mark.realdata
 @pytest.mark.parametrize("name", CLASSES)
 def test_real_files_of_classes(real_data: Path, name: str) -> None:
     found = read_task_rows(real_data / name)
@@ -258,7 +257,6 @@ def test_real_files_of_classes(real_data: Path, name: str) -> None:
     assert all(isinstance(label, str) for label in found.labels)
 
 
-@pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "columns", "word", "task"),
     [
@@ -275,7 +273,6 @@ def test_real_files_of_other_tasks(real_data: Path, name: str, columns: Columns,
     assert None not in rows.labels
 
 
-@pytest.mark.realdata
 @pytest.mark.slow
 def test_the_entities_of_conll_2003_in_both_files(real_data: Path) -> None:
     by_file = {name: read_task_rows(real_data / f"entities/conll2003_train.{name}.zst") for name in ("jsonl", "txt")}
