@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
 import lzma
-import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -199,10 +200,17 @@ def test_a_folder_without_readable_files(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_permission(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the system call is made to fail."""
     (tmp_path / "a.txt").write_bytes(TEXT)
-    (tmp_path / "a.txt").chmod(0)
+    open_path = Path.open
+
+    def refuse(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == "a.txt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_path(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
     code, sentence = answer(["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out")], capsys)
     assert code == 3
     assert "a.txt cannot be read (Permission denied)" in sentence
