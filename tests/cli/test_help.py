@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -20,6 +21,7 @@ print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]))
 """
 
 
+@cache
 def ask(*words: str) -> tuple[str, int, list[str]]:
     """The output, the exit code, and the heavy libraries that the process has loaded."""
     done = subprocess.run(
