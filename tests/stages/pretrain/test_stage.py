@@ -46,10 +46,8 @@ def run(source: Path, out: Path, **settings: Any) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def out(preprocessed_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stage") / "pretrain"
-    run(preprocessed_folder, folder)
-    return folder
+def out(pretrained: Callable[[PretrainConfig], Path]) -> Path:
+    return pretrained(PretrainConfig(**SETTINGS))
 
 
 @pytest.fixture(scope="module")

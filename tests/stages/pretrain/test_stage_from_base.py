@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def run(source: Path, out: Path, base: Path | None, **settings: Any) -> Manifest:
+def run(source: Path, out: Path, base: Path, **settings: Any) -> Manifest:
     return pretrain(source, out, PretrainConfig(**{**SETTINGS, **settings}), base=base)
 
 
@@ -42,10 +43,8 @@ def of_kind(folder: Path, kind: str) -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def base(preprocessed_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base") / "pretrain"
-    run(preprocessed_folder, folder, None, size="tiny")
-    return folder
+def base(pretrained: Callable[[PretrainConfig], Path]) -> Path:
+    return pretrained(PretrainConfig(**SETTINGS, size="tiny"))
 
 
 @pytest.fixture(scope="module")
