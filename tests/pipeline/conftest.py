@@ -1,4 +1,4 @@
-"""Commands given by several processes at once."""
+"""Commands given by several processes at once, or in processes that end at chosen places."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,32 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def run_script(name: str, plan: list[dict[str, Any]], *, seconds: float) -> list[list[tuple[Any, ...]]]:
+    """Give the commands of a plan by a script, and return what became of each of their processes."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(name))],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [[tuple(process) for process in command] for command in json.loads(done.stdout)]
+
+
 @pytest.fixture(scope="session")
 def run_together() -> Callable[[list[dict[str, Any]]], list[list[tuple[int, str]]]]:
     """Give each command of a plan (see together.py), one after the other: exit status and stderr of each process."""
+    return partial(run_script, "together.py", seconds=250)
 
-    def run(plan: list[dict[str, Any]]) -> list[list[tuple[int, str]]]:
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("together.py"))],
-            input=json.dumps(plan),
-            capture_output=True,
-            text=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT / "src"),
-                "OPENBLAS_NUM_THREADS": "1",
-                "OMP_NUM_THREADS": "1",
-            },
-            timeout=250,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [[(status, told) for status, told in each] for each in json.loads(done.stdout)]
 
-    return run
+@pytest.fixture(scope="session")
+def run_attempts() -> Callable[..., list[list[tuple[int, float, str]]]]:
+    """Give each command of a plan (see attempts.py), one after the other: exit status, seconds and stderr of each
+    attempt. The plan may take so many `seconds`."""
+    return partial(run_script, "attempts.py")
 
 
 @pytest.fixture(scope="session")

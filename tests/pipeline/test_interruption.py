@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 # Where each attempt ends, by what, and with which exit code; the last one ends by itself.
 ATTEMPTS = [
     ("after checkpoint 1", "SIGINT", 130),
@@ -35,19 +32,12 @@ def hashes(run: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_disturbed_run_equals_an_undisturbed_one(small_run: Path, small_run_words: list[str], tmp_path: Path) -> None:
+def test_a_disturbed_run_equals_an_undisturbed_one(
+    small_run: Path, small_run_words: list[str], tmp_path: Path, run_attempts: Callable[..., Any]
+) -> None:
     out = tmp_path / "run"
     plan = [{"words": [*small_run_words, "--out", str(out)], "attempts": [attempt[:2] for attempt in ATTEMPTS]}]
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("attempts.py"))],
-        input=json.dumps(plan),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    [found] = json.loads(done.stdout)
+    [found] = run_attempts(plan, seconds=250)
     assert [status for status, *_ in found] == [status for *_, status in ATTEMPTS], found
     for (_, what, _), (_, _, told) in zip(ATTEMPTS, found, strict=True):
         assert "Traceback" not in told

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,10 @@ import pytest
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
 
-pytestmark = pytest.mark.timeout(900)  # some sixty attempts, which neighbours slow down
+LIMIT_SECONDS = 850  # some sixty attempts, which neighbours slow down
+pytestmark = pytest.mark.timeout(LIMIT_SECONDS + 50)
 
-ROOT = Path(__file__).parents[2]
+RunAll = Callable[[list[str], Path, dict[str, list[tuple[str, str]]]], dict[str, Any]]
 PRETRAIN = (
     "--size tiny --tokens 6000 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 128 --evaluations 5 "
     "--compile off --quiet"
@@ -194,33 +192,32 @@ SAID = {
 }
 
 
-def run_all(words: list[str], folder: Path, cases: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def run_all(run_attempts: Callable[..., Any]) -> RunAll:
     """One undisturbed command, then each case, all by one script; statuses and seconds of the attempts, by case."""
-    plan = [{"words": [*words, "--out", str(folder / "whole")], "attempts": [("", "")]}]
-    for name, attempts in cases.items():
-        plan.append({"words": [*words, "--out", str(folder / name)], "attempts": [*attempts, ("", "")]})
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("attempts.py"))],
-        input=json.dumps(plan),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(["whole", *cases], json.loads(done.stdout), strict=True))
+
+    def run(words: list[str], folder: Path, cases: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
+        plan = [{"words": [*words, "--out", str(folder / "whole")], "attempts": [("", "")]}]
+        for name, attempts in cases.items():
+            plan.append({"words": [*words, "--out", str(folder / name)], "attempts": [*attempts, ("", "")]})
+        return dict(zip(["whole", *cases], run_attempts(plan, seconds=LIMIT_SECONDS), strict=True))
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def pretrainings(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
+def pretrainings(
+    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_all: RunAll
+) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("pretrain")
     words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--optimizer", "adamw"]
     return folder, run_all(words, folder, PRETRAINING)
 
 
 @pytest.fixture(scope="module")
-def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
+def with_muon(
+    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_all: RunAll
+) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("muon")
     words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), *MUON.split()]
     return folder, run_all(words, folder, WITH_MUON)
@@ -228,7 +225,7 @@ def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Pat
 
 @pytest.fixture(scope="module")
 def from_base(
-    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_folder: Path, run_all: RunAll
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("from-base")
     settings = PRETRAIN.removeprefix("--size tiny ").split()
@@ -238,7 +235,7 @@ def from_base(
 
 @pytest.fixture(scope="module", params=OBJECTIVES)
 def of_objective(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_all: RunAll
 ) -> tuple[str, Path, dict[str, Any]]:
     folder, objective = tmp_path_factory.mktemp("objective"), request.param
     words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--objective", objective]
@@ -247,7 +244,7 @@ def of_objective(
 
 @pytest.fixture(scope="module")
 def finetunings(
-    tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path, run_all: RunAll
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("finetune")
     words = ["finetune", str(run_folder / "pretrain"), str(prepared_folder), *FINETUNE.split()]
@@ -256,7 +253,10 @@ def finetunings(
 
 @pytest.fixture(scope="module", params=["all weights", "lora"])
 def chat_tunings(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chat_folders: tuple[Path, Path]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    chat_folders: tuple[Path, Path],
+    run_all: RunAll,
 ) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("chat")
     words = ["finetune", *map(str, chat_folders), *CHAT.split()]
