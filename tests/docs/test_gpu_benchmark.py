@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gpu_quality import delivered_figures, first_words
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
@@ -49,16 +49,12 @@ def test_quality_after_some_minutes_is_measured(real_data: Path, tmp_path: Path)
     assert "BLiMP after 400,000 words of novels" in done.stdout
 
 
-def test_the_figures_are_those_of_the_model_that_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    delivered_figures = importlib.import_module("gpu_quality").delivered_figures
+def test_the_figures_are_those_of_the_model_that_is_delivered() -> None:
     known = {"n": 100, "accuracy_interval": [0.8, 0.9]}
     seeds = [{"seed": seed, "accuracy": 0.85 + seed / 100, **known} for seed in (0, 1)]
     assert delivered_figures(seeds[:1]) == {"accuracy": 0.85, **known}
     assert delivered_figures([*seeds, {"seed": None, "accuracy": 0.88, **known}]) == {"accuracy": 0.88, **known}
 
 
-def test_the_first_words_go_over_several_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    first_words = importlib.import_module("gpu_quality").first_words
+def test_the_first_words_go_over_several_texts() -> None:
     assert list(first_words(iter(["one two\nthree ", "", "four five", "six"]), 4)) == ["one two\nthree", "four"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
+import parts
 import pytest
 
 from pretune.runtime.manifest import Manifest
 from pretune.runtime.stage_folder import open_stage
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-machine, parts = (importlib.import_module(name) for name in ("machine", "parts"))
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
+import prediction as benchmark
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-benchmark = importlib.import_module("prediction")
 
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(False, (False, 8)), (True, (True, 32))])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import re
@@ -13,16 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import data_sets
+import machine
 import numpy as np
+import parts
 import pytest
+import results_page as page
+import results_table as table
 import zstandard
 from scipy import stats
 
 from pretune.evaluation.verdicts import NOT_LINEAR
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-data_sets, machine = (importlib.import_module(name) for name in ("data_sets", "machine"))
-page, parts, table = (importlib.import_module(name) for name in ("results_page", "parts", "results_table"))
 
 
 def compress(path: Path, content: bytes) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import few_labels
+import long_texts
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-few_labels, long_texts = (importlib.import_module(name) for name in ("few_labels", "long_texts"))
 
 
 def make_base(folder: Path) -> str:

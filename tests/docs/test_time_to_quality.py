@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import subprocess
 import sys
@@ -11,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import machine
 import pytest
+import time_to_quality as benchmark
+import trainer_settings as settings
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-benchmark, settings = (importlib.import_module(name) for name in ("time_to_quality", "trainer_settings"))
-machine = importlib.import_module("machine")
-
 
 # --- factors -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +130,7 @@ def test_theirs_is_charged_for_the_call_that_trains_only(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(benchmark, "run_process", run_process)
     monkeypatch.setattr(benchmark.Runs, "_accuracies", lambda *_: {})
-    monkeypatch.setattr(importlib.import_module("masked_accuracy"), "their_logits", lambda _folder: None)
+    monkeypatch.setattr("masked_accuracy.their_logits", lambda _folder: None)
     runs = object.__new__(benchmark.Runs)
     runs.options = argparse.Namespace(preprocessed=tmp_path)
     spec = {"minutes": 1.0, "size": "tiny", "settings": {}, "seed": 0, "threads": 2}
@@ -209,7 +206,9 @@ def test_on_a_chip_with_bf16_code_is_compiled_from_the_start() -> None:
 
 @pytest.fixture(scope="module")
 def evaluator() -> Any:
-    return importlib.import_module("masked_accuracy")
+    import masked_accuracy
+
+    return masked_accuracy
 
 
 def test_the_same_tokens_are_hidden_every_time(evaluator: Any, preprocessed_folder: Path) -> None:
