@@ -158,7 +158,7 @@ def test_the_way_of_reading_long_texts_is_kept(tmp_path: Path, tokenizer_folder:
         )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     classes=st.integers(2, 40),
     num_heads=st.sampled_from([1, 2, 4]),

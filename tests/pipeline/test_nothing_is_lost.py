@@ -117,7 +117,7 @@ def flow_of(folder: Path) -> tuple[dict[str, int], dict[str, int], int]:
     return *shapes, sum(drop["count"] for drop in flow["dropped"])  # type: ignore[return-value]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=12, suppress_health_check=QUIET)
 @given(values=st.lists(VALUES, max_size=12), lines=st.lists(LINES, max_size=8), is_zipped=st.booleans())
 @example(values=["\r", "\r\n", "\x85"], lines=["", " ", "[1]", "{", '"a"'], is_zipped=True)
 def test_what_is_read_is_written_or_counted(
@@ -151,7 +151,7 @@ NAMES = "Ada Ben Cleo Dan Eva Finn Gus Hana Ivo Jana Kim Leo Mia Noa Olaf Pia".s
 BASE = [f"{NAMES[i % 16]}{i} met {NAMES[i * 7 % 16]} near house {i * 31 % 977} on day {i}." for i in range(300)]
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=3, suppress_health_check=QUIET)
 @given(
     texts=st.lists(st.one_of(CELLS, st.sampled_from(BASE), st.sampled_from(BASE).map(lambda t: t[:-1])), max_size=25)
 )

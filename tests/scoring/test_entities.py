@@ -76,7 +76,7 @@ def tag_rows(draw: st.DrawFn) -> tuple[list[Tags], list[Tags]]:
     return labels, predicted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tag_rows())
 def test_parity_on_random_tags(rows: tuple[list[Tags], list[Tags]]) -> None:
     labels, predicted = ([valid(row) for row in side] for side in rows)
@@ -85,7 +85,7 @@ def test_parity_on_random_tags(rows: tuple[list[Tags], list[Tags]]) -> None:
         check_parity(*rows, TYPES, strict=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tag_rows())
 def test_each_true_entity_is_a_hit_or_one_kind_of_error(rows: tuple[list[Tags], list[Tags]]) -> None:
     labels, predicted = ([entities_of(valid(row)) for row in side] for side in rows)

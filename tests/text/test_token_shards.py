@@ -11,7 +11,7 @@ from pretune.text.token_shards import ShardWriter, TokenShard, token_type
 documents = st.lists(st.lists(st.integers(0, 300), max_size=12), max_size=20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(documents=documents, vocab_size=st.sampled_from([301, 70_000]), by_one=st.booleans())
 def test_written_documents_are_read(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], vocab_size: int, by_one: bool

@@ -53,7 +53,7 @@ def in_units(file: TextFile, reading: Reading, folder: Path) -> tuple[Outcome, i
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(st.sampled_from(ROWS), max_size=12), good=st.integers(0, 400), ending=st.sampled_from([b"", b"\n"])
 )
@@ -66,7 +66,7 @@ def test_slices_of_json_lines(
     check(tmp_path_factory.mktemp("s"), "b.jsonl", b"\n".join([*rows, GOOD * good]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([*ROWS, b"A line of text.", b"  ", b"\x0c"]), min_size=1, max_size=20))
 def test_slices_of_lines(tmp_path_factory: pytest.TempPathFactory, rows: list[bytes]) -> None:
     check(tmp_path_factory.mktemp("s"), "a.txt", b"\n".join([b"It begins like this.", *rows]), text_unit="line")

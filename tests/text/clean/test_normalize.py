@@ -61,7 +61,7 @@ pieces = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=pieces)
 def test_clean_text_stays_as_it_is(text: str) -> None:
     clean = clean_text(text)
@@ -97,7 +97,7 @@ MARKS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(MARKS), max_size=12).map("".join))
 def test_comments_and_scripts_are_removed_whole_or_not_at_all(text: str) -> None:
     assert _remove_hidden(text) == HIDDEN.sub(" ", text)

@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.clean.rules import quality_rules
@@ -11,7 +11,6 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(st.one_of(st.text(), st.lists(PIECES, max_size=80).map("".join)), max_size=8)
 
 
-@settings(deadline=None)
 @given(TEXTS, st.sampled_from(["short", "auto", "long"]), st.booleans())
 def test_the_outcome_for_a_text_does_not_depend_on_the_others(texts: list[str], profile: str, replaced: bool) -> None:
     rules = quality_rules(profile)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def texts(*paths: Path | str, **settings: object) -> list[str]:
     return [document.text for document in read(*paths, **settings)[0]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lines=st.lists(st.sampled_from(["", " ", "one", "a line", "x" * 30, "Längere Zeile."]), max_size=12),
     unit=st.sampled_from(["auto", "line", "paragraph", "file"]),
@@ -39,7 +39,7 @@ def test_no_word_of_a_text_file_is_lost(tmp_path_factory: pytest.TempPathFactory
     assert all(text.strip() for text in found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cells=st.lists(st.sampled_from(["", "  ", "a text", "another one"]), min_size=1, max_size=20))
 def test_rows_in_are_documents_out_and_dropped(tmp_path_factory: pytest.TempPathFactory, cells: list[str]) -> None:
     path = tmp_path_factory.mktemp("d") / "a.jsonl"

@@ -187,7 +187,7 @@ def test_mutated_parquet(tmp_path: Path) -> None:
         read(tmp_path / "a.parquet")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     data=st.one_of(st.binary(max_size=600), st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))),
     ending=st.sampled_from(

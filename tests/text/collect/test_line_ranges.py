@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[list[tuple[str, str, int | None]], Findings]:
     return [row for batch in found for row in zip(*batch, strict=True)], findings
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=st.lists(GOOD | ODD, min_size=1, max_size=12))
 def test_rows_are_those_of_the_whole_file(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
     path = tmp_path_factory.mktemp("slices") / "a.jsonl"

@@ -25,7 +25,7 @@ def tokenizer(tokenizer_folder: Path) -> Tokenizer:
     return load_tokenizer(tokenizer_folder)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, st.sampled_from(["blanks", "signs"]), st.sampled_from([0.0, 0.125, 0.3]))
 def test_every_word_has_one_place(tokenizer: Tokenizer, texts: list[list[str]], rule: WordRule, context: float) -> None:
     every = [" ".join(words) for words in texts]

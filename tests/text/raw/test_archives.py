@@ -60,7 +60,7 @@ def counts_of(members: dict[str, bytes]) -> dict[str, int]:
     return {m.name: m.files_in_folder for m in iter_tar(stream_of(tar_of(members)), Findings())}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     names=names,
     sizes=st.lists(st.sampled_from([0, 1, 511, 512, 513, 5000]), min_size=5, max_size=5),

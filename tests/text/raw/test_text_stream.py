@@ -26,7 +26,7 @@ def read_lines(path: Path, findings: Findings | None = None) -> list[str]:
     return list(TextStream(path, findings).lines())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     lines=st.lists(
         st.text(st.characters(exclude_characters="\r\n\x1b\0", exclude_categories=["Cs"]), max_size=20), max_size=9

@@ -16,7 +16,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(JSON, max_size=6), indent=st.sampled_from([None, 0, 2]), size=st.integers(1, 9))
 def test_elements_come_back_with_their_lines(values: list[Any], indent: int | None, size: int) -> None:
     text = "\n " + json.dumps(values, indent=indent) + "\n"

@@ -66,7 +66,7 @@ block = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(block, max_size=6).map("\n\n".join))
 def test_the_words_are_those_of_a_commonmark_parser(markdown: str) -> None:
     """The reference is markdown-it-py, a dependency of rich."""
@@ -84,7 +84,7 @@ def test_the_words_are_those_of_a_commonmark_parser(markdown: str) -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("*_`[]()<>!-#|~\\ ab\n&;:^'\"", max_size=400))
 def test_any_signs_come_through(text: str) -> None:
     lines = text.split("\n")

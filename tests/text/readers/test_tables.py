@@ -34,7 +34,7 @@ def rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
     return [(record.fields, record.line) for record in iter_records(path)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=8),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -48,7 +48,7 @@ def test_csv_rows_come_back(
     assert [tuple(record.fields.values()) for record in found] == rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.dictionaries(st.sampled_from(["text", "label", "n"]), st.text(max_size=9)), max_size=8))
 def test_jsonl_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]) -> None:
     text = "".join(json.dumps(row) + "\n" for row in [{"text": "x"}, *rows])

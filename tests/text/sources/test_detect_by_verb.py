@@ -167,7 +167,7 @@ def tables(draw: st.DrawFn) -> tuple[list[Row], str]:
     return [dict(zip(columns, row, strict=True)) for row in rows], ending
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(table=tables())
 def test_every_verb_chooses_the_same_column_of_any_table(
     tmp_path_factory: pytest.TempPathFactory, table: tuple[list[Row], str]

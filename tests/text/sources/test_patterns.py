@@ -31,7 +31,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=4), is_relative=st.booleans())
 def test_without_links_to_folders_the_matches_are_those_of_glob(
     tree: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], is_relative: bool

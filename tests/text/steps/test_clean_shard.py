@@ -42,7 +42,7 @@ def test_every_document_is_kept_or_counted(tmp_path: Path) -> None:
     assert result["repairs"] == {"markup": 1, "entities": 1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE), st.sampled_from(TEXTS)), max_size=9))
 def test_whatever_a_text_is_it_is_kept_or_counted(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("f")

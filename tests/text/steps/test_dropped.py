@@ -27,7 +27,7 @@ DOCUMENT = st.one_of(st.text(max_size=20), st.lists(WORDS, max_size=40).map(" ".
 PARTS = st.lists(st.lists(DOCUMENT, max_size=8), min_size=1, max_size=3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(PARTS, st.lists(DOCUMENT, max_size=3), st.booleans(), st.sampled_from([0, 1, 100]))
 def test_documents_in_are_documents_out_and_dropped(
     shards: list[list[str]], protected: list[str], is_dropped: bool, most_listed: int

@@ -46,7 +46,7 @@ def test_typed_special_tokens_are_plain_text(tokenizer: Tokenizer, text: str) ->
     assert not special & set(ids[1:-1])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(max_size=60))
 def test_bpe_returns_every_clean_text(bpe: Tokenizer, text: str) -> None:
     text = clean_text(text)
@@ -58,7 +58,7 @@ def wordpiece(train_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     return train_tokenizer(TEXTS * 3, "wordpiece")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(st.text(max_size=40).map(clean_text), max_size=6), is_bpe=st.booleans())
 def test_the_fast_encoder_gives_the_same_ids(
     bpe: Tokenizer, wordpiece: Tokenizer, texts: list[str], is_bpe: bool
