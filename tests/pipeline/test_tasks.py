@@ -79,10 +79,10 @@ def folder_of(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Fol
             rows = [TASKS[task][0](random) for _ in range(260)]
             (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             base = run_folder / "pretrain"
-            word = "pairs" if "text_a" in rows[0] else "auto"
-            split = SplitConfig(task=word, text_column="text_a" if word == "pairs" else None)
-            if word == "pairs":
+            if "text_a" in rows[0]:
                 split = SplitConfig(task="pairs", text_column="text_a", text_pair_column="text_b")
+            else:
+                split = SplitConfig(task="auto")
             prepare(folder / "rows.jsonl", folder / "prepare", PrepareConfig(), base=base, split=split)
             finetune(base, folder / "prepare", folder / "finetune", FINETUNE)
             made[task] = folder
