@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,13 +26,20 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("pretune ")]
 
 
+@pytest.fixture(scope="module")
+def folder(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder in which the small run was made, with the run: commands write there, and others only read
+    the run itself."""
+    return shutil.copytree(small_run.parents[1], tmp_path_factory.mktemp("readme") / "world")
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.split()[:2]))
 def test_a_command_runs(
-    command: str, small_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`run` itself would take its twenty minutes, and `watch` does not end: their words are read. The small run stands
     for the rest, and somebody who leaves at once for the reader of `learn`."""
-    monkeypatch.chdir(small_run.parents[1])
+    monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
     _, verb, *words = shlex.split(command, comments=True)
     build_parser(VERBS[verb]).parse_intermixed_args(words)

@@ -107,8 +107,12 @@ def test_held_out_texts_are_not_trained_on(small_run: Path) -> None:
         assert not [row for row in rows if normalise_for_hash(str(row["text"])) in seen]
 
 
-def test_a_second_call_skips_everything(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in small_run.rglob("*") if path.is_file() and path.name != ".lock"}
-    assert run_command_line(["run", str(small_run / "recipe.toml")]) == 0
+def test_a_second_call_skips_everything(
+    small_run: Path, small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a copy, as others read the run meanwhile; its recipe names the inputs by their places beside it."""
+    run = shutil.copytree(small_world, tmp_path / "world") / small_run.relative_to(small_world)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run_command_line(["run", str(run / "recipe.toml")]) == 0
     assert "All stages are finished" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
