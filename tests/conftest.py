@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing that transformers loads is fetched
@@ -332,9 +331,7 @@ def _plain_varlen_attn(
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    assert cu_seq_q.dtype == torch.int32
-    assert cu_seq_q.is_contiguous()
-    assert cu_seq_q is cu_seq_k
+    assert cu_seq_q.dtype == torch.int32 and cu_seq_q.is_contiguous() and cu_seq_q is cu_seq_k
     assert query.stride(-1) == key.stride(-1) == value.stride(-1) == 1
     assert query.shape[1] == key.shape[1] or enable_gqa
     assert window_size in {(-1, -1), (-1, 0)}
@@ -344,8 +341,7 @@ def _plain_varlen_attn(
     parts = []
     for start, end in pairwise(edges):
         q, k, v = (heads[None, start:end].transpose(1, 2) for heads in (query, key, value))
-        causal = window_size == (-1, 0)
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=enable_gqa)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=window_size == (-1, 0), enable_gqa=enable_gqa)
         parts.append(mixed.transpose(1, 2)[0])
     return torch.cat(parts)
 
