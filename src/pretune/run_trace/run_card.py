@@ -13,7 +13,7 @@ from pretune.errors import InputDataError
 from pretune.run_trace.commands import run_command
 from pretune.run_trace.headline import write_headline
 from pretune.run_trace.log_values import figure, last_of, members, whole, words
-from pretune.run_trace.stages import CONTROLS, LINE, SPLIT, config_of, is_synthetic
+from pretune.run_trace.stages import CONTROL, CONTROLS, LINE, SPLIT, config_of, is_synthetic
 from pretune.runtime.events import STAGE_ORDER, Event
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, Manifest, hash_json, read_manifest_if_any
 from pretune.trace_schema import Comparison, Hardware, Phases, RunCard, Stage, Status, Strategies, TaskName
@@ -35,8 +35,18 @@ class RunFolder:
         is_builtin = not self.recipe.get("corpus") and self.recipe.get("labels") is None
         if self.recipe.get("labels") is None and not is_builtin:
             return LINE[:3]
-        controls = CONTROLS if self.recipe.get("control", True) else CONTROLS[1:]
-        return (*LINE, SPLIT, *controls)
+        return (*LINE, SPLIT, *(CONTROLS if self._has_control else CONTROLS[1:]))
+
+    @property
+    def _has_control(self) -> bool:
+        return self.recipe is None or bool(self.recipe.get("control", True))
+
+    def leave_out_unwanted(self, events: list[Event]) -> list[Event]:
+        """The events without those of a control that was stopped and that the recipe no longer wants: no command would
+        finish it, and the run would never be finished."""
+        if self._has_control or last_of(events, CONTROL, "stage_finished"):
+            return events
+        return [event for event in events if event.get("stage") != CONTROL]
 
 
 def read_folder(run: Path) -> RunFolder:

@@ -23,7 +23,8 @@ from pretune.trace_schema import Dropped, Message, Quantity, Stage, Status
 
 LINE = ("collect", "preprocess", "pretrain", "prepare", "finetune")  # the five stages of the straight line
 SPLIT = "split"  # comes before stage 2
-CONTROLS = ("scratch", "compare")
+CONTROL = "scratch"  # the same network from random weights
+CONTROLS = (CONTROL, "compare")
 STRATEGIES = "strategies"  # after all others, in the folder of a comparison of strategies
 TITLES = {
     "collect": "read the text",
