@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,23 @@ def test_inputs_are_looked_for_before_anything_starts(tmp_path: Path) -> None:
         check_inputs(Recipe(corpus=(str(tmp_path / "b.txt"),)))
     with pytest.raises(InputDataError, match="is a folder; give --labels"):
         check_inputs(Recipe(labels=str(tmp_path)))
+
+
+def test_a_path_that_no_recipe_can_hold_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """The saved recipe had a lone surrogate, which no reader of TOML takes: the run could never be resumed."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "a.txt").write_text("x", encoding="utf-8")
+    recipe = Recipe(out=str(tmp_path / "run"), corpus=(str(folder / "a.txt"),))
+    with pytest.raises(InputDataError, match=r"caf\\xe9/a\.txt has bytes that are not UTF-8, .*; rename the file"):
+        check_inputs(recipe)
+    with pytest.raises(InputDataError, match="rename the file or the folder"):
+        check_inputs(Recipe(out=str(tmp_path / "run"), base=str(folder)))
+    inside = replace(recipe, out=str(folder / "run"))  # relative to the run, the path is plain
+    check_inputs(inside)
+    (folder / "run").mkdir()
+    save_recipe(inside, folder / "run")
+    assert read_recipe(folder / "run" / "recipe.toml").corpus == recipe.corpus
 
 
 def test_protected_files_are_part_of_a_recipe(tmp_path: Path) -> None:

@@ -204,14 +204,16 @@ def save_recipe(recipe: Recipe, folder: Path) -> None:
     """Write `recipe.toml` into the run's folder, with paths relative to it, so that a project can be moved."""
     import tomli_w
 
-    values = {"version": VERSION, "out": ".", **describe_recipe(recipe)}
-    for name in _PATHS:
-        values[name] = _relative(values[name], folder)
-    for name in _LISTS:
-        values[name] = [_relative(path, folder) for path in values[name]]
+    values = {"version": VERSION, "out": ".", **_with_saved_paths(describe_recipe(recipe), folder)}
     text = "# Every setting of this run, resolved. Repeat it elsewhere: pretune run THIS_FILE --out DIR\n"
     text += "# A setting that is missing here is chosen from the data.\n"
     write_text(folder / RECIPE_NAME, sealed_text(text + tomli_w.dumps(_without_none(values))))
+
+
+def _with_saved_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values of a recipe with its paths as they are saved in this folder."""
+    saved = {name: _relative(values[name], folder) for name in _PATHS}
+    return values | saved | {name: [_relative(path, folder) for path in values[name]] for name in _LISTS}
 
 
 def _relative(path: str | None, folder: Path) -> str | None:
@@ -251,7 +253,8 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Raise InputDataError if a named input does not exist, before anything is started."""
+    """Raise InputDataError if a named input does not exist or cannot be saved, before anything is started."""
+    _refuse_undecodable_paths(recipe)
     for path in recipe.corpus:
         if path != STDIN and not name_of_text(path) and _is_missing(path):
             raise InputDataError(
@@ -270,6 +273,18 @@ def check_inputs(recipe: Recipe) -> None:
         if labels is not None and not Path(labels).is_file():
             problem = "is a folder" if Path(labels).is_dir() else "does not exist"
             raise InputDataError(f"{labels} {problem}; give {option} a csv, tsv, jsonl or parquet file.")
+
+
+def _refuse_undecodable_paths(recipe: Recipe) -> None:
+    """A saved recipe is UTF-8: a path with other bytes, as of an old Latin-1 disk, could not be read from it again."""
+    values = _with_saved_paths(describe_recipe(recipe), expand_home(recipe.out or ""))
+    for path in (*values["corpus"], *values["protect"], *(values[name] or "" for name in _PATHS)):
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        if os.fsencode(shown) != os.fsencode(path):
+            raise InputDataError(
+                f"The path {shown} has bytes that are not UTF-8, so it could not be saved in the recipe of the run; "
+                "rename the file or the folder."
+            )
 
 
 def _is_missing(path: str) -> bool:
