@@ -43,6 +43,18 @@ def test_what_has_changed_is_known_by_input_and_stage(tmp_path: Path, recipe: Re
     assert changed_parts(tmp_path / "run", other) == {"labels", "pretrain"}
 
 
+def test_a_path_with_spaces_is_one_change(tmp_path: Path, recipe: Recipe) -> None:
+    """The name of what had changed was cut from the sentence about it."""
+    begin(tmp_path / "run", recipe, "collect")
+    (tmp_path / "my other.txt").write_text("Another text.\n", encoding="utf-8")
+    other = replace(recipe, corpus=(str(tmp_path / "my other.txt"),))
+    with pytest.raises(
+        FolderInTheWayError, match=r"differs in: corpus \(was \['.*corpus.txt'\], now \['.*my other.txt"
+    ):
+        refuse_other_run(tmp_path / "run", other, redo=False)
+    assert changed_parts(tmp_path / "run", other) == {"corpus"}
+
+
 def test_labels_that_come_later_are_refused_before_anything_is_done(tmp_path: Path, recipe: Recipe) -> None:
     """The recipe was overwritten and the labels were split; then `collect` refused both commands, the old one too."""
     run, labelled = tmp_path / "run", replace(recipe, labels=str(tmp_path / "labels.csv"))

@@ -17,7 +17,7 @@ from pretune.model.gguf_folder import ENDING as GGUF_ENDING
 from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
+from pretune.runtime.manifest import RECIPE_NAME, Difference, find_differences, sealed_text
 from pretune.setting_kinds import check_kinds, checked
 from pretune.settings import (
     SPEED_ONLY,
@@ -231,15 +231,15 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def describe_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ()) -> list[str]:
-    """The settings that make the results of two recipes differ, each as `name (was X, now Y)`.
+def find_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ()) -> list[Difference]:
+    """The inputs and settings that make the results of two recipes differ; of a stage, as `stage.setting`.
 
     `unchanged` names inputs with the same content, even if their paths differ.
     """
     flat_before, flat_now = (
         {name: value for name, value in _flat(recipe).items() if name not in unchanged} for recipe in (before, now)
     )
-    return describe_differences(flat_before, flat_now)
+    return find_differences(flat_before, flat_now)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError
 from pretune.model.base_folder import read_base_folder
-from pretune.recipe import Recipe, describe_changes, name_of_text, read_recipe
+from pretune.recipe import Recipe, find_changes, name_of_text, read_recipe
 from pretune.runtime.atomic import temporary_of
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -50,16 +50,16 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
     saved = folder / RECIPE_NAME
     if saved.is_file():
         before = read_recipe(saved)
-        if not describe_changes(before, recipe):  # one that was edited is sealed again
+        if not find_changes(before, recipe):  # one that was edited is sealed again
             return FoundRun(has_recipe=is_text_seal_intact(saved.read_text(encoding="utf-8")))
-        changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
-        begun = {change: _begun_stages(folder, change, before, recipe) for change in changes}
+        changes = find_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
+        begun = {change: _begun_stages(folder, change.name, before, recipe) for change in changes}
         affected = [change for change in changes if begun[change]]
         if affected and not redo:
-            reason = _WHY_LABELS if any(_switches_labels(change, before, recipe) for change in affected) else ""
+            reason = _WHY_LABELS if any(_switches_labels(change.name, before, recipe) for change in affected) else ""
             raise FolderInTheWayError(
-                f"{folder} already contains a run that differs in: {'; '.join(affected)}. {reason}Choose another "
-                "--out, or give --redo to rename the folders of the affected stages and run these stages again."
+                f"{folder} already contains a run that differs in: {'; '.join(map(str, affected))}. {reason}Choose "
+                "another --out, or give --redo to rename the folders of the affected stages and run these stages again."
             )
         return FoundRun(affected=frozenset(stage for stages in begun.values() for stage in stages))
     if folder.is_file():
@@ -74,8 +74,8 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
 def changed_parts(folder: Path, recipe: Recipe) -> set[str]:
     """The inputs, and the stages with settings, that differ from the recipe in the folder of a run, if it has one."""
     saved = folder / RECIPE_NAME
-    changes = describe_changes(read_recipe(saved), recipe) if saved.is_file() else []
-    return {_name_of(change).partition(".")[0] for change in changes}
+    changes = find_changes(read_recipe(saved), recipe) if saved.is_file() else []
+    return {change.name.partition(".")[0] for change in changes}
 
 
 def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
@@ -160,23 +160,18 @@ def _fingerprint(path: str) -> str | None:
     return fingerprint_files(find_files([path], Findings())) if is_path else None
 
 
-def _begun_stages(folder: Path, change: str, before: Recipe, now: Recipe) -> set[str]:
+def _begun_stages(folder: Path, name: str, before: Recipe, now: Recipe) -> set[str]:
     """The first stages that a changed setting affects, if they have begun; until then, a setting may be changed freely.
     One that acts after all training may be changed until the stage is finished."""
-    section, _, setting = _name_of(change).partition(".")
+    section, _, setting = name.partition(".")
     if setting in LATE:
         return {section} if stage_status(folder / section) == "finished" else set()
     stages = {_FIRST_READER.get(section, section)}
-    if _switches_labels(change, before, now):
+    if _switches_labels(name, before, now):
         stages.add("collect")
     return {stage for stage in stages if (folder / stage).exists()}
 
 
-def _switches_labels(change: str, before: Recipe, now: Recipe) -> bool:
+def _switches_labels(name: str, before: Recipe, now: Recipe) -> bool:
     """Whether a run without a label file gets one, or loses it; `collect` reads another only through `split`."""
-    return _name_of(change) == "labels" and None in (before.labels, now.labels)
-
-
-def _name_of(change: str) -> str:
-    """The name of a setting in `name (was X, now Y)`."""
-    return change.split(" ")[0]
+    return name == "labels" and None in (before.labels, now.labels)

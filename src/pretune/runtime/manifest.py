@@ -110,8 +110,25 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
     return manifest
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A setting that differs between two configs, with both values as text."""
+
+    name: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (was {self.was}, now {self.now})"
+
+
 def describe_differences(before: dict[str, Any], now: dict[str, Any], *, exactly: bool = False) -> list[str]:
-    """The settings that differ between two configs, each as `name (was X, now Y)`.
+    """The settings that differ between two configs, each as `name (was X, now Y)`."""
+    return [str(difference) for difference in find_differences(before, now, exactly=exactly)]
+
+
+def find_differences(before: dict[str, Any], now: dict[str, Any], *, exactly: bool = False) -> list[Difference]:
+    """The settings that differ between two configs, in the order of their names.
 
     Unless compared `exactly`, a setting that was off (False or 0.0) and is now left to the default (None) does not
     differ: it stays off. The reverse differs, since the default may have switched it on. Compared
@@ -133,7 +150,7 @@ def describe_differences(before: dict[str, Any], now: dict[str, Any], *, exactly
         return "unknown" if is_only_new_or_lost and name not in config else repr(config.get(name))
 
     differing = [name for name in sorted({*before, *now}) if not is_kept(name)]
-    return [f"{name} (was {shown(before, name)}, now {shown(now, name)})" for name in differing]
+    return [Difference(name=name, was=shown(before, name), now=shown(now, name)) for name in differing]
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
