@@ -46,8 +46,8 @@ from pretune.text.sources.public_data import Agree, Say
 if TYPE_CHECKING:
     from pretune.trace_schema import RunTrace
 
-PRETRAIN = "pretrain"  # the step that several processes share
-NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
+PRETRAIN = "pretrain"  # the stage that several processes share
+NEED_TEST_ROWS = ("scratch", "compare")  # stages that only show, on the test rows, whether pre-training helped
 
 
 def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
@@ -57,10 +57,10 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
-    found, steps = refuse_other_run(folder, recipe, redo=redo), plan_stages(recipe, folder)
+    found, stages = refuse_other_run(folder, recipe, redo=redo), plan_stages(recipe, folder)
     _announce_left_out(stages_left_out(folder, recipe, found), say)
-    again = stages_to_redo(folder, [step.name for step in steps], found, redo=redo)
-    announce(recipe, steps, folder, say, again, is_begun_estimated=True)
+    again = stages_to_redo(folder, [stage.name for stage in stages], found, redo=redo)
+    announce(recipe, stages, folder, say, again, is_begun_estimated=True)
 
 
 def run(
@@ -83,19 +83,19 @@ def run(
     folder = _folder_of(recipe)
     _check(recipe, folder)
     say = say or (lambda _sentence: None)
-    steps = plan_stages(recipe, folder, agree=agree, say=say)
+    stages = plan_stages(recipe, folder, agree=agree, say=say)
     with ExitStack() as held:
         if (launch := read_launch()).size > 1:
-            steps = _pretrain_together(recipe, steps, folder, held, redo=redo, say=say)
+            stages = _pretrain_together(recipe, stages, folder, held, redo=redo, say=say)
             if not launch.is_first:
                 return folder
         else:
-            _begin(recipe, steps, folder, held, redo=redo, say=say)
-        for step in steps:
-            if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
-                say(f"Skipping {step.name}: there are no test rows.")
+            _begin(recipe, stages, folder, held, redo=redo, say=say)
+        for stage in stages:
+            if stage.name in NEED_TEST_ROWS and not _has_test_rows(folder):
+                say(f"Skipping {stage.name}: there are no test rows.")
                 continue
-            _do(step, redo=redo)
+            _do(stage, redo=redo)
         write_run_trace(folder)
         if report:
             write_page(folder, say)
@@ -138,34 +138,34 @@ def _check_base(recipe: Recipe, base: Path) -> None:
 
 
 def _pretrain_together(
-    recipe: Recipe, steps: list[Step], folder: Path, held: ExitStack, *, redo: bool, say: Say
-) -> list[Step]:
+    recipe: Recipe, stages: list[PlannedStage], folder: Path, held: ExitStack, *, redo: bool, say: Say
+) -> list[PlannedStage]:
     """Run the stages up to pre-training with several processes: all of them pre-train, the first one does the rest.
 
-    Returns the remaining steps, which the first process runs alone: training a classifier takes minutes, and the
+    Returns the remaining stages, which the first process runs alone: training a classifier takes minutes, and the
     machines of the others are free meanwhile.
     """
     from pretune.compute.ranks import join_ranks
 
     ranks = join_ranks()
-    place = [step.name for step in steps].index(PRETRAIN)
+    place = [stage.name for stage in stages].index(PRETRAIN)
 
     def begin() -> None:
-        _begin(recipe, steps, folder, held, redo=redo, say=say)
-        for step in steps[:place]:
-            _do(step, redo=redo)
+        _begin(recipe, stages, folder, held, redo=redo, say=say)
+        for stage in stages[:place]:
+            _do(stage, redo=redo)
 
-    ranks.answer(begin, "the steps before pre-training")
-    _do(steps[place], redo=redo)
-    if steps[place + 1 :]:
+    ranks.answer(begin, "the stages before pre-training")
+    _do(stages[place], redo=redo)
+    if stages[place + 1 :]:
         say(f"{ranks.size} processes have pre-trained the model; the first one continues alone.")
-    return steps[place + 1 :]
+    return stages[place + 1 :]
 
 
-def _begin(recipe: Recipe, steps: list[Step], folder: Path, held: ExitStack, *, redo: bool, say: Say) -> None:
+def _begin(recipe: Recipe, stages: list[PlannedStage], folder: Path, held: ExitStack, *, redo: bool, say: Say) -> None:
     """Claim the folder of the run, and say what the run will do there."""
     found = _claim_folder(folder, recipe, held, redo=redo, say=say)
-    announce(recipe, steps, folder, say, stages_to_redo(folder, [step.name for step in steps], found, redo=redo))
+    announce(recipe, stages, folder, say, stages_to_redo(folder, [stage.name for stage in stages], found, redo=redo))
 
 
 def _announce_left_out(stages: list[str], say: Say) -> None:
@@ -175,24 +175,24 @@ def _announce_left_out(stages: list[str], say: Say) -> None:
 
 def announce(
     recipe: Recipe,
-    steps: list[Step],
+    stages: list[PlannedStage],
     folder: Path,
     say: Say,
     again: Container[str],
     *,
     is_begun_estimated: bool = False,
 ) -> None:
-    """Print the steps of the run, which of them are finished, which are done `again`, and what the run will take; for
-    one that has begun, only if a step is done again or with `is_begun_estimated`."""
-    states = {step.name: stage_status(folder / step.name) for step in steps}
-    states |= {step.name: "again" for step in steps if step.name in again}
+    """Print the stages of the run, which of them are finished, which are done `again`, and what the run will take; for
+    one that has begun, only if a stage is done again or with `is_begun_estimated`."""
+    states = {stage.name: stage_status(folder / stage.name) for stage in stages}
+    states |= {stage.name: "again" for stage in stages if stage.name in again}
     words = {"finished": "finished", "running": "resuming", "missing": "", "again": "to be done again"}
     say(f"Run in {folder}" + (" on built-in, synthetic text:" if recipe.is_builtin else ":"))
-    for step in steps:
-        state = words[states[step.name]]
-        if step.name == "scratch" and states[step.name] == "again" and not recipe.control:
+    for stage in stages:
+        state = words[states[stage.name]]
+        if stage.name == "scratch" and states[stage.name] == "again" and not recipe.control:
             state = "renamed, since no control is wanted"
-        say(f"  {step.name:<11} {step.title}" + (f" - {state}" if state else ""))
+        say(f"  {stage.name:<11} {stage.title}" + (f" - {state}" if state else ""))
     if not recipe.has_labels:
         say("No --labels given, so the run ends with the pre-trained model.")
     if all(state == "finished" for state in states.values()):
@@ -207,7 +207,7 @@ def announce(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PlannedStage:
     """One stage of a run: the name of its folder, a title, and the call."""
 
     name: str
@@ -227,15 +227,15 @@ def _check_labels(recipe: Recipe) -> None:
         refuse_class_weights(task_named(found.rules.name), recipe.finetune.class_weights)
 
 
-def _do(step: Step, *, redo: bool) -> None:
-    """Run one step. `redo` affects only a folder that differs; finished, unchanged work is kept.
+def _do(stage: PlannedStage, *, redo: bool) -> None:
+    """Run one stage. `redo` affects only a folder that differs; finished, unchanged work is kept.
 
-    Errors get the name of the step, by which the command line knows what its options are called there.
+    Errors get the name of the stage, by which the command line knows what its options are called there.
     """
     try:
-        run_stage(step.do, redo=redo)
+        run_stage(stage.do, redo=redo)
     except PretuneError as error:
-        error.stage = step.name
+        error.stage = stage.name
         raise
 
 
@@ -246,7 +246,7 @@ def _has_test_rows(folder: Path) -> bool:
 
 def plan_stages(
     recipe: Recipe, folder: Path, *, agree: Agree | None = None, say: Say = lambda _sentence: None
-) -> list[Step]:
+) -> list[PlannedStage]:
     """The stages that a recipe needs, in order; `agree` and `say` are for downloads, as in `collect`."""
     has_split = recipe.has_labels
     labels, test_labels = _optional_path(recipe.labels), _optional_path(recipe.test_labels)
@@ -295,27 +295,27 @@ def plan_stages(
 
         return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, base=base, redo=redo)
 
-    steps = [Step(name="collect", title=TITLES["collect"], do=collect)]
+    stages = [PlannedStage(name="collect", title=TITLES["collect"], do=collect)]
     if has_split:
-        step = Step(name="split", title=TITLES["split"], do=split)
-        steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
+        place = 1 if recipe.is_builtin else 0  # stage 1 writes the labelled examples of the built-in world
+        stages.insert(place, PlannedStage(name="split", title=TITLES["split"], do=split))
     tokenize = "train the tokenizer" if base is None else "take the base's tokenizer"
-    steps += [
-        Step(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
-        Step(name="pretrain", title=_describe_pretraining(recipe), do=pretrain),
+    stages += [
+        PlannedStage(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
+        PlannedStage(name="pretrain", title=_describe_pretraining(recipe), do=pretrain),
     ]
-    return steps + (_task_steps(recipe, folder) if has_split else [])
+    return stages + (_task_stages(recipe, folder) if has_split else [])
 
 
 def _describe_pretraining(recipe: Recipe) -> str:
     objective = recipe.pretrain.objective
     if recipe.base is None:
         return f"learn to predict {PREDICTED['masked' if objective == 'auto' else objective]}"
-    # With `auto` it is the objective of the base, whose folder is not read to list the steps.
+    # With `auto` it is the objective of the base, whose folder is not read to list the stages.
     return f"go on learning to predict {'words of the text' if objective == 'auto' else PREDICTED[objective]}"
 
 
-def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
+def _task_stages(recipe: Recipe, folder: Path) -> list[PlannedStage]:
     def prepare(redo: bool) -> Manifest:
         from pretune.stages.prepare import prepare
 
@@ -348,10 +348,10 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
         return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
-        Step(name="prepare", title=TITLES["prepare"], do=prepare),
-        Step(name="finetune", title=TITLES["finetune"], do=finetune),
-        *([Step(name="scratch", title=TITLES["scratch"], do=scratch)] if has_control() else []),
-        Step(name="compare", title=TITLES["compare"], do=compare),
+        PlannedStage(name="prepare", title=TITLES["prepare"], do=prepare),
+        PlannedStage(name="finetune", title=TITLES["finetune"], do=finetune),
+        *([PlannedStage(name="scratch", title=TITLES["scratch"], do=scratch)] if has_control() else []),
+        PlannedStage(name="compare", title=TITLES["compare"], do=compare),
     ]
 
 

@@ -78,14 +78,14 @@ def changed_parts(folder: Path, recipe: Recipe) -> set[str]:
     return {change.name.partition(".")[0] for change in changes}
 
 
-def stages_to_redo(folder: Path, steps: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
-    """Which of the steps have begun and are to be done again: those that a change affects, and all that follow.
+def stages_to_redo(folder: Path, stages: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
+    """Which of the stages have begun and are to be done again: those that a change affects, and all that follow.
 
     With `redo`, these include the stages after an unfinished one, which a stopped `redo` leaves behind.
     """
     again: set[str] = set()
     follows = False
-    for name in steps:
+    for name in stages:
         status = stage_status(folder / name)
         if status != "missing" and (follows or name in found.affected):
             again.add(name)

@@ -81,8 +81,8 @@ def test_a_run_killed_before_its_recipe_was_saved_may_begin_again(tmp_path: Path
 
 def finish_stages(folder: Path, recipe: Recipe) -> None:
     """Write the folder of a finished run, with stages that have no outputs."""
-    for step in pipeline.plan_stages(recipe, folder):
-        open_stage(folder / step.name, step.name, config={}, inputs={}).finish()
+    for stage in pipeline.plan_stages(recipe, folder):
+        open_stage(folder / stage.name, stage.name, config={}, inputs={}).finish()
     save_recipe(recipe, folder)
 
 
@@ -96,7 +96,7 @@ def test_a_redo_without_labels_renames_the_stages_of_the_old_ones(
     recipe = Recipe(out=str(out), corpus=(str(tmp_path / "corpus.txt"),))
     finish_stages(out, replace(recipe, labels=str(tmp_path / "labels.csv")))
     monkeypatch.setattr(pipeline, "_check", lambda _recipe, _folder: None)
-    monkeypatch.setattr(pipeline, "_do", lambda _step, *, redo: None)
+    monkeypatch.setattr(pipeline, "_do", lambda _stage, *, redo: None)
     monkeypatch.setattr(pipeline, "write_run_trace", lambda _folder: None)
     stages = ("split", "prepare", "finetune", "scratch", "compare")
     sentence = f"The run no longer has labels, so the folders of these stages are renamed: {', '.join(stages)}."
@@ -177,7 +177,7 @@ def test_a_redo_is_estimated_when_it_begins(tmp_path: Path, monkeypatch: pytest.
     recipe, said = Recipe(out=str(tmp_path / "run")), list[str]()
     finish_stages(tmp_path / "run", recipe)
     dry_run(monkeypatch, recipe, redo=True)  # for its stand-ins
-    monkeypatch.setattr(pipeline, "_do", lambda _step, *, redo: None)
+    monkeypatch.setattr(pipeline, "_do", lambda _stage, *, redo: None)
     monkeypatch.setattr(pipeline, "_has_test_rows", lambda _folder: True)
     monkeypatch.setattr(pipeline, "write_run_trace", lambda _folder: None)
     pipeline.run(override(recipe, {"finetune": {"epochs": 2}}), redo=True, say=said.append, report=False)
@@ -204,9 +204,9 @@ def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monke
     stage_module(monkeypatch, "pretune.stages.compare", "compare", compare)
 
     def run(recipe: Recipe) -> None:
-        for step in pipeline.plan_stages(recipe, tmp_path):
-            if step.name in ("finetune", "scratch", "compare"):
-                pipeline._do(step, redo=True)
+        for stage in pipeline.plan_stages(recipe, tmp_path):
+            if stage.name in ("finetune", "scratch", "compare"):
+                pipeline._do(stage, redo=True)
 
     run(Recipe())
     run(override(Recipe(), {"control": False}))
@@ -233,4 +233,4 @@ def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monke
 )
 def test_a_run_says_what_it_learns_to_predict(base: str | None, objective: str, title: str, tmp_path: Path) -> None:
     recipe = override(Recipe(base=base), {"pretrain": {"objective": objective}})
-    assert [step.title for step in pipeline.plan_stages(recipe, tmp_path) if step.name == "pretrain"] == [title]
+    assert [stage.title for stage in pipeline.plan_stages(recipe, tmp_path) if stage.name == "pretrain"] == [title]
