@@ -201,6 +201,42 @@ def test_a_run_below_a_symbolic_link_finds_its_inputs(tmp_path: Path) -> None:
     check_inputs(again)
 
 
+def test_a_link_keeps_its_name_in_a_recipe(tmp_path: Path) -> None:
+    """The recipe had the file that the link led to: under another name its fingerprint was another, so that the run
+    refused its own recipe, and a GGUF file in the cache of the hub lost its ending."""
+    (tmp_path / "blobs").mkdir()
+    for blob, link in (("1f", "latest.txt"), ("2f", "model.gguf"), ("3f", "labels.csv")):
+        (tmp_path / "blobs" / blob).write_text("text", encoding="utf-8")
+        (tmp_path / link).symlink_to(tmp_path / "blobs" / blob)
+    recipe = Recipe(
+        corpus=(str(tmp_path / "latest.txt"),), labels=str(tmp_path / "labels.csv"), base=str(tmp_path / "model.gguf")
+    )
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    save_recipe(recipe, tmp_path / "runs" / "a")
+    again = read_recipe(tmp_path / "runs" / "a" / "recipe.toml")
+    assert (again.corpus, again.labels, again.base) == (recipe.corpus, recipe.labels, recipe.base)
+    check_inputs(again)
+
+
+def test_a_step_up_from_a_link_leads_where_the_system_goes(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "texts").mkdir(parents=True)
+    (tmp_path / "disk" / "a.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "texts").symlink_to(tmp_path / "disk" / "texts")
+    save_recipe(Recipe(corpus=(str(tmp_path / "texts" / ".." / "a.txt"),)), tmp_path)
+    assert read_recipe(tmp_path / "recipe.toml").corpus == (str(tmp_path / "disk" / "a.txt"),)
+
+
+def test_a_project_that_is_named_through_a_link_moves_with_its_run(tmp_path: Path) -> None:
+    project, link = tmp_path / "disk" / "project", tmp_path / "home"
+    (project / "runs").mkdir(parents=True)
+    link.symlink_to(project)
+    save_recipe(Recipe(labels=str(link / "labels.csv")), link / "runs")
+    by_name = Recipe(labels=str(project / "labels.csv"), corpus=(str(project / "a.txt"), "-"))
+    assert find_changes(Recipe(labels=str(link / "labels.csv"), corpus=(str(link / "a.txt"), "-")), by_name) == []
+    moved = project.rename(tmp_path / "disk" / "moved")
+    assert read_recipe(moved / "runs" / "recipe.toml").labels == str(moved / "labels.csv")
+
+
 def test_a_base_may_be_a_model_of_the_hub_or_a_gguf_file(tmp_path: Path) -> None:
     """`run --from` refused both, which `pretrain --from` takes."""
     recipe = read_recipe(write(tmp_path, 'base = "hf:owner/name"\n'))

@@ -197,7 +197,16 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _absolute(path: str | None) -> str | None:
-    return path if path is None or path == STDIN or is_hub_name(path) else str(Path(path).resolve())
+    """The path from the root under its own name, which is part of the input, wherever it leads if it is a link."""
+    if path is None or path == STDIN or is_hub_name(path):
+        return path
+    named = Path(path).absolute()
+    return str(_in_real_folder(named) if ".." in named.parts else named)  # `..` leads elsewhere after a link
+
+
+def _in_real_folder(path: Path) -> Path:
+    """The path in the folder that links lead to."""
+    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
 
 
 def save_recipe(recipe: Recipe, folder: Path) -> None:
@@ -221,7 +230,9 @@ def _relative(path: str | None, folder: Path) -> str | None:
     if path is None or not Path(path).is_absolute():
         return path
     start = folder.resolve()
-    return path if os.path.commonpath([path, start]) == start.anchor else os.path.relpath(path, start)
+    places = (path, str(_in_real_folder(Path(path))))  # what is next to the run in reality is so in the recipe
+    nearest = max(places, key=lambda place: len(os.path.commonpath([place, start])))
+    return path if os.path.commonpath([nearest, start]) == start.anchor else os.path.relpath(nearest, start)
 
 
 def _without_none(value: Any) -> Any:
@@ -243,12 +254,17 @@ def find_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ())
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
+    def in_real_folder(path: str | None) -> str | None:
+        return str(_in_real_folder(Path(path))) if path is not None and Path(path).is_absolute() else path
+
     flat: dict[str, Any] = {}
     for name, value in describe_recipe(recipe).items():
         if isinstance(value, dict):
             flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in SPEED_ONLY}
+        elif name in _LISTS:
+            flat[name] = list(map(in_real_folder, value))
         elif name != "data_root":  # the data are verified, so their folder does not matter
-            flat[name] = value
+            flat[name] = in_real_folder(value) if name in _PATHS else value
     return flat
 
 
