@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pretune.errors import FolderInTheWayError
+from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, save_recipe
 from pretune.run_changes import FoundRun, changed_parts, refuse_other_run, stages_left_out, stages_to_redo
 from pretune.runtime.stage_folder import open_stage
+from pretune.text.labels.split import fingerprint_labels
+from pretune.text.reading_report import Findings
+from pretune.text.sources.files import find_files, fingerprint_files
 
 
 @pytest.fixture
@@ -91,3 +97,73 @@ def test_the_stages_from_the_first_affected_one_on_are_done_again(tmp_path: Path
     found = refuse_other_run(run, override(recipe, {"preprocess": {"vocab_size": 500}}), redo=True)
     assert stages_to_redo(run, steps, found, redo=True) == {"preprocess", "pretrain"}
     assert stages_to_redo(run, steps, FoundRun(has_recipe=True), redo=True) == set()
+
+
+def begin_with_inputs(run: Path, recipe: Recipe, **inputs: dict[str, str]) -> None:
+    """Begin a run whose stages have read inputs with these fingerprints."""
+    run.mkdir()
+    for stage, read in inputs.items():
+        open_stage(run / stage, stage, config={}, inputs=read).finish()
+    save_recipe(recipe, run)
+
+
+def test_an_input_that_was_edited_in_place_is_a_change(tmp_path: Path, recipe: Recipe) -> None:
+    """A dry run said that all stages are finished, and --redo replaced the split before it refused the new labels."""
+    run, labels, corpus, protected = (tmp_path / name for name in ("run", "labels.csv", "corpus.txt", "test.txt"))
+    protected.write_text("A test.\n", encoding="utf-8")
+    recipe = replace(recipe, labels=str(labels), protect=(str(protected),))
+    texts = {path: fingerprint_files(find_files([path], Findings())) for path in (corpus, protected)}
+    begin_with_inputs(
+        run,
+        recipe,
+        split={"labels": fingerprint_labels(labels)},
+        collect={"corpus 1": texts[corpus]},
+        preprocess={"protect": texts[protected]},
+    )
+    assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+    for path, name, stage in (
+        (labels, "labels", "split"),
+        (corpus, "corpus", "collect"),
+        (protected, "protect", "preprocess"),
+    ):
+        before = path.read_bytes()
+        path.write_bytes(before.upper())
+        with pytest.raises(FolderInTheWayError, match=rf"differs in: {name} \(same path, other content\)\. Choose"):
+            refuse_other_run(run, recipe, redo=False)
+        assert refuse_other_run(run, recipe, redo=True) == FoundRun(has_recipe=True, affected=frozenset({stage}))
+        assert changed_parts(run, recipe) == ({"labels"} if path == labels else set())
+        path.write_bytes(before)
+    assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+
+
+def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path, recipe: Recipe) -> None:
+    latest, run = tmp_path / "latest.txt", tmp_path / "run"
+    latest.symlink_to(tmp_path / "corpus.txt")
+    recipe = replace(recipe, corpus=(str(latest),))
+    begin_with_inputs(run, recipe, collect={"corpus 1": fingerprint_files(find_files([latest], Findings()))})
+    assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+    (tmp_path / "newer.txt").write_text("A newer text.\n", encoding="utf-8")
+    latest.unlink()
+    latest.symlink_to(tmp_path / "newer.txt")
+    with pytest.raises(FolderInTheWayError, match=r"differs in: corpus \(same path, other content\)"):
+        refuse_other_run(run, recipe, redo=False)
+
+
+def test_what_can_be_read_only_once_is_not_compared(tmp_path: Path, recipe: Recipe) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    recipe = replace(recipe, corpus=("-", str(tmp_path / "pipe"), "public:imdb"))
+    begin_with_inputs(tmp_path / "run", recipe, collect={f"corpus {number}": "abc" for number in (1, 2, 3)})
+    assert refuse_other_run(tmp_path / "run", recipe, redo=False) == FoundRun(has_recipe=True)
+
+
+def test_a_base_that_was_trained_further_is_a_change(tmp_path: Path, recipe: Recipe, run_folder: Path) -> None:
+    base = shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "base")
+    recipe, found = replace(recipe, base=str(base)), read_base_folder(base)
+    read = {"preprocess": {"tokenizer": found.tokenizer_hash}, "pretrain": {"base": found.fingerprint}}
+    begin_with_inputs(tmp_path / "run", recipe, **read)
+    assert changed_parts(tmp_path / "run", recipe) == set()
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
+    assert changed_parts(tmp_path / "run", recipe) == {"base"}
+    with pytest.raises(FolderInTheWayError, match=r"differs in: base \(same path, other content\)"):
+        refuse_other_run(tmp_path / "run", recipe, redo=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError
 from pretune.model.base_folder import read_base_folder
+from pretune.model.hub import is_hub_name
 from pretune.recipe import Recipe, find_changes, name_of_text, read_recipe
 from pretune.runtime.atomic import temporary_of
 from pretune.runtime.manifest import (
@@ -50,18 +51,24 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
     saved = folder / RECIPE_NAME
     if saved.is_file():
         before = read_recipe(saved)
-        if not find_changes(before, recipe):  # one that was edited is sealed again
-            return FoundRun(has_recipe=is_text_seal_intact(saved.read_text(encoding="utf-8")))
-        changes = find_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
-        begun = {change: _begun_stages(folder, change.name, before, recipe) for change in changes}
-        affected = [change for change in changes if begun[change]]
+        changes = {change.name: str(change) for change in find_changes(before, recipe)}
+        is_same = not changes and is_text_seal_intact(saved.read_text(encoding="utf-8"))  # one that was edited is not
+        for name in _FIRST_READER:
+            is_read = _is_read_content(folder, name, before, recipe)
+            if name in changes and is_read:
+                del changes[name]  # it has only moved
+            elif name not in changes and is_read is False:
+                changes[name] = f"{name} (same path, other content)"
+        begun = {name: _begun_stages(folder, name, before, recipe) for name in changes}
+        affected = [name for name in changes if begun[name]]
         if affected and not redo:
-            reason = _WHY_LABELS if any(_switches_labels(change.name, before, recipe) for change in affected) else ""
+            reason = _WHY_LABELS if any(_switches_labels(name, before, recipe) for name in affected) else ""
             raise FolderInTheWayError(
-                f"{folder} already contains a run that differs in: {'; '.join(map(str, affected))}. {reason}Choose "
-                "another --out, or give --redo to rename the folders of the affected stages and run these stages again."
+                f"{folder} already contains a run that differs in: {'; '.join(changes[name] for name in affected)}. "
+                f"{reason}Choose another --out, or give --redo to rename the folders of the affected stages and run "
+                "these stages again."
             )
-        return FoundRun(affected=frozenset(stage for stages in begun.values() for stage in stages))
+        return FoundRun(has_recipe=is_same, affected=frozenset(stage for name in affected for stage in begun[name]))
     if folder.is_file():
         raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
     if folder.is_dir() and (names := _foreign_names(folder)):
@@ -72,10 +79,15 @@ def refuse_other_run(folder: Path, recipe: Recipe, *, redo: bool) -> FoundRun:
 
 
 def changed_parts(folder: Path, recipe: Recipe) -> set[str]:
-    """The inputs, and the stages with settings, that differ from the recipe in the folder of a run, if it has one."""
+    """The inputs, and the stages with settings, that differ from the recipe in the folder of a run, if it has one; of
+    inputs at the same path, the label files and the base are compared by their content."""
     saved = folder / RECIPE_NAME
-    changes = find_changes(read_recipe(saved), recipe) if saved.is_file() else []
-    return {change.name.partition(".")[0] for change in changes}
+    if not saved.is_file():
+        return set()
+    before = read_recipe(saved)
+    changed = {change.name.partition(".")[0] for change in find_changes(before, recipe)}
+    compared = ("labels", "test_labels", "base")
+    return changed | {name for name in compared if _is_read_content(folder, name, before, recipe) is False}
 
 
 def stages_to_redo(folder: Path, stages: Sequence[str], found: FoundRun, *, redo: bool) -> set[str]:
@@ -121,24 +133,31 @@ _FIRST_READER = {
 }
 
 
-def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
-    """The inputs whose paths have changed, but not the content that the stages have read."""
-    moved = set()
-    for name in ("labels", "test_labels"):
-        path, read = getattr(now, name), _inputs_read(folder / _FIRST_READER[name]).get(name)
-        if path is not None and fingerprint_labels(Path(path)) == read:
-            moved.add(name)
-    if len(before.corpus) == len(now.corpus):
-        read_corpus = _inputs_read(folder / _FIRST_READER["corpus"])
-        pairs = enumerate(zip(before.corpus, now.corpus, strict=True), 1)
-        if all(old == new or _fingerprint(new) == read_corpus.get(f"corpus {n}") for n, (old, new) in pairs):
-            moved.add("corpus")
-    if now.base is not None and _is_same_base(folder, Path(now.base)):
-        moved.add("base")
-    protected = _inputs_read(folder / _FIRST_READER["protect"]).get("protect")
-    if now.protect and fingerprint_files(find_files(now.protect, Findings())) == protected:
-        moved.add("protect")
-    return moved
+def _is_read_content(folder: Path, name: str, before: Recipe, now: Recipe) -> bool | None:
+    """Whether an input of a run, wherever it is now, has the content that a stage has read; None if that is not known:
+    no stage has read it, or it can be read only once, or only the hub could tell."""
+    given, read = getattr(now, name), _inputs_read(folder / _FIRST_READER[name])
+    if name == "corpus":
+        return _is_read_corpus(before.corpus, now.corpus, read)
+    if name == "base":
+        is_known = given is not None and "tokenizer" in read and not (given == before.base and is_hub_name(given))
+        return _is_same_base(folder, Path(given)) if is_known else None
+    if not given or name not in read:
+        return None
+    found = fingerprint_files(find_files(given, Findings())) if name == "protect" else fingerprint_labels(Path(given))
+    return found == read[name]
+
+
+def _is_read_corpus(before: Sequence[str], now: Sequence[str], read: dict[str, str]) -> bool | None:
+    if not read or not now:
+        return None
+    if len(before) != len(now):
+        return False
+    for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
+        found, known = _fingerprint(new), read.get(f"corpus {number}")
+        if old != new if found is None or known is None else found != known:
+            return False
+    return True
 
 
 def _is_same_base(folder: Path, base: Path) -> bool:
@@ -155,9 +174,13 @@ def _inputs_read(stage: Path) -> dict[str, str]:
 
 
 def _fingerprint(path: str) -> str | None:
-    """The fingerprint of the files at a path of the corpus; None for standard input and for public data."""
-    is_path = path != STDIN and name_of_text(path) is None
-    return fingerprint_files(find_files([path], Findings())) if is_path else None
+    """The fingerprint of the files at a path of the corpus; None for standard input and pipes, which can be read only
+    once, and for public data."""
+    if path == STDIN or name_of_text(path) is not None:
+        return None
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        return None
+    return fingerprint_files(find_files([path], Findings()))
 
 
 def _begun_stages(folder: Path, name: str, before: Recipe, now: Recipe) -> set[str]:

@@ -167,15 +167,15 @@ def test_the_rest_of_a_folder_is_read(
     (texts / "c.jsonl").write_bytes(b"not json\n" * 9)
     (texts / "d.txt").write_bytes(bytes(range(256)) * 9)
     (texts / "gone.txt").write_bytes(b"It will vanish.\n")
-    hash_file = files.hash_file
+    hash_input = files.hash_input
 
     def hash_and_lose(path: Path) -> str:
-        found = hash_file(path)
+        found = hash_input(path)
         if path.name == "gone.txt":
             path.unlink()
         return found
 
-    monkeypatch.setattr(files, "hash_file", hash_and_lose)
+    monkeypatch.setattr(files, "hash_input", hash_and_lose)
     assert run_command_line(["collect", str(texts), "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().err
     for words in (

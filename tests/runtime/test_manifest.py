@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.manifest import describe_differences, hash_json, is_text_seal_intact, read_manifest, sealed_text
+from pretune.runtime import manifest
+from pretune.runtime.manifest import (
+    describe_differences,
+    hash_file,
+    hash_input,
+    hash_json,
+    is_text_seal_intact,
+    read_manifest,
+    sealed_text,
+)
 from pretune.runtime.stage_folder import StageFolder, open_stage
 
 
@@ -71,6 +82,27 @@ def test_a_manifest_that_was_altered_is_refused(tmp_path: Path) -> None:
 
 def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
     assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
+
+
+def test_an_input_is_read_once_as_long_as_it_does_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, file, now = list[Path](), tmp_path / "a.txt", time.time()
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr(manifest, "hash_file", counted)
+    file.write_text("a", encoding="utf-8")
+    assert hash_input(file) == hash_input(file) == hash_file(file)
+    assert len(read) == 2  # a change in the same tick of the clock would not show
+    monkeypatch.setattr(manifest.time, "time", lambda: now + 60)
+    assert hash_input(file) == hash_input(file) == hash_file(file)
+    assert len(read) == 3
+    times = file.stat()
+    file.write_text("b", encoding="utf-8")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a copy with its times
+    assert hash_input(file) == hash_file(file)
+    assert len(read) == 4
 
 
 def test_differences_name_new_and_lost_settings() -> None:

@@ -17,7 +17,14 @@ from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
 from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights, weights_file
 from pretune.runtime.json_text import parse_json
-from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest, read_manifest_if_any
+from pretune.runtime.manifest import (
+    MANIFEST_NAME,
+    hash_file,
+    hash_input,
+    hash_json,
+    read_manifest,
+    read_manifest_if_any,
+)
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
@@ -82,7 +89,7 @@ def fingerprint_of(folder: Path) -> str:
     corrects, wherever that is."""
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
     files = [file for name in (*names, _CONFIG_NAME, TOKENIZER_NAME) if (file := folder / name).is_file()]
-    hashes: dict[str, Any] = {file.name: hash_file(file) for file in files}
+    hashes: dict[str, Any] = {file.name: hash_input(file) for file in files}
     if (fields := _read_adapter(folder)) is not None:
         corrected = corrected_folder(folder)
         fields.pop(CORRECTED_NAME, None)

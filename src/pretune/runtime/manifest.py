@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ RECIPE_NAME = "recipe.toml"  # in a run: every setting, resolved
 TRACE_NAME = "trace.json"  # in a run: all of it as one value
 REPORT_NAME = "report.html"  # in a run: its page as one file
 OWN_HASH = "sha256"  # the key in our JSON files for the hash of everything else in the file
+_SETTLED_SECONDS = 2.0  # since its last change; of two changes in one tick of the clock, the second does not show
 _TEXT_SEAL = f"# {OWN_HASH} of the lines above: "
 
 
@@ -192,6 +195,20 @@ def hash_file(path: Path) -> str:
     """The sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_input(path: Path) -> str:
+    """The sha256 of a file of the user, which is read once as long as it does not change: a run compares its inputs
+    before its first stage, and each stage does so again."""
+    found = path.stat()
+    if time.time() - found.st_ctime < _SETTLED_SECONDS:
+        return hash_file(path)
+    return _hash_once(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@lru_cache(maxsize=200_000)
+def _hash_once(path: Path, *_state: int) -> str:
+    return hash_file(path)
 
 
 def hash_json(value: Any) -> str:

@@ -15,7 +15,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import EventLog
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.json_text import parse_json
-from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
+from pretune.runtime.manifest import check_hashes, hash_input, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Columns, TaskWord
@@ -274,7 +274,7 @@ def fingerprint_labels(path: Path) -> str:
         found = "is a folder" if path.is_dir() else "does not exist"
         raise InputDataError(f"{path} {found}; expected a csv, tsv, jsonl or parquet file of labelled texts.")
     try:
-        return hash_file(path)
+        return hash_input(path)
     except PermissionError as error:
         raise InputDataError(f"{shorten(str(path))} is not readable; change its permissions.") from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pretune.errors import InputDataError
 from pretune.runtime.events import LOG_NAME
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, hash_input, hash_json
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.json_rows import sniff_json
@@ -268,7 +268,7 @@ def fingerprint_files(files: Sequence[TextFile]) -> str:
     hashes: list[list[str | None]] = []
     for file in files:
         try:
-            hashes.append([Path(file.name).name, hash_file(Path(file.path))])
+            hashes.append([Path(file.name).name, hash_input(Path(file.path))])
         except OSError as error:
             if not file.is_named:  # counted when it is read
                 hashes.append([Path(file.name).name, None])
