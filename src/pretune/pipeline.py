@@ -364,8 +364,7 @@ def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool, 
     return what was found there. Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at
     work there."""
     refuse_other_run(folder, recipe, redo=redo)
-    folder.mkdir(parents=True, exist_ok=True)
-    held.enter_context(take_lock(folder))
+    held.enter_context(take_lock(folder, create=True))
     found = refuse_other_run(folder, recipe, redo=redo)  # again: another process may have changed it in the meantime
     _announce_left_out(left_out := stages_left_out(folder, recipe, found), say)
     for stage in left_out:  # before the recipe is saved: if it stops here, the change is still seen

@@ -50,6 +50,7 @@ PYTHON = shlex.quote(sys.executable)  # whose path may have blanks
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/.x.partial"), 2, "runs/x cannot be written"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/a.txt"), 3, "runs/a.txt: No such file"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/secret.txt"), 3, "/data/secret.txt cannot be read"),
+        (OSError(errno.EROFS, "Read-only file system", "/disk/run/.lock"), 2, "/disk/run/.lock cannot be written"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/a.txt"), 3, "/data/a.txt: No such file"),
         (MemoryError(), 5, "Out of memory"),
         (

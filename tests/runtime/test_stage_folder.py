@@ -204,15 +204,34 @@ def test_redo_does_not_rename_a_folder_that_is_being_written(tmp_path: Path) -> 
 def test_a_folder_that_another_process_finished_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_lock = stage_folder.take_lock
 
-    def take_it_late(path: Path) -> Any:
+    def take_it_late(path: Path, **given: Any) -> Any:
         monkeypatch.setattr(stage_folder, "take_lock", take_lock)
         finished(tmp_path / "c")
-        return take_lock(path)
+        return take_lock(path, **given)
 
     monkeypatch.setattr(stage_folder, "take_lock", take_it_late)
     folder = open_it(tmp_path / "c")
     assert folder.is_finished
     assert folder.manifest.summary == {"documents": 3}
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize("call", ["open_no_link", "mkdir"])
+def test_a_folder_that_cannot_be_written_is_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, call: str
+) -> None:
+    """A run on a read-only disk, or of a colleague, was an input that "cannot be read"."""
+
+    def fail(path: Path, **_given: bool) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    owner = stage_folder if call == "open_no_link" else Path
+    with monkeypatch.context() as patch, pytest.raises(FolderInTheWayError) as caught:
+        patch.setattr(owner, call, fail)
+        open_it(tmp_path / "c")
+    advice = "choose another --out, or change its permissions."
+    assert str(caught.value) == f"{tmp_path / 'c'} cannot be written ({os.strerror(code)}); {advice}"
+    assert caught.value.exit_code == EXIT_USAGE
 
 
 def set_version(manifest: Path, version: str) -> None:

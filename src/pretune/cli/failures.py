@@ -20,12 +20,11 @@ from pretune.errors import (
     RankLostError,
     StoppedError,
 )
-from pretune.runtime.atomic import is_disk_full
+from pretune.runtime.atomic import FORBIDDEN, is_disk_full
 from pretune.runtime.launch import read_launch
 from pretune.runtime.memory import is_out_of_memory
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # The words of native libraries for the same errors of the system.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _SMALLER = "Close other programs, or try a smaller model or less text."
@@ -114,9 +113,11 @@ def _explain_full_disk(error: BaseException, out: str | None, resumes: bool) -> 
 def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:
     path = Path(os.fsdecode(error.filename))
     if out is not None and (place := _place_to_write(path, Path(out))) is not None:
-        advice = "or change its permissions" if error.errno in _FORBIDDEN else "or check this one"
+        advice = "or change its permissions" if error.errno in FORBIDDEN else "or check this one"
         return f"{place} cannot be written ({error.strerror}); choose another path, {advice}.", EXIT_USAGE
-    if error.errno in _FORBIDDEN:
+    if error.errno == errno.EROFS:
+        return f"{path} cannot be written ({error.strerror}); choose another path.", EXIT_USAGE
+    if error.errno in FORBIDDEN:
         return f"{path} cannot be read ({error.strerror}); change its permissions, or give another path.", EXIT_DATA
     return f"{path}: {error.strerror}; check the path.", EXIT_DATA
 

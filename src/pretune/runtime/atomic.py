@@ -20,6 +20,7 @@ from pretune.version import VERSION
 
 FORMAT_VERSION = 1
 _PARTIAL, _REPLACED = ".partial", ".replaced"
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors at a place that this user may not write, or not read
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_FULL = re.compile(r"\d+ requested and \d+ written$|Not enough free space to write \d+ bytes")
 _MOST_ATTEMPTS = 100  # at opening a file that others write, too

@@ -20,7 +20,7 @@ from pretune.errors import (
     StageDiffersError,
     UsageError,
 )
-from pretune.runtime.atomic import open_no_link, refuse_place, remove_folder, sync_files, write_json
+from pretune.runtime.atomic import FORBIDDEN, open_no_link, refuse_place, remove_folder, sync_files, write_json
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -180,8 +180,7 @@ def open_stage(
     if found is not None and found.status == "finished":
         return _finished(path, found)
     _refuse_linked_stage(path)
-    path.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(path)
+    lock = take_lock(path, create=True)
     try:
         found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
         if found is not None:
@@ -288,9 +287,19 @@ def set_aside(path: Path) -> None:
         lock.close()
 
 
-def take_lock(path: Path) -> IO[str]:
-    """Lock a folder until the returned file is closed. Raises FolderInTheWayError if another process has locked it."""
-    lock = os.fdopen(open_no_link(path / LOCK_NAME), "w")
+def take_lock(path: Path, *, create: bool = False) -> IO[str]:
+    """Lock a folder, which is first made with `create`, until the returned file is closed. Raises FolderInTheWayError
+    if another process has locked it, or if it cannot be written."""
+    try:
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
+        lock = os.fdopen(open_no_link(path / LOCK_NAME), "w")
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
+        raise FolderInTheWayError(
+            f"{path} cannot be written ({error.strerror}); choose another --out, or change its permissions."
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
