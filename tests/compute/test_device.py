@@ -17,10 +17,12 @@ from pretune.compute.device import (
     compile_options,
     has_compiled_before,
     multiplies_in_bf16,
+    refuse_without_compiler,
     restored_threads,
     use_own_compile_cache,
     use_threads,
 )
+from pretune.errors import UsageError
 
 
 @pytest.fixture
@@ -72,6 +74,28 @@ def test_compiling_needs_a_compiler_a_gain_and_a_long_run(monkeypatch: pytest.Mo
     assert choose_compute(precision="fp32", compile="on").is_compiled
     assert not choose_compute(precision="bf16", is_worth_compiling=False).is_compiled
     assert not choose_compute(compile="off").is_compiled
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_without_a_place_for_compiled_code_training_is_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_known: bool
+) -> None:
+    """In a container whose home folder is read-only, or that has none, a run ended before its first update."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file") if is_known else "")
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert not choose_compute(precision="bf16").is_compiled
+    problem = r"file/pretune\S* .*\(Not a directory\)" if is_known else r"the folder of compiled code .*\(Could not.*\)"
+    with pytest.raises(UsageError, match=rf"^--compile on is not possible: .*{problem}; XDG_CACHE_HOME .*, or omit"):
+        refuse_without_compiler("on")
+    refuse_without_compiler("auto")
 
 
 @pytest.mark.parametrize(

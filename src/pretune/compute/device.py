@@ -77,12 +77,11 @@ def restored_threads(threads: int | None) -> Iterator[None]:
 
 
 def refuse_without_compiler(compile: str) -> None:
-    """Raise UsageError if `compile` is `on` and this machine cannot compile."""
+    """Raise UsageError if `compile` is `on` and this machine cannot compile, or has no place for compiled code."""
     device = device_at_hand()
-    if compile == "on" and not can_compile(device):
+    if compile == "on" and (reason := why_not_compiled(device)) is not None:
         raise UsageError(
-            f"--compile on needs {needed_to_compile(device)}, which was not found; install it, or omit --compile to "
-            "run without compiling."
+            f"--compile on is not possible: {reason}; correct that, or omit --compile to train uncompiled."
         )
 
 
@@ -118,8 +117,9 @@ def choose_compute(
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     is_compiled = compile == "on"
     if compile == "auto":
-        is_compiled = is_worth_compiling and gains_from_compiling(device, precision) and can_compile(device)
-    if is_compiled:
+        is_compiled = is_worth_compiling and gains_from_compiling(device, precision)
+        is_compiled = is_compiled and why_not_compiled(device) is None
+    elif is_compiled:
         use_own_compile_cache()
     return Compute(
         device=device,
@@ -159,7 +159,20 @@ def can_compile(device: str) -> bool:
     return _is_there("CXX", "g++", "clang++", "c++")
 
 
-def needed_to_compile(device: str) -> str:
+def why_not_compiled(device: str) -> str | None:
+    """Why this machine cannot compile, as text; None if it can, with a folder for compiled code, which is then used."""
+    if not can_compile(device):
+        return f"compiling needs {_needed_to_compile(device)}, which was not found"
+    try:
+        use_own_compile_cache()
+    except (OSError, RuntimeError) as error:  # a home folder that is read-only, or is not known
+        place = getattr(error, "filename", None) or "the folder of compiled code"
+        problem = getattr(error, "strerror", None) or error
+        return f"{place} cannot be written ({problem}); XDG_CACHE_HOME can name another folder for compiled code"
+    return None
+
+
+def _needed_to_compile(device: str) -> str:
     """The requirements that `can_compile` checks, as text."""
     if device == "cuda":
         return "Triton, a C compiler (gcc, clang, or the one in CC) and a GPU of compute capability 7.0 or more"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pretune.compute import device
 from pretune.compute.device import Compute
 from pretune.data.pretraining_data import Corpus
 from pretune.data.special_ids import SpecialIds
@@ -128,7 +129,8 @@ def test_a_large_model_without_a_gpu_gives_a_notice_until_its_updates_are_cheap(
     assert len(describe_compute(GPU, replace(CONFIG, tokens_per_step=65_536), model, wants_compiling=False)) == 1
 
 
-def test_a_missing_compiler_gives_a_notice_if_it_would_help() -> None:
+def test_a_missing_compiler_gives_a_notice_if_it_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "can_compile", lambda _device: False)
     large = replace(CONFIG, tokens_per_step=65_536)
     for compute, needed in ((CPU, "a C++ compiler (g++"), (replace(GPU, is_compiled=False), "Triton, a C compiler")):
         [_, notice] = describe_compute(compute, large, MICRO, wants_compiling=True)
