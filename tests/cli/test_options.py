@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 
 import pytest
@@ -137,6 +138,22 @@ def test_a_wrong_word_is_answered_with_a_sentence(words: list[str], sentence: st
         build_parser(VERBS["run"]).parse_args(words)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_path_of_any_verb_may_be_empty(verb: str) -> None:
+    """Options of a group passed: `compare --domain ""` read the whole working folder, as any unset variable does."""
+    others = {"N", "NAME", "NAME,...", "PROMPT", "RULE", "SIGN", "TEXT", "X", "X,...", None}
+    paths = [action for action in build_parser(VERBS[verb])._actions if action.metavar not in others]
+    assert paths
+    for action in paths:
+        assert callable(action.type), action.metavar
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a path, found an empty word"):
+            action.type("")
+        assert action.type("a b") == "a b"
+    if verb == "evaluate":
+        with pytest.raises(UsageError, match=r"^--labels: expected a path, found an empty word"):
+            build_parser(VERBS[verb]).parse_args(["runs/x", "--labels", ""])
 
 
 def test_an_empty_text_is_not_an_empty_path() -> None:

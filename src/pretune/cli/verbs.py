@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pretune.cli import arguments
 from pretune.errors import UsageError
@@ -14,7 +14,8 @@ from pretune.errors import UsageError
 PROGRAM = "pretune"
 # The placeholders for a path in the usage of a verb.
 _PATHS = (
-    "COLLECTED", "DIR", "FILE", "FINETUNED", "MODEL", "PATH", "PREPARED", "PREPROCESSED", "PRETRAINED", "RECIPE", "RUN",
+    "BASE", "COLLECTED", "DIR", "FILE", "FINETUNED", "MODEL", "PATH", "PREPARED", "PREPROCESSED", "PRETRAINED",
+    "RECIPE", "RUN", "SPLIT",
 )  # fmt: skip
 
 
@@ -31,12 +32,6 @@ class Verb:
 
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are one sentence, with the word that was probably meant."""
-
-    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
-        """As argparse does, but a path must not be empty, which would mean the current folder."""
-        if settings.get("metavar") in _PATHS:
-            settings["type"] = _path
-        return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage and leaving the process."""
@@ -67,11 +62,15 @@ def build_parser(verb: Verb) -> Parser:
         allow_abbrev=False,
     )
     verb.add_arguments(parser)
+    for action in parser._actions:  # those of groups, too
+        if action.metavar in _PATHS:
+            action.type = _path
     parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
     return parser
 
 
 def _path(word: str) -> str:
+    """A path that was typed. It must not be empty, which would mean the current folder."""
     if not word:
         raise argparse.ArgumentTypeError("expected a path, found an empty word (is a shell variable not set?)")
     return word
