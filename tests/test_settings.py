@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,40 @@ from pretune.settings import (
         (FinetuneConfig, "batch_size", 0),
         (FinetuneConfig, "seeds", 0),
         (FinetuneConfig, "mask_augment", 1.0),
+        (FinetuneConfig, "weight_decay", -0.1),
+        (PreprocessConfig, "max_symbol_ratio", -0.5),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(config: Any, name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is .*; expected .*\\.$"):
         config(**{name: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (config, field.name)
+        for config in (
+            ChatTuningConfig,
+            CollectConfig,
+            FinetuneConfig,
+            PrepareConfig,
+            PreprocessConfig,
+            PretrainConfig,
+            Sampling,
+            SplitConfig,
+            StrategiesConfig,
+        )
+        for field in dataclasses.fields(config)
+        if "float" in str(field.type)
+    ],
+)
+def test_no_number_is_endless_or_none(config: Any, name: str, value: float) -> None:
+    """`--checkpoint-minutes inf` passed and ended as a bug; so did others, which were compared with one limit only."""
+    given = (value,) if name == "learning_rates" else value
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is {value}; expected a finite number"):
+        config(**{name: given})
 
 
 def test_the_ends_of_the_ranges_are_fine() -> None:

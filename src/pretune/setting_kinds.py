@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -33,11 +34,13 @@ def checked(config: type, name: str, value: Any, *, section: str) -> Any:
 
 
 def check_kinds(config: Any) -> None:
-    """Replace the values of a frozen settings object by those that `checked` returns, or raise its UsageError."""
+    """Replace the values of a frozen settings object by those that `checked` returns, or raise its UsageError, or that
+    for a number that is none (`nan`) or has no end (`inf`): comparisons with a limit let one or the other pass."""
     kind = type(config)
     for each in fields(config):
         value = checked(kind, each.name, getattr(config, each.name), section=kind.__name__)
         object.__setattr__(config, each.name, value)  # as frozen classes do
+        expect(config, _is_finite, "a finite number", each.name)
 
 
 def expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
@@ -48,6 +51,10 @@ def expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: 
         if not all(each is None or is_valid(each) for each in values):
             shown = ",".join(map(str, values))
             raise UsageError(f"--{name.replace('_', '-')} is {shown}; expected {expected}.")
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def is_positive(value: float) -> bool:

@@ -107,7 +107,7 @@ class PreprocessConfig:
         check_kinds(self)
         expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
         parse_engine(self.engine)
-        expect(self, lambda value: value >= 0, "at least 0", "dropped_listed")
+        expect(self, lambda value: value >= 0, "at least 0", "dropped_listed", "max_symbol_ratio")
         expect(self, lambda value: 0.7 <= value <= 1, "a fraction from 0.7 to 1", "near_duplicate_threshold")
         expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "validation_fraction")
 
@@ -335,18 +335,9 @@ class FinetuneConfig:
         if self.learning_rates is not None and not self.learning_rates:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         expect(self, is_positive, "numbers above zero", "learning_rates")
-        expect(
-            self,
-            lambda value: value >= 1,
-            "at least 1",
-            "epochs",
-            "updates",
-            "patience",
-            "batch_size",
-            "search_rows",
-            "seeds",
-            "threads",
-        )
+        counts = ("epochs", "updates", "patience", "batch_size", "search_rows", "seeds", "threads")
+        expect(self, lambda value: value >= 1, "at least 1", *counts)
+        expect(self, lambda value: value >= 0, "at least 0", "weight_decay")
         expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
         if self.epochs is not None and self.updates is not None:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
