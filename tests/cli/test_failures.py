@@ -201,6 +201,19 @@ def test_sigterm_stops_a_command_anywhere(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().err.startswith("Stopped by SIGTERM. The same command starts from")
 
 
+def test_a_sigterm_that_the_process_ignores_stops_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(_arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "verify", work)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert run_command_line(["verify", "runs/x"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:
     """As in an actor of Ray, where only the main thread may handle signals."""
     codes: list[int] = []

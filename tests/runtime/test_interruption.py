@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from pretune.errors import EXIT_INTERRUPTED, EXIT_STOPPED, InterruptedByUserError, StoppedError
-from pretune.runtime.interruption import stop_on_signals
+from pretune.runtime.interruption import noted_ctrl_c, stop_on_signals
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,19 @@ def test_the_second_signal_exits_at_once() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("continued after the second signal")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_process_ignores_stays_ignored(number: signal.Signals) -> None:
+    """A shell tells the background jobs of a script to ignore Ctrl-C, which then stopped their training."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop, noted_ctrl_c() as noted:
+            os.kill(os.getpid(), number)
+            assert not stop.is_set and not noted.is_set
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_another_thread_gets_a_flag_and_no_handlers() -> None:

@@ -124,9 +124,11 @@ def _prepare_process() -> None:
 def _stopped_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the command with its own exit code; training, which must save first, sets its own handler.
 
-    Only the main thread may handle signals; in any other, such as an actor's, the program's own handler stays.
+    Only the main thread may handle signals; in any other, such as an actor's, the program's own handler stays. So does
+    one that ignores the signal, or that was not set from Python.
     """
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) in (signal.SIG_IGN, None):
         yield
         return
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from pretune.errors import InterruptedByUserError, StoppedError
 
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 RUN_AGAIN = "Run the same command to resume."  # the advice of a stopped training; programs are given another
 
 
@@ -35,7 +37,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Within this block, the first SIGINT or SIGTERM only sets the flag.
+    """Within this block, the first SIGINT or SIGTERM only sets the flag; one that the process ignores stays ignored.
 
     Raises the flag's error if the block ends normally after a signal, so that a signal during the last step still
     prevents the next stage from starting.
@@ -52,7 +54,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
             raise KeyboardInterrupt
         flag.signal_number = number
 
-    previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    previous = _handled(signal.SIGINT, signal.SIGTERM)
     for each in previous:
         signal.signal(each, remember)
     try:
@@ -77,8 +79,18 @@ def noted_ctrl_c() -> Iterator[StopFlag]:
             raise KeyboardInterrupt
         flag.signal_number = number
 
-    previous = signal.signal(signal.SIGINT, remember)
+    previous = _handled(signal.SIGINT)
+    for each in previous:
+        signal.signal(each, remember)
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+
+def _handled(*numbers: signal.Signals) -> dict[signal.Signals, Handler]:
+    """The handlers of these signals, without those that the process ignores, as a shell tells the background jobs of a
+    script to, and those that were not set from Python."""
+    handlers = {each: signal.getsignal(each) for each in numbers}
+    return {each: handler for each, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
