@@ -134,6 +134,16 @@ def test_a_resume_without_its_engine_keeps_what_is_finished(
     assert collect([reviews], out).summary["documents"] == 50
 
 
+def test_a_terminal_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that had been read from a pipe, given by its recipe, waited without a word for text to be typed."""
+    typed = io.TextIOWrapper(io.BytesIO(b"A line.\n"))
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+    with pytest.raises(UsageError, match=r"^The text is to be read from standard input \(-\), .* pipe the text"):
+        collect(["-"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_stdin_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def from_stdin(data: bytes) -> Manifest:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))

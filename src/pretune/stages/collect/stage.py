@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pretune.builtin_world import world
 from pretune.builtin_world.words import DOMAINS, FAMILIES
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import WORK_NAME, StageFolder, open_stage
@@ -114,7 +114,15 @@ def collect(
 
 @contextmanager
 def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
-    """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file."""
+    """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file.
+
+    Raises UsageError instead of waiting for text that nobody knows is to be typed, as in a run that once was piped.
+    """
+    if STDIN in paths and sys.stdin.isatty():
+        raise UsageError(
+            "The text is to be read from standard input (-), which is the terminal; pipe the text into the command, "
+            "the same text to resume a run, as in: zcat texts.gz | pretune ..., or name a file."
+        )
     with tempfile.TemporaryDirectory(prefix="pretune-") as temporary:
         named = []
         for number, path in enumerate(paths):
