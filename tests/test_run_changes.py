@@ -41,6 +41,13 @@ def test_a_folder_that_is_missing_or_has_the_same_run_is_accepted(tmp_path: Path
     assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
 
 
+def test_files_of_the_system_are_no_foreign_ones(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (".DS_Store", ".directory", "desktop.ini"):
+        (tmp_path / "run" / name).touch()
+    assert refuse_other_run(tmp_path / "run", recipe, redo=False) == FoundRun()
+
+
 def test_what_has_changed_is_known_by_input_and_stage(tmp_path: Path, recipe: Recipe) -> None:
     other = replace(override(recipe, {"pretrain": {"minutes": 3, "seed": 1}}), labels=str(tmp_path / "labels.csv"))
     assert changed_parts(tmp_path / "run", other) == set()  # there is no run yet

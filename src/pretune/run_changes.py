@@ -18,7 +18,7 @@ from pretune.runtime.manifest import (
     read_manifest,
     read_manifest_if_any,
 )
-from pretune.runtime.stage_folder import LOCK_NAME
+from pretune.runtime.stage_folder import LOCK_NAME, is_harmless
 from pretune.settings import LATE
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
@@ -114,8 +114,10 @@ def stages_left_out(folder: Path, recipe: Recipe, found: FoundRun) -> list[str]:
 
 
 def _foreign_names(folder: Path) -> list[str]:
-    """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed."""
-    return sorted({entry.name for entry in folder.iterdir()} - {temporary_of(folder / RECIPE_NAME).name, LOCK_NAME})
+    """What is in a folder without a recipe, except what a writer of the recipe leaves when it is killed, and what the
+    system adds."""
+    own = (temporary_of(folder / RECIPE_NAME).name, LOCK_NAME)
+    return sorted(entry.name for entry in folder.iterdir() if entry.name not in own and not is_harmless(entry.name))
 
 
 _NEED_LABELS = ("split", "prepare", "finetune", "scratch", "compare")

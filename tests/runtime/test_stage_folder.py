@@ -345,6 +345,20 @@ def test_files_of_a_killed_writer_are_no_obstacle(tmp_path: Path) -> None:
     assert set(folder.manifest.outputs) == {"out.txt"}
 
 
+def test_files_of_the_system_are_neither_in_the_way_nor_outputs(tmp_path: Path) -> None:
+    """A folder that a file manager had opened was refused as somebody else's."""
+    names = (".DS_Store", "Thumbs.db", ".gitkeep", "._lock")
+    (tmp_path / "c").mkdir()
+    for name in names:
+        (tmp_path / "c" / name).write_text("x")
+    finished(tmp_path / "c")
+    assert set(read_manifest(tmp_path / "c").outputs) == {"out.txt"}
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / ".notes").write_text("x")
+    with pytest.raises(FolderInTheWayError, match=r"did not write \(\.notes\)"):
+        open_it(tmp_path / "d")
+
+
 def test_the_manifest_of_a_finished_stage_describes_its_log(tmp_path: Path) -> None:
     folder = open_it(tmp_path / "c")
     folder.log.write("stage_finished")

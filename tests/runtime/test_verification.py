@@ -235,6 +235,19 @@ def test_every_unlisted_file_is_noted(run: Path) -> None:
     assert sorted(notes_of(run))[0].startswith("finetune/.manifest.json.tmp: left by a killed writer")
 
 
+def test_only_a_name_that_pretune_writes_is_of_a_killed_writer(run: Path) -> None:
+    """A Mac's .DS_Store was, too; a file of Windows was not verified."""
+    for name in (".DS_Store", "Thumbs.db", "._events.jsonl", ".notes.txt", ".train.partial"):
+        (run / "pretrain" / name).write_text("x")
+    (run / "pretrain" / ".git").mkdir()
+    (run / "pretrain" / ".git" / "config").write_text("x")
+    assert faults(verify(run)) == []
+    assert [note for note in notes_of(run) if note.startswith("pretrain/")] == [
+        "pretrain/.git, pretrain/.notes.txt: not in any manifest, so not verified.",
+        "pretrain/.train.partial: left by a killed writer; the next attempt removes it.",
+    ]
+
+
 def edit(file: Path, change: Callable[[dict[str, Any]], object], *, is_sealed_again: bool = False) -> None:
     """Change a JSON file by hand, as someone would who wants it to pass."""
     value = json.loads(file.read_text())

@@ -21,6 +21,7 @@ from pretune.version import VERSION
 FORMAT_VERSION = 1
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors at a place that this user may not write, or not read
+_TEMPORARY = ".tmp"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMPY_FULL = re.compile(r"\d+ requested and \d+ written$|Not enough free space to write \d+ bytes")
 _MOST_ATTEMPTS = 100  # at opening a file that others write, too
@@ -270,7 +271,12 @@ def open_no_link(path: Path) -> int:
 
 def temporary_of(path: Path) -> Path:
     """The name under which `write_text` writes a file; a killed writer leaves it."""
-    return path.with_name(f".{path.name}.tmp")
+    return path.with_name(f".{path.name}{_TEMPORARY}")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder has a name under which something is written here before it is put in place."""
+    return name.startswith(".") and name.endswith((_PARTIAL, _REPLACED, _TEMPORARY))
 
 
 def sync_files(path: Path, *, left_out: str | None = None) -> None:

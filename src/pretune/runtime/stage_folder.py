@@ -37,6 +37,9 @@ from pretune.version import VERSION
 
 LOCK_NAME = ".lock"
 WORK_NAME = ".work"  # the folder of the finished parts of a stage; removed when the stage is finished
+# What file managers, network file systems and git put into a folder, whoever owns it.
+_NOT_OF_THE_USER = (".DS_Store", ".directory", ".gitignore", ".gitkeep", "Thumbs.db", "desktop.ini")
+_BEGINNINGS_NOT_OF_THE_USER = ("._", ".nfs")
 _IS_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
@@ -220,12 +223,17 @@ def _refuse_foreign_files(path: Path) -> None:
     if path.is_file():
         raise FolderInTheWayError(f"{path} is a file; choose a folder for --out.")
     entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    entries = [name for name in entries if name not in _NOT_OUTPUT]
+    entries = [name for name in entries if name not in _NOT_OUTPUT and not is_harmless(name)]
     if entries:
         raise FolderInTheWayError(
             f"{path} already contains files that pretune did not write ({', '.join(entries[:3])}); "
             "choose another --out, or empty it."
         )
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a file or folder of this name is put there by the system, so that it is nobody's work."""
+    return name in _NOT_OF_THE_USER or name.startswith(_BEGINNINGS_NOT_OF_THE_USER)
 
 
 def _refuse_difference(
@@ -316,10 +324,10 @@ def take_lock(path: Path, *, create: bool = False) -> IO[str]:
 
 
 def _list_outputs(path: Path) -> list[str]:
-    """The files of a folder that count as outputs: no training checkpoints, which have their own manifests, and no
-    names with a leading dot, which a killed writer left."""
+    """The files of a folder that count as outputs: no training checkpoints, which have their own manifests, no names
+    with a leading dot, which a killed writer left, and none that the system adds and may change."""
     files = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
-    names = [str(file) for file in files if not any(part.startswith(".") for part in file.parts)]
+    names = [str(file) for file in files if not any(part.startswith(".") or is_harmless(part) for part in file.parts)]
     return [name for name in names if name not in _NOT_OUTPUT and not name.startswith("checkpoints/")]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, PretuneError
-from pretune.runtime.atomic import read_committed
+from pretune.runtime.atomic import is_temporary, read_committed
 from pretune.runtime.events import LOG_NAME, STAGE_ORDER
 from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import (
@@ -24,7 +24,7 @@ from pretune.runtime.manifest import (
     is_text_seal_intact,
     read_manifest_if_any,
 )
-from pretune.runtime.stage_folder import LOCK_NAME
+from pretune.runtime.stage_folder import LOCK_NAME, WORK_NAME, is_harmless
 
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"
@@ -317,15 +317,17 @@ def _is_json(line: bytes) -> bool:
 
 
 def _kind_of_other(path: Path, top: Path, *, is_running: bool) -> str | None:
-    """What an unlisted file or folder is; None if the folder that contains it is already reported."""
+    """What an unlisted file or folder is; None if it is nobody's, or if a folder that contains it is reported."""
     names = path.relative_to(top).parts
     outer = [name for name in names[:-1] if name.startswith(".") or name.endswith(_ASIDE_ENDING)]
-    if outer:
+    if outer or is_harmless(path.name):
         return None
     if path.name.endswith(_ASIDE_ENDING):
         return "set aside as damaged"
-    if path.name.startswith("."):
+    if is_temporary(path.name) or path.name == WORK_NAME:
         return "left by a killed writer; the next attempt removes it"
+    if path.name.startswith("."):
+        return "not in any manifest, so not verified"
     if path.is_dir():
         return None
     if path == top / REPORT_NAME:
@@ -354,7 +356,7 @@ def _read_text(file: Path) -> str:
 
 
 def _folders(top: Path) -> list[Path]:
-    """This folder and those below it, except what a killed writer left or what was set aside as damaged."""
+    """This folder and those below it, except hidden ones, as of a killed writer, and what was set aside as damaged."""
     found = []
     for name, below, _ in os.walk(top):
         below[:] = sorted(each for each in below if not each.startswith(".") and not each.endswith(_ASIDE_ENDING))
