@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime import manifest
+from pretune.runtime.atomic import write_json
 from pretune.runtime.manifest import (
     describe_differences,
     hash_file,
@@ -18,9 +20,11 @@ from pretune.runtime.manifest import (
     hash_json,
     is_text_seal_intact,
     read_manifest,
+    sealed,
     sealed_text,
 )
 from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.runtime.verification import verify
 
 
 def open_it(path: Path, *, seed: int = 0, stage: str = "collect") -> StageFolder:
@@ -78,6 +82,19 @@ def test_a_manifest_that_was_altered_is_refused(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace("12", "13"))
     with pytest.raises(InputDataError, match="was altered after it was written"):
         read_manifest(tmp_path / "c", "collect")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../recipe.toml", "a/../../b"])
+def test_a_file_outside_its_folder_is_not_read(tmp_path: Path, name: str) -> None:
+    """`verify` read it, and then ended as a bug in pretune."""
+    finished(tmp_path / "c")
+    found = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    found["outputs"][name] = {"size_bytes": 1, "sha256": "0" * 64}
+    write_json(tmp_path / "c" / "manifest.json", sealed(found))
+    with pytest.raises(InputDataError, match=rf"lists '{name}', which is outside its folder; do not use"):
+        read_manifest(tmp_path / "c", "collect")
+    [result] = verify(tmp_path)
+    assert "is outside its folder" in result.faults[0].found
 
 
 def test_hashes_do_not_depend_on_the_order_of_keys() -> None:

@@ -15,7 +15,15 @@ from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError, UsageError
 from pretune.runtime.json_text import parse_json
-from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, check_description, describe_file, is_seal_intact, sealed
+from pretune.runtime.manifest import (
+    MANIFEST_NAME,
+    OWN_HASH,
+    check_description,
+    describe_file,
+    is_seal_intact,
+    name_outside,
+    sealed,
+)
 from pretune.version import VERSION
 
 FORMAT_VERSION = 1
@@ -166,8 +174,8 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
             f"{file} has format version {found!r}, but pretune {VERSION} reads version {FORMAT_VERSION}; "
             "load it with the version of pretune that wrote it."
         )
-    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise CorruptModelError(f"{file} lists {outside[0]!r}, which is outside its folder; do not use this folder.")
+    if (outside := name_outside(names)) is not None:
+        raise CorruptModelError(f"{file} lists {outside!r}, which is outside its folder; do not use this folder.")
     if not is_unaltered:
         raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
     manifest.pop(OWN_HASH, None)

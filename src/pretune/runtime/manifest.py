@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -92,7 +93,7 @@ def check_hashes(path: Path, manifest: Manifest, endings: tuple[str, ...] = ("",
 def read_manifest_if_any(path: Path) -> Manifest | None:
     """The manifest of a stage folder, finished or not; None if there is none.
 
-    Raises InputDataError if it is damaged or was altered after it was written.
+    Raises InputDataError if it is damaged, was altered after it was written, or names files outside its folder.
     """
     file = path / MANIFEST_NAME
     if not file.is_file():
@@ -105,6 +106,8 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
             check_description(described)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
+    if (outside := name_outside(manifest.outputs)) is not None:
+        raise InputDataError(f"{file} lists {outside!r}, which is outside its folder; do not use this folder.")
     if not is_unaltered:
         raise InputDataError(
             f"{file} was altered after it was written: its {OWN_HASH} does not match its contents; restore it, or "
@@ -189,6 +192,11 @@ def check_description(described: dict[str, Any]) -> None:
     size, sha256 = described["size_bytes"], described["sha256"]
     if type(size) is not int or type(sha256) is not str:
         raise TypeError(f"a file with the size {size!r} and the sha256 {sha256!r}")
+
+
+def name_outside(names: Iterable[str]) -> str | None:
+    """The first name that leads out of the folder in which it is listed; None if there is none."""
+    return next((name for name in names if Path(name).is_absolute() or ".." in Path(name).parts), None)
 
 
 def hash_file(path: Path) -> str:
