@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,42 @@ def of_arrow(values: Any) -> Any:
     return pytest.importorskip("pyarrow").table(values)
 
 
-MAKERS = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "dict": dict, "pyarrow": of_arrow}
+class FakeDataset:
+    """What is read of a Dataset of Hugging Face: it has no `columns`, and its rows are dicts."""
+
+    def __init__(self, values: dict[str, list[Any]]) -> None:
+        self.values = values
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self.values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.to_list()), len(self.values)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.values, row, strict=True)) for row in zip(*self.values.values(), strict=True)]
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return self.values[name]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.to_list())
+
+
+def of_datasets(values: Any) -> Any:
+    return pytest.importorskip("datasets").Dataset.from_dict(values)
+
+
+MAKERS = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "dict": dict,
+    "pyarrow": of_arrow,
+    "like datasets": FakeDataset,
+    "datasets": of_datasets,
+}
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -54,6 +90,14 @@ def test_a_table_is_refused_unless_the_columns_are_named(make: Any) -> None:
         as_pairs(table, None, "label")
     with pytest.raises(InputDataError, match="no column named 'texts'; its columns are text, label, n"):
         as_pairs(table, "texts", "label")
+
+
+def test_a_stream_without_names_of_columns_is_refused() -> None:
+    class Stream:
+        column_names = None
+
+    with pytest.raises(InputDataError, match=r"a stream without the names of its columns; give a list of its rows"):
+        values_of(Stream())
 
 
 MISSING = {

@@ -1,4 +1,4 @@
-"""Columns and tables of numpy, pandas, polars and pyarrow as lists of Python values; none of them is imported."""
+"""Columns and tables of numpy, pandas, polars, pyarrow and datasets as lists of Python values; none is imported."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing
 from pretune.text.reading_report import join_names
 
+_NAMES = ("column_names", "columns")  # pyarrow, whose `columns` have no names, and datasets; pandas and polars
 _TO_VALUES = ("tolist", "to_list", "to_pylist")  # numpy and pandas; polars; pyarrow
 
 
 def is_table(data: Any) -> bool:
-    """Whether the data has named columns: a data frame, a table of pyarrow, or a dict of columns."""
+    """Whether the data has named columns: a data frame, a table of pyarrow, a Dataset, or a dict of columns."""
     # Of the type: pandas makes every item of a column an attribute, so one of them may be called `columns`.
-    return isinstance(data, Mapping) or hasattr(type(data), "columns")
+    return isinstance(data, Mapping) or any(hasattr(type(data), name) for name in _NAMES)
 
 
 def values_of(data: Any) -> list[Any]:
@@ -93,12 +94,19 @@ def column_of(table: Any, name: Any) -> list[Any]:
 
 
 def names_of(table: Any) -> list[Any]:
-    """The names of the columns of a table. Raises InputDataError for a lazy frame of polars, which has no rows yet."""
+    """The names of the columns of a table.
+
+    Raises InputDataError for a lazy frame of polars, which has no rows yet, and for a stream of datasets whose columns
+    are not known.
+    """
     if isinstance(table, Mapping):
         return list(table)
     if type(table).__name__ == "LazyFrame":
         raise InputDataError("The data is a lazy frame, which has no rows yet; call .collect() on it first.")
-    return list(getattr(table, "column_names", table.columns))
+    names = getattr(table, next(name for name in _NAMES if hasattr(type(table), name)))
+    if names is None:
+        raise InputDataError("The data is a stream without the names of its columns; give a list of its rows: [*data].")
+    return list(names)
 
 
 def _items_of_array(values: Any, data: Any) -> list[Any]:
