@@ -419,7 +419,8 @@ def test_a_data_frame_is_read_by_the_names_of_its_columns(run_folder: Path, tmp_
     warnings = {event.get("rule"): event.get("count") for event in read_events(tmp_path / "o" / "prepare")}
     assert warnings["empty_text"] == 1
     expected = model.predict(list(frame["review"]))
-    for same in (frame, pl.from_pandas(frame), frame[["review"]], frame["review"]):  # the column that it learned from
+    one, rows_of = frame[["review"]], frame.to_dict("records")
+    for same in (frame, pl.from_pandas(frame), one, frame["review"], rows_of):  # the column that it learned from
         assert model.predict(same).labels == expected.labels
     shown = model.predict(frame, label_column="stars")
     assert shown.expected == tuple(str(value).lower() for value in frame["stars"])

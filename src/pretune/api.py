@@ -52,7 +52,7 @@ from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import clean, page_for, to_text, write_text
-from pretune.text.labels.python_columns import is_table, values_of
+from pretune.text.labels.python_columns import is_table, rows_as_table, values_of
 from pretune.text.labels.python_data import (
     as_texts,
     examples_of,
@@ -236,11 +236,12 @@ class Model:
     ) -> History:
         """Train on labelled examples, starting from the current weights, and keep the trained model in this object.
 
-        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), a table with `text_column=` and
-        `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN, blank) are left out
-        and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are
-        those of the split and of stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary
-        folder; `path` is then the model's folder in it. With `redo`, stages there with other settings are renamed.
+        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), a table or a list of dicts with
+        `text_column=` and `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN,
+        blank) are left out and counted. `test_data` has any of these forms; without it, some rows of `data` are held
+        out. `settings` are those of the split and of stages 4 and 5, such as `epochs=3`. The stages write to `out`, or
+        to a temporary folder; `path` is then the model's folder in it. With `redo`, stages there with other settings
+        are renamed.
 
         A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
         messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also
@@ -280,12 +281,12 @@ class Model:
     ) -> Predictions:
         """The prediction for each text, or pair of texts, in order; an empty one for a missing or blank text.
 
-        `data` is a list or column of texts or of pairs of texts, a table, or the path of a file with one text per line
-        or with a text column. The texts of a table or file are in `text_column` (and `text_pair_column`), else in the
-        columns that the model was trained on. If `data` is a list of (text, label) pairs, a tuple of two columns
-        (texts, labels), or a table with `label_column`, the labels are shown as expected labels, by the model's names.
-        Raises ModelError if the model is not trained on a task yet, and InputDataError for an expected label that the
-        model does not know.
+        `data` is a list or column of texts or of pairs of texts, a table (also a list of dicts), or the path of a file
+        with one text per line or with a text column. The texts of a table or file are in `text_column` (and
+        `text_pair_column`), else in the columns that the model was trained on. If `data` is a list of (text, label)
+        pairs, a tuple of two columns (texts, labels), or a table with `label_column`, the labels are shown as expected
+        labels, by the model's names. Raises ModelError if the model is not trained on a task yet, and InputDataError
+        for an expected label that the model does not know.
         """
         if self._classifier is None:
             raise ModelError(f"{self.path} has a language model, which cannot label texts yet; call train(data) first.")
@@ -303,6 +304,7 @@ class Model:
             for sentence in found.sentences_about(file):
                 LOGGER.warning("%s", sentence)
             return Predictions(predict(self._classifier, texts))
+        data = rows_as_table(data)
         if not is_table(data):
             _refuse_columns(text_column=text_column, label_column=label_column, text_pair_column=text_pair_column)
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)

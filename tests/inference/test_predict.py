@@ -433,6 +433,7 @@ def test_the_columns_of_a_table_are_no_texts(classifier: Classifier) -> None:
     columns = {"text_column": "review", "label_column": "stars"}
     trained = replace(classifier, labelling=replace(classifier.labelling, columns=columns))
     assert predict(trained, {"id": [1, 2], "review": texts}) == expected
+    assert predict(trained, [{"id": number, "review": text} for number, text in enumerate(texts)]) == expected
     with pytest.raises(InputDataError, match=r"a table with the columns id, note; expected a list of texts, or one of"):
         predict(trained, {"id": [1, 2], "note": texts})
 

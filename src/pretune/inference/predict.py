@@ -26,7 +26,7 @@ from pretune.runtime.atomic import commit_file
 from pretune.runtime.home import expand_home
 from pretune.tasks.prediction import Prediction
 from pretune.text.labels.entities import have_words, text_of_words
-from pretune.text.labels.python_columns import is_table, names_of, values_of
+from pretune.text.labels.python_columns import is_table, names_of, rows_as_table, values_of
 from pretune.text.labels.python_data import as_texts_or_pairs, examples_of
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
@@ -81,6 +81,7 @@ def predict(model: ModelPlace | Classifier, texts: Any, *, stack: bool = True) -
 
 def _items_of(data: Any, columns: Mapping[str, str]) -> list[Any]:
     """The items of a list or column, or of a table in memory; `columns` are those that the model was trained on."""
+    data = rows_as_table(data)
     if not is_table(data):
         return values_of(data)
     is_known = columns.get("text_column") in names_of(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,23 @@ def test_two_texts_are_not_two_columns() -> None:
     assert examples_of(("a", "b")) == ["a", "b"]
     assert examples_of((None, "b")) == [None, "b"]
     assert examples_of((["a"], ["x"])) == [("a", "x")]
+
+
+def test_a_list_of_dicts_is_a_table(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "x", "n": 1}, {"label": "y", "text": None}, {"text": "c"}]
+    pairs = [("a", "x"), ("", "y"), ("c", "")]
+    assert as_pairs(rows, "text", "label") == as_pairs(iter(rows), "text", "label") == pairs
+    assert examples_of(rows, preferred={"text_column": "text"}) == ["a", None, "c"]
+    assert examples_of([{"text": "a"}, {"text": "b"}]) == ["a", "b"]
+    (tmp_path / "rows.csv").write_text("text,label\na,x\nb,y\n")
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert as_pairs(csv.DictReader(file), "text", "label") == [("a", "x"), ("b", "y")]
+    with pytest.raises(InputDataError, match=r"a table with the columns text, label, n; .* text_column=\.\.\."):
+        as_pairs(rows)
+    with pytest.raises(InputDataError, match=r"Example 2 is \('b', 'y'\)|Example 1 is \{'text': 'a'"):
+        as_pairs([rows[0], ("b", "y")], "text", "label")
+    columns = ({"text": ["a", "b"]}, {"label": ["x", "y"]})
+    assert as_pairs(columns) == [("a", "x"), ("b", "y")]  # two tables of one column, not two rows
 
 
 def test_entities_are_in_order() -> None:

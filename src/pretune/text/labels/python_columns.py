@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pretune.errors import InputDataError
@@ -17,6 +17,18 @@ def is_table(data: Any) -> bool:
     """Whether the data has named columns: a data frame, a table of pyarrow, a Dataset, or a dict of columns."""
     # Of the type: pandas makes every item of a column an attribute, so one of them may be called `columns`.
     return isinstance(data, Mapping) or any(hasattr(type(data), name) for name in _NAMES)
+
+
+def rows_as_table(data: Any) -> Any:
+    """A dict of columns for a list or iterator of dicts, such as csv.DictReader, with None where one lacks a key.
+
+    Other data is returned as it is, but an iterator as a list. A tuple of two dicts of columns is no list of rows.
+    """
+    if isinstance(data, Iterator):
+        data = list(data)
+    if not isinstance(data, list) or not data or not all(isinstance(row, Mapping) for row in data):
+        return data
+    return {name: [row.get(name) for row in data] for name in dict.fromkeys(name for row in data for name in row)}
 
 
 def values_of(data: Any) -> list[Any]:

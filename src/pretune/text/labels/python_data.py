@@ -9,7 +9,15 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.runtime.home import expand_home
 from pretune.text.labels.label_text import is_missing, label_text
-from pretune.text.labels.python_columns import column_of, is_table, labels_of_flags, lists_of, names_of, values_of
+from pretune.text.labels.python_columns import (
+    column_of,
+    is_table,
+    labels_of_flags,
+    lists_of,
+    names_of,
+    rows_as_table,
+    values_of,
+)
 from pretune.text.labels.spans import Span, are_spans, span_of
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
@@ -24,11 +32,12 @@ def as_pairs(
 ) -> Pairs:
     """The texts and labels of labelled examples, with "" for a missing one.
 
-    `data` is an iterable of pairs, a tuple of two columns, or a table with the columns that are named. A text may be a
-    pair of texts, and a label a list of labels; of two columns, the first may be a table or array of two columns of
-    texts, and the second one of 0 and 1 with a column for each label. Raises InputDataError for anything else, and for
-    no examples.
+    `data` is an iterable of pairs, a tuple of two columns, or a table (also a list of dicts) with the columns that are
+    named. A text may be a pair of texts, and a label a list of labels; of two columns, the first may be a table or
+    array of two columns of texts, and the second one of 0 and 1 with a column for each label. Raises InputDataError for
+    anything else, and for no examples.
     """
+    data = rows_as_table(data)
     if is_table(data) and text_column is not None and label_column is None:
         raise _missing("label_column", data)
     items = examples_of(data, text_column, label_column, text_pair_column)
@@ -54,7 +63,9 @@ def examples_of(
     Of a table, the items of the column `text_column`, paired with those of `text_pair_column` if it is given, or their
     pairs with those of `label_column`. If the texts are not named, they are in the only column, or in those that
     `preferred` names (text_column and text_pair_column of the file that a model was trained on), if the table has them.
+    A list of dicts is a table, too.
     """
+    data = rows_as_table(data)
     if is_table(data):
         names, wanted = names_of(data), preferred or {}
         if text_column is None and wanted.get("text_column") in names and len(names) > 1:
