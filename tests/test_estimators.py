@@ -158,7 +158,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "measures": (TEXTS, np.linspace(0, 1, len(TEXTS)), "Unknown label type: continuous"),
     "one class": (TEXTS, ["a"] * len(TEXTS), "X has only one label"),
     "alike": (TEXTS, ["good ", *LABELS[1:]], "written alike: 'good', 'good '"),
-    "a single row": (TEXTS, ["rare", *LABELS[1:]], "X, line 1: the label 'rare' has a single row"),
+    "a single row": (TEXTS, ["rare", *LABELS[1:]], "X, example 1: the label 'rare' has a single row"),
 }
 
 

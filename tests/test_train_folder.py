@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from pretune.api import load_model, load_pretrained_model
-from pretune.errors import FolderInTheWayError, InterruptedByUserError, StageDiffersError, UsageError
+from pretune.errors import (
+    FolderInTheWayError,
+    InputDataError,
+    InterruptedByUserError,
+    PretuneError,
+    StageDiffersError,
+    UsageError,
+)
 from pretune.runtime.interruption import StopFlag
 from pretune.settings import SplitConfig
 from pretune.text.labels.task_rows import read_task_rows
-from pretune.train_folder import TrainFolder, read_examples
+from pretune.train_folder import TrainFolder, as_keywords, read_examples
 
 EXAMPLES = [
     (f"The {thing} {n} was {word}.", word) for n in range(12) for thing in ("film", "meal") for word in ("good", "bad")
@@ -75,6 +82,47 @@ def test_a_folder_with_a_model_is_no_place_to_train_in(run_folder: Path, tmp_pat
     with pytest.raises(FolderInTheWayError, match=r"out has a model of its own, .*; choose another out="):
         load_pretrained_model(run_folder).train(EXAMPLES, out, **SETTINGS)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an example": ({"data": [*EXAMPLES, ("New.", "rare")]}, r"^data, example 49: the label 'rare' has a single row"),
+    "all": ({"data": [("a", "x")] * 3}, r"^data has only one label"),
+    "names": ({"label_names": ("x=y",)}, r"^data: label_names renames 'x'|^label_names renames 'x'"),
+    "a test example": ({"test_data": [("N.", "other")]}, r"^test_data, example 1: the label 'other' never occurs"),
+    "a setting": ({"max_seq_len": 1}, r"^max_seq_len is 1; expected at least"),
+    "a column": ({"task": "multilabel", "text_pair_column": "b"}, r'^text_pair_column is given, but task="multilabel"'),
+}
+
+
+@pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_named_as_the_call_names_it(
+    run_folder: Path, tmp_path: Path, given: dict[str, Any], sentence: str
+) -> None:
+    """It named a line of a temporary file, which was gone, and options of the command line."""
+    for _ in range(2):  # also if the file of the examples is there already
+        with pytest.raises(PretuneError, match=sentence) as caught:
+            load_pretrained_model(run_folder).train(**{"data": EXAMPLES, "out": tmp_path / "out", **SETTINGS, **given})
+        assert "--" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_a_file_of_the_user_keeps_its_name_and_lines(run_folder: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{text},{label}\n" for text, label in [*EXAMPLES, ("New.", "rare")])
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
+    with pytest.raises(InputDataError, match=r"rows\.csv, line 50: the label 'rare' has a single row"):
+        load_pretrained_model(run_folder).train(tmp_path / "rows.csv", **SETTINGS)
+
+
+def test_options_are_written_as_keyword_arguments() -> None:
+    for message, expected in (
+        ("choose --task multilabel, or --task tokens if", 'choose task="multilabel", or task="tokens" if'),
+        ("name them with --text-column and --label-column.", "name them with text_column and label_column."),
+        ("give --label-separator '|'; (see --label-separator)", "give label_separator='|'; (see label_separator)"),
+        ("--validation-fraction 0.5 and --test-fraction 0.6", "validation_fraction=0.5 and test_fraction=0.6"),
+        ("or give --test-labels.", "or give test_data."),
+        ("--no-stack or `pretune prepare F --task chat`", "stack=False or `pretune prepare F --task chat`"),
+        ("--method head reads, --from DIR", 'method="head" reads, --from DIR'),
+    ):
+        assert as_keywords(message) == expected
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", " "], ids=repr)

@@ -62,7 +62,14 @@ from pretune.text.labels.python_data import (
 from pretune.text.reading_report import Findings, join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
-from pretune.train_folder import LABELS_NAME, TEST_LABELS_NAME, read_examples, train_folder, with_columns
+from pretune.train_folder import (
+    LABELS_NAME,
+    TEST_LABELS_NAME,
+    as_keywords,
+    read_examples,
+    train_folder,
+    with_columns,
+)
 
 LOGGER = logging.getLogger("pretune")
 ROWS_SHOWN = 40  # of printed predictions
@@ -451,7 +458,10 @@ def _read_settings(settings: dict[str, Any]) -> Recipe:
     by_stage: dict[str, dict[str, Any]] = {}
     for name, value in settings.items():
         by_stage.setdefault(stage_of.get(name, "finetune"), {})[name] = value
-    return override(Recipe(), by_stage)
+    try:
+        return override(Recipe(), by_stage)
+    except UsageError as error:
+        raise UsageError(as_keywords(str(error))) from error
 
 
 def _refuse_columns(**columns: str | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -33,7 +34,7 @@ from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.python_columns import is_table, names_of, values_of
 from pretune.text.labels.python_data import as_texts
 from pretune.text.reading_report import join_names
-from pretune.train_folder import LABELS_NAME
+from pretune.train_folder import DATA_NAME
 
 _OWN_PARAMETERS = ("base", "random_state", "verbose")  # all others are settings of the split and of stages 4 and 5
 _ONE_LABEL = (
@@ -112,7 +113,7 @@ class _TextEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             history = model.train(rows, folder, quiet=not self.verbose, task=task, test_fraction=0.0, **settings)
             return ModelFiles.read(model.path), list(history)
         except InputDataError as error:
-            raise EstimatorDataError(str(error).replace(str(folder / LABELS_NAME), "X")) from error
+            raise EstimatorDataError(re.sub(rf"^{DATA_NAME}\b", "X", str(error))) from error
         except InterruptedByUserError as error:  # a grid search would go on after an ordinary exception
             raise KeyboardInterrupt from error
         except StoppedError as error:

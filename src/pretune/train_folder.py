@@ -4,10 +4,12 @@ refused."""
 from __future__ import annotations
 
 import json
+import re
 import tempfile
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,18 @@ from pretune.runtime.home import expand_home
 from pretune.runtime.interruption import RUN_AGAIN
 from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import RECIPE_NAME
-from pretune.settings import SplitConfig
+from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
 from pretune.text.labels.python_data import Written, as_pairs, existing_file
 
 LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
+DATA_NAME = "data"  # what the examples of a program are called in its errors: the parameter of `train`
+_CONFIGS = (SplitConfig, PrepareConfig, FinetuneConfig)
+_KINDS = {name: kind for config in _CONFIGS for name, kind in typing.get_type_hints(config).items()}
+_KEYWORDS = {field.name: field.name for config in _CONFIGS for field in fields(config)} | {"test_labels": "test_data"}
+# A command in backticks, which stays, or an option with what may be its value.
+_OPTION = re.compile(
+    r"`[^`]*`|--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<value>'[^']*'|[a-z]+|[0-9][0-9.e-]*\b))?"
+)
 
 
 class TrainFolder:
@@ -45,6 +55,7 @@ class TrainFolder:
         self.is_temporary = out is None
         self._new_folders = list(takewhile(lambda folder: not folder.exists(), (self.path, *self.path.parents)))
         self._written: list[Path] = []
+        self._given_as: dict[str, str] = {}  # the parameter with the examples that are in a file here
         if (self.path / RECIPE_NAME).is_file():
             raise FolderInTheWayError(f"{self.path} is a run made by `pretune run`; choose another out=.")
         if own_model_folder(self.path) is not None:
@@ -59,6 +70,7 @@ class TrainFolder:
         if isinstance(content, Path):
             return content
         target = self.path / name
+        self._given_as[str(target)] = DATA_NAME if name == LABELS_NAME else "test_data"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             write_text(target, content)
@@ -75,6 +87,15 @@ class TrainFolder:
                 f"{self.path} has the model to start from: it was trained there. Choose another out=, or load the base "
                 "again to train it with other settings."
             )
+
+    def in_terms_of_python(self, message: str) -> str:
+        """An error of a stage in the terms of the call: its examples by their number, and options as keyword arguments.
+
+        The examples are in files that the caller did not write, one in a line.
+        """
+        for file, name in self._given_as.items():
+            message = message.replace(f"{file}, line ", f"{name}, example ").replace(file, name)
+        return as_keywords(message)
 
     def remove_refused(self) -> None:
         """Remove what was written for a call that was refused, so that the corrected call finds nothing in its way.
@@ -127,9 +148,28 @@ def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
     except StageDiffersError as error:
         error.args = (str(error).replace("--out", "out=").replace("--redo", "redo=True"),)
         raise
-    except (InputDataError, ModelError, UsageError):
+    except (InputDataError, ModelError, UsageError) as error:
         folder.remove_refused()
+        if not isinstance(error, FolderInTheWayError):  # which is about the files themselves
+            error.args = (folder.in_terms_of_python(str(error)),)
         raise
+
+
+def as_keywords(message: str) -> str:
+    """A message with keyword arguments of `train` in place of options of the command line."""
+    return _OPTION.sub(_as_keyword, message)
+
+
+def _as_keyword(found: re.Match[str]) -> str:
+    name, value = (found["name"] or "").replace("-", "_"), found["value"] or ""
+    if name not in _KEYWORDS:
+        return found[0]
+    if found["no"]:
+        return f"{_KEYWORDS[name]}=False" + (f" {value}" if value else "")
+    if value in typing.get_args(_KINDS.get(name)):
+        return f'{_KEYWORDS[name]}="{value}"'
+    is_value = value[:1] == "'" or value[:1].isdigit()
+    return f"{_KEYWORDS[name]}{'=' if is_value else ' '}{value}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
