@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,6 +35,24 @@ def test_an_environment_that_could_not_be_made_is_removed(tmp_path: Path) -> Non
     assert done.returncode != 0
     assert "apt-get install python3-venv" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [(None, "There is no .*/python3.x here; install Python 3.11 or later"), ("exit 1", "is older than Python 3.11")],
+    ids=["missing", "old"],
+)
+def test_a_missing_python_is_not_called_old(script: str | None, sentence: str, tmp_path: Path) -> None:
+    python = tmp_path / "python3.x"
+    if script is not None:
+        python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        python.chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), ".venv/.python", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(sentence, done.stdout)
+    assert ("is older" in done.stdout) == (script is not None)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
