@@ -65,7 +65,7 @@ def test_a_model_keeps_to_the_threads_of_its_container(
 
 
 def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"has a language model.*fine-tune it first"):
+    with pytest.raises(ModelError, match=r"has a language model, which fills in words and does.*; fine-tune it first"):
         load_classifier(run_folder / "pretrain")
     with pytest.raises(ModelError, match=r"has a classifier, which does not fill in words"):
         load_filler(run_folder / "finetune")
@@ -80,6 +80,9 @@ def test_a_causal_model_is_not_asked_to_fill_and_a_hybrid_one_is(run_folder: Pat
     with pytest.raises(ModelError, match=r"predict the next token only, so it does not fill .* --objective hybrid"):
         load_filler(tmp_path / "causal")
     assert load_filler(tmp_path / "hybrid").model.config.can_generate
+    for objective, does in {"causal": "writes text", "hybrid": "fills in words and writes text"}.items():
+        with pytest.raises(ModelError, match=rf"which {does} and does not classify; `pretune chat` or `pretune gen"):
+            load_classifier(tmp_path / objective)
 
 
 def test_absence_is_described(tmp_path: Path) -> None:

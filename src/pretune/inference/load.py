@@ -69,10 +69,7 @@ def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
     """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if a
     file of linear models beside it is damaged."""
     if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
-        found = "a language model, which fills in words and does not classify"
-        if not isinstance(loaded.model, LanguageModel):
-            found = "a model without a head of pretune's, which is a base for fine-tuning and does not classify"
-        raise ModelError(f"{loaded.path} has {found}; fine-tune it first, or give the output folder of finetune.")
+        raise _no_classifier(loaded)
     tokenizer = load_matching_tokenizer(loaded)
     _check_answers(loaded, tokenizer)
     return Classifier(
@@ -82,6 +79,19 @@ def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
         labelling=loaded.labelling,
         stacked=load_stacked(loaded.path, len(loaded.labelling.outputs)) if stack else None,
     )
+
+
+def _no_classifier(loaded: LoadedModel) -> ModelError:
+    if isinstance(loaded.model, LanguageModel) and loaded.config.can_generate:  # it may be a finished chat model
+        does = "fills in words and writes text" if loaded.config.can_fill else "writes text"
+        return ModelError(
+            f"{loaded.path} has a language model, which {does} and does not classify; `pretune chat` or `pretune "
+            "generate` uses it. To classify, fine-tune a pre-trained model on labelled examples."
+        )
+    found = "a language model, which fills in words and does not classify"
+    if not isinstance(loaded.model, LanguageModel):
+        found = "a model without a head of pretune's, which is a base for fine-tuning and does not classify"
+    return ModelError(f"{loaded.path} has {found}; fine-tune it first, or give the output folder of finetune.")
 
 
 def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
