@@ -29,7 +29,7 @@ from pretune.scoring.row_statistics import RowStatistics, macro_f1_rows, micro_f
 from pretune.scoring.stack import Link
 from pretune.tasks.prediction import LabelsPrediction, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
-from pretune.text.labels.checks import FEW_ROWS, MIN_ROWS, LabeledRow, Lint, refuse_single_rows, sort_labels
+from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, refuse_single_rows, single_labels, sort_labels
 from pretune.text.labels.detect_task import TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.named_labels import NamedLabels
@@ -74,10 +74,9 @@ class Multilabel(NamedLabels):
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
         refuse_alike(path, [row.label for row in rows], self.name)
         counts = Counter(name for row in rows for name in row.label)
-        singles = [name for name in sort_labels(counts) if counts[name] < MIN_ROWS]
-        if singles:
-            row = next(row for row in rows if singles[0] in row.label)
-            refuse_single_rows(path, row.line, singles, "label", "labels")
+        if singles := single_labels(counts):
+            row = next(row for row in rows if next(iter(singles)) in row.label)
+            refuse_single_rows(path, row.line, singles, counts, "label", "labels")
         few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]
         named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
         lint.warn("few_rows", len(few), f"{self.count(len(few))} with fewer than {FEW_ROWS} rows: {named}.")

@@ -82,6 +82,18 @@ def test_a_class_of_one_row_is_refused_with_its_line(others: list[str], said: st
         checks.check_labels("rows.csv", rows, Lint())
 
 
+@pytest.mark.parametrize("others", [[], ["a first one"]])
+def test_a_label_of_one_row_that_is_written_as_another_is_told_so(others: list[str]) -> None:
+    """The advice was to add rows or to remove the row; that another spelling has 30 rows was not said."""
+    rows = make_rows([*MANY, ("odd", "A_"), *((f"odd {label}", label) for label in others)])
+    said = "row, as does 1 other label," if others else "row,"
+    expected = (
+        rf"line 62: the label 'A_' has a single {said} and differs from 'a' \(30 rows\) only in case, spacing or "
+    )
+    with pytest.raises(InputDataError, match=expected + "punctuation; write both alike in the file"):
+        checks.check_labels("rows.csv", rows, Lint())
+
+
 def test_small_classes_and_names_that_look_alike() -> None:
     lint = Lint()
     checks.check_labels("rows.csv", make_rows([*MANY, ("x", "A"), ("y", "A")]), lint)

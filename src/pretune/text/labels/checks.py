@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,10 +132,9 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
             f"{path} has only one label ({shorten(only, 60)!r}, {counted(len(rows), 'row')}); expected at least two "
             "classes."
         )
-    singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
-    if singles:
-        row = next(row for row in rows if row.label == singles[0])
-        refuse_single_rows(path, row.line, singles, "class", "classes")
+    if singles := single_labels(counts):
+        row = next(row for row in rows if row.label == next(iter(singles)))
+        refuse_single_rows(path, row.line, singles, counts, "class", "classes")
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     classes = counted(len(few), "class", "classes")
@@ -147,13 +146,35 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
     lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
 
 
-def refuse_single_rows(path: str, line: int, labels: Sequence[str], what: str, several: str) -> None:
-    """Refuse labels that have one row each; the row of the first is on `line`. `what` is what a label is called."""
-    more = len(labels) - 1
+def single_labels(counts: Mapping[str, int]) -> dict[str, str | None]:
+    """The labels with too few rows, each with the most frequent one that differs only in spelling, if there is one.
+
+    Those that have such a one come first.
+    """
+    larger: dict[str, str | None] = {}
+    for names in _group_alike(counts):
+        largest = max(names, key=lambda name: counts[name])
+        larger |= {name: largest if name != largest else None for name in names}
+    singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
+    return {label: larger[label] for label in sorted(singles, key=lambda label: larger[label] is None)}
+
+
+def refuse_single_rows(
+    path: str, line: int, labels: Mapping[str, str | None], counts: Mapping[str, int], what: str, several: str
+) -> None:
+    """Refuse labels that have one row each, as `single_labels` found them; the row of the first is on `line`. `what`
+    is what a label is called."""
+    (label, larger), more = next(iter(labels.items())), len(labels) - 1
     others = f", as do {more:,} other labels" if more > 1 else ", as does 1 other label" if more else ""
+    found = f"{path}, line {line}: the label {shorten(label, 60)!r} has a single row{others}"
+    if larger is not None:
+        raise InputDataError(
+            f"{found}, and differs from {shorten(larger, 60)!r} ({counted(counts[larger], 'row')}) only in case, "
+            f"spacing or punctuation; write both alike in the file, or add rows if these are two {several}."
+        )
     raise InputDataError(
-        f"{path}, line {line}: the label {shorten(labels[0], 60)!r} has a single row{others}; a {what} needs at least "
-        f"{MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge {several}, or remove these."
+        f"{found}; a {what} needs at least {MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge {several}, or remove "
+        "these."
     )
 
 
