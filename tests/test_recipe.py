@@ -125,8 +125,31 @@ def test_a_file_that_is_no_recipe_is_answered_with_a_sentence(tmp_path: Path) ->
             read_recipe(write(tmp_path, f"seed = {value}\n"))
     with pytest.raises(InputDataError, match="does not exist"):
         read_recipe(tmp_path / "none.toml")
-    with pytest.raises(InputDataError, match="is a folder"):
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(InputDataError, match=r"is a folder; expected a recipe: try .*recipe\.toml") as caught:
         read_recipe(tmp_path)
+    assert "--corpus" not in str(caught.value)
+
+
+def test_text_in_place_of_a_recipe_is_answered_with_the_option_for_text(tmp_path: Path) -> None:
+    """`pretune run notes/` was told to try notes/recipe.toml, which does not exist."""
+    notes, labelled, document = tmp_path / "my notes", tmp_path / "labelled.csv", tmp_path / "a.docx"
+    notes.mkdir()
+    labelled.write_text("text,label\nA film.,good\n")
+    document.write_bytes(b"PK\x03\x04\xff\xfe")
+    for path, found in ((notes, "is a folder"), (labelled, "is not a recipe"), (document, "is not a recipe")):
+        with pytest.raises(
+            InputDataError, match=rf"{found}.*\. To pre-train on this text, give it with --cor"
+        ) as caught:
+            read_recipe(path)
+        assert "recipe.toml" not in str(caught.value)
+    for name in ("imdb", "public:imdb"):
+        with pytest.raises(InputDataError, match=rf"does not exist; .*\. To .*give it with --corpus {name}\.$"):
+            read_recipe(name)
+    with pytest.raises(
+        InputDataError, match=r"does not exist; expected a recipe, such as the recipe\.toml of a run\.$"
+    ):
+        read_recipe("nothing")
 
 
 def test_inputs_are_looked_for_before_anything_starts(tmp_path: Path) -> None:

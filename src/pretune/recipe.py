@@ -6,6 +6,7 @@ Paths in a recipe file are relative to the folder of the file, so a recipe means
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -102,11 +103,16 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputDataError(f"{path} does not exist; expected a recipe, such as the recipe.toml of a run.") from error
+        hint = "" if name_of_text(str(path)) is None else _advise_corpus(path)
+        found = f"{path} does not exist; expected a recipe, such as the recipe.toml of a run.{hint}"
+        raise InputDataError(found) from error
     except IsADirectoryError as error:
-        raise InputDataError(f"{path} is a folder; expected a recipe: try {path / RECIPE_NAME}.") from error
+        saved = path / RECIPE_NAME
+        hint = f": try {saved}." if saved.is_file() else f".{_advise_corpus(path)}"
+        raise InputDataError(f"{path} is a folder; expected a recipe{hint}") from error
     except (ValueError, RecursionError) as error:  # for tables that nest too deeply
-        raise InputDataError(f"{path} is not a recipe in TOML: {error}.") from error
+        hint = "" if path.suffix == ".toml" else _advise_corpus(path, ", or labelled examples with --labels")
+        raise InputDataError(f"{path} is not a recipe in TOML: {error}.{hint}") from error
     values.pop("version", None)
     folder = _real_folder(path.parent)
     for name in ("out", *_PATHS):
@@ -120,6 +126,10 @@ def read_recipe(path: Path | str) -> Recipe:
         return override(Recipe(), values)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _advise_corpus(path: Path, more: str = "") -> str:
+    return f" To pre-train on this text, give it with --corpus {shlex.quote(str(path))}{more}."
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
