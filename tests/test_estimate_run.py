@@ -102,6 +102,26 @@ def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
         assert found.task_seconds == found.control_seconds == 0
 
 
+def test_what_is_not_read_is_not_weighed(tmp_path: Path) -> None:
+    """Hidden folders, pictures and pretune's own runs were, and the bytes of a docx or PDF counted as text."""
+    for name in (".git/pack", "photo.jpg", "run/pretrain/checkpoint/model.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * 1_000_000)
+    for name in ("run/recipe.toml", "run/pretrain/manifest.json", "run/pretrain/events.jsonl"):
+        (tmp_path / name).write_text("{}")
+    for name in ("a.txt", "b.pdf", "c.docx", "d.html"):
+        (tmp_path / name).write_bytes(b"x" * 4000)
+    found = estimate_run(override(Recipe(), {"corpus": [str(tmp_path)], "pretrain": {"minutes": 1}}))
+    assert found.text_seconds == pytest.approx((4000 + 800 + 2000 + 1400) / 4e6)
+
+
+def test_a_folder_and_a_file_in_it_are_weighed_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 4000)
+    corpus = [str(tmp_path), str(tmp_path / "a.txt")]
+    found = estimate_run(override(Recipe(), {"corpus": corpus, "pretrain": {"minutes": 1}}))
+    assert found.text_seconds == pytest.approx(4000 / 4e6)
+
+
 def test_a_file_that_a_pattern_matches_in_several_ways_is_weighed_once(tmp_path: Path) -> None:
     """A pattern with ** matches each folder above a file, too, which were all weighed with what is in them."""
     (tmp_path / "a" / "b").mkdir(parents=True)

@@ -5,10 +5,9 @@ These are estimates to decide by. Pre-training measures its own pace when it sta
 
 from __future__ import annotations
 
-import glob
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pretune.recipe import Recipe, name_of_text
 from pretune.run_trace import formats
 from pretune.text.raw.text_stream import STDIN
+from pretune.text.reading_report import Findings
+from pretune.text.sources.files import find_files
 from pretune.text.sources.hub import PREFIX as HUB_PREFIX
 from pretune.text.sources.public_data import data_set_of
 
@@ -32,7 +33,15 @@ _BUILTIN_BYTES_PER_DOCUMENT = 230
 _BUILTIN_LABEL_BYTES = 2.4e6
 _BYTES_PER_TOKEN = 4.2
 _TOKENS_PER_ROW = 40  # in a labelled text
-_UNPACKED_FACTOR = {".gz": 3.0, ".tgz": 3.0, ".zip": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}
+# Bytes of text for each byte of a file. Two manuals in PDF have 0.25, and pages with figures less; manuals in HTML have
+# 0.35; a letter in docx has 0.6, a long one without pictures up to 1.9, and with pictures far less.
+_TEXT_FACTOR = {
+    **dict.fromkeys((".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".zip", ".zst", ".zstd", ".tzst"), 3.0),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), 0.35),
+    ".parquet": 2.5,
+    ".docx": 0.5,
+    ".pdf": 0.2,
+}
 _EFFICIENCY = 0.4  # in training, as a fraction of the chip's matrix rate
 _LONG_CONTROL_SECONDS = 600.0  # from here on, the sentences mention --without-control
 _CHECKPOINTS_PER_TRIAL = 2  # kept until its stage ends, each with the best weights so far
@@ -178,37 +187,29 @@ def _num_rows(task_tokens: float) -> int:
 def _text_bytes(recipe: Recipe) -> float:
     if recipe.is_builtin:
         return recipe.collect.builtin_documents * _BUILTIN_BYTES_PER_DOCUMENT + _BUILTIN_LABEL_BYTES
-    return sum(map(_corpus_bytes, recipe.corpus)) + _label_bytes(recipe)
+    named = {path: name_of_text(path) for path in recipe.corpus}
+    paths = [path for path, name in named.items() if name is None and path != STDIN]
+    # The files that stage 1 will read; `find_files` leaves out hidden ones, pictures, and what pretune wrote.
+    files = (Path(file.path) for file in find_files(paths, Findings()))
+    return sum(map(_bytes_in_file, files)) + sum(map(_public_bytes, named.values())) + _label_bytes(recipe)
 
 
-def _corpus_bytes(path: str) -> float:
-    """Bytes of text at a path of the corpus, or in a public data set; 0 if not known before the download."""
-    name = name_of_text(path)
-    if name is None:
-        return sum(map(_unpacked_bytes, dict.fromkeys(_files(path))))  # ** matches folders and their files
-    data_set = None if name.startswith(HUB_PREFIX) else data_set_of(name)
+def _public_bytes(name: str | None) -> float:
+    """Bytes of text in a public data set; 0 if not known before the download."""
+    data_set = None if name is None or name.startswith(HUB_PREFIX) else data_set_of(name)
     if data_set is None:
         return 0.0
-    return (data_set.size_bytes or 0) * _UNPACKED_FACTOR.get(PurePath(data_set.file_name).suffix, 1.0)
+    return (data_set.size_bytes or 0) * _TEXT_FACTOR.get(PurePath(data_set.file_name).suffix, 1.0)
 
 
 def _label_bytes(recipe: Recipe) -> float:
     if recipe.is_builtin:
         return _BUILTIN_LABEL_BYTES
-    return 0.0 if recipe.labels is None else _unpacked_bytes(Path(recipe.labels))
+    return 0.0 if recipe.labels is None else _bytes_in_file(Path(recipe.labels))
 
 
-def _files(path: str) -> Iterable[Path]:
-    if path == STDIN:
-        return
-    found = Path(path)
-    for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):
-        files: Iterable[Path] = (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
-        yield from (file for file in files if file.exists())  # a pattern may match a broken link
-
-
-def _unpacked_bytes(file: Path) -> float:
-    return file.stat().st_size * _UNPACKED_FACTOR.get(file.suffix.lower(), 1.0)
+def _bytes_in_file(file: Path) -> float:
+    return file.stat().st_size * _TEXT_FACTOR.get(file.suffix.lower(), 1.0)
 
 
 def _matrix_rate(device: str, precision: str) -> float:
