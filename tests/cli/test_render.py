@@ -14,6 +14,7 @@ from pretune.cli import stage_commands
 from pretune.cli.output import to_json, to_stdout
 from pretune.cli.render import describe_evaluation, describe_minimal_pairs, describe_next
 from pretune.recipe import Recipe
+from pretune.run_trace.commands import label_commands
 
 
 def test_the_folder_of_a_run_is_one_part_of_each_command(tmp_path: Path) -> None:
@@ -24,6 +25,13 @@ def test_the_folder_of_a_run_is_one_part_of_each_command(tmp_path: Path) -> None
         commands = [shlex.split(line) for line in text.splitlines() if line.startswith("  pretune")]
         assert any(str(folder) in command for command in commands)
         assert all(str(folder) in command for command in commands if str(tmp_path) in " ".join(command))
+
+
+def test_the_terminal_and_the_page_say_alike_how_to_add_labels(tmp_path: Path) -> None:
+    """The page advised a run with --labels, which pre-trains again, and the terminal the two stages."""
+    text = describe_next(tmp_path / "my run", Recipe(corpus=("texts",)))
+    for command in label_commands(str(tmp_path / "my run")):
+        assert f"  {command}\n" in text
 
 
 def test_after_a_run_on_pairs_the_commands_have_two_texts(tmp_path: Path) -> None:

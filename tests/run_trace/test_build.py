@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.run_trace.build import build_run_trace, fold_events
 from pretune.run_trace.codec import as_written, to_json
+from pretune.run_trace.commands import joined, label_commands
 from pretune.run_trace.run_card import RunFolder
 from pretune.runtime.events import fold as drop_undone
 from pretune.trace_schema import RunTrace
@@ -88,7 +89,7 @@ def test_a_run_without_labels_says_what_it_cannot_show(tested_run: Path) -> None
     absent = {each.section: each for each in trace.missing}
     assert {"help", "prediction", "errors"} <= set(absent)
     assert absent["errors"].sentence == "The run has no labels, so there is no classifier to look at."
-    assert absent["errors"].command == "pretune run tested/recipe.toml --labels LABELLED.csv --out tested-labels"
+    assert absent["errors"].command == joined(label_commands("tested"))
     assert trace.insights
     assert trace.quiz is not None
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
+from pretune.run_trace.commands import label_commands
 from pretune.run_trace.formats import count, percent, size
 from pretune.run_trace.log_values import last_of
 from pretune.runtime.events import read_events
@@ -26,7 +27,7 @@ MOST_COLUMNS = 5  # numbers beside a name; more are another table
 def describe_next(folder: Path, recipe: Recipe) -> str:
     """The commands to type after a run, which use its models or start a run on the user's own text."""
     lines = ["", "What to try next", ""]
-    run, prepared, finetuned = (shlex.quote(str(path)) for path in (folder, folder / "prepare", folder / "finetune"))
+    run = shlex.quote(str(folder))
     if recipe.has_labels:
         texts = '"a text of your own"' + (' "and its second text"' if _has_pairs(folder) else "")
         lines += [f"  pretune predict {run} {texts}", f"  pretune trace {run} {texts}"]
@@ -38,8 +39,7 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     if recipe.is_builtin:
         lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
     elif not recipe.has_labels:
-        lines.append(f"  pretune prepare LABELLED.csv --base {run} --out {prepared}")
-        lines.append(f"  pretune finetune {run} {prepared} --out {finetuned}")
+        lines += [f"  {command}" for command in label_commands(str(folder))]
     lines += ["", f"The run is in {folder}; `pretune show {run}` prints all of this again."]
     report = folder / REPORT_NAME
     if report.is_file():

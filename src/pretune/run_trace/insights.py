@@ -11,7 +11,7 @@ from typing import Any
 
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
-from pretune.run_trace.commands import run_command
+from pretune.run_trace.commands import joined, label_commands, run_command
 from pretune.run_trace.comparison import find_verdict, name_test
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
@@ -248,7 +248,7 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     if trace.phases.finetune is None:
         return NextStep(
             sentence="Labelled texts show what the pre-trained model is good for.",
-            command=run_command(name, "--labels", "LABELLED.csv", "--out", f"{name}-labels"),
+            command=joined(label_commands(name)),
         )
     verdict = find_verdict(trace.comparison, "scratch")
     models = trace.comparison.models if trace.comparison is not None else []

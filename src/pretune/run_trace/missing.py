@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pretune.run_trace.commands import run_command
+from pretune.run_trace.commands import joined, label_commands, run_command
 from pretune.run_trace.headline import NOT_COMPARED, NOT_MEASURED, has_control
 from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
@@ -72,7 +72,7 @@ def _describe(section: str, trace: RunTrace) -> Missing:
         return Missing(section=section, sentence=sentence, command=None)
     if section in ("help", "prediction", "errors") and _has_no_labels(trace):
         sentence = "The run has no labels, so there is no classifier to look at."
-        command = run_command(trace.run.name, "--labels", "LABELLED.csv", "--out", f"{trace.run.name}-labels")
+        command = joined(label_commands(trace.run.name))
         return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
     if section in ("help", "prediction", "errors") and is_chat:
         sentence = "The run was tuned on conversations, so there is no classifier to look at."
