@@ -9,6 +9,8 @@ from pretune.run_trace.missing import DAMAGED, find_missing
 from pretune.run_trace.run_card import RunFolder
 from pretune.trace_schema import RunTrace, Strategies
 
+COMPARE = "pretune compare tested/finetune tested/prepare --out tested/compare"
+
 
 def sections(trace: RunTrace) -> dict[str, str]:
     return {missing.section: missing.sentence for missing in find_missing(trace)}
@@ -40,7 +42,11 @@ def test_a_run_without_labels_does_not_wait_for_a_comparison() -> None:
         events: list[dict[str, Any]] = [
             {"event": "stage_started", "stage": name, "time": 1.0, "synthetic": synthetic} for name in stages
         ]
-        found = sections(fold_events(events, RunFolder(name="run", recipe=recipe)))
+        trace = fold_events(events, RunFolder(name="run", recipe=recipe))
+        found = sections(trace)
+        assert not any(
+            "LABELLED.csv" in (missing.command or "") for missing in find_missing(trace)
+        )  # there is no base yet
         return {found[each] for each in ("help", "prediction", "errors")}
 
     corpus = {"corpus": "reviews.txt"}
@@ -95,6 +101,27 @@ def test_stages_that_were_tested_but_not_compared_have_test_rows(traced: RunTrac
     bare = replace(traced, stages=stages, comparison=None, errors=None)
     assert sections(bare)["help"] == "The stage compare has not run, so nothing was compared on the test rows."
     assert "has no test rows" not in sections(bare)["errors"]
+
+
+def test_a_run_that_got_its_labels_later_is_not_run_again(traced: RunTrace) -> None:
+    """Its recipe has no labels, so the advised `pretune run recipe.toml` did nothing."""
+    assert traced.comparison is not None
+    later = [stage for stage in traced.stages if stage.name not in ("split", "scratch", "compare")]
+    bare = replace(traced, stages=later, comparison=None)
+    [missing] = find_missing(bare)
+    assert missing.section == "help"
+    assert missing.command == COMPARE
+    models = [model for model in traced.comparison.models if model.kind != "scratch"]
+    [missing] = find_missing(replace(bare, comparison=replace(traced.comparison, models=models)))
+    assert "Fine-tune with --from-scratch" in missing.sentence
+    assert missing.command is None
+    stages = [replace(each, status="missing") if each.name == "finetune" else each for each in later]
+    prepared = replace(bare, stages=stages, phases=replace(bare.phases, finetune=None), errors=None)
+    rest = "pretune finetune tested tested/prepare --out tested/finetune && " + COMPARE
+    assert {(missing.section, missing.command) for missing in find_missing(prepared)} == {
+        ("help", rest),
+        ("errors", rest),
+    }
 
 
 def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> None:

@@ -22,7 +22,13 @@ def label_commands(run: str) -> tuple[str, ...]:
     return (
         shlex.join(["pretune", "prepare", "LABELLED.csv", "--base", run, "--out", prepared]),
         shlex.join(["pretune", "finetune", run, prepared, "--out", finetuned]),
+        compare_command(run),
     )
+
+
+def compare_command(run: str) -> str:
+    """Compares the classifier of a run with the baselines, and with the control if there is one."""
+    return shlex.join(["pretune", "compare", f"{run}/finetune", f"{run}/prepare", "--out", f"{run}/compare"])
 
 
 def joined(commands: Iterable[str]) -> str:
