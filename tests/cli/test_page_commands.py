@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from pretune.cli.main import run_command_line
+from pretune.cli.render import describe_next
+from pretune.recipe import Recipe
 from pretune.run_trace.expression import evaluate
 
 Captured = pytest.CaptureFixture[str]
@@ -41,10 +43,21 @@ def logs(small_run: Path, tmp_path: Path) -> Path:
 def test_a_run_ends_with_its_page_and_says_so(small_run: Path, small_world: Path) -> None:
     assert trace_in(small_run / "report.html")["run"]["name"] == "reviews"
     last = (small_world / "shown.txt").read_text(encoding="utf-8").rstrip().splitlines()[-1]
+    name = re.escape(str(small_run))
     assert re.fullmatch(
-        rf"The page of the run is {re.escape(str(small_run))}/report.html \(\d+ kB\); open it in a browser, or .*", last
+        rf"The page of the run is {name}/report.html \(\d+ kB\); open it in a browser. It shows excerpts of your "
+        rf"texts; `pretune report {name} --redact --out FILE` leaves them out.",
+        last,
     )
     assert (small_run / "report.html").stat().st_size < 1_000_000
+
+
+def test_a_page_without_texts_of_the_user_may_be_sent(logs: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Each was said to be one to send."""
+    assert run_command_line(["report", str(logs), "--redact", "--out", str(tmp_path / "r.html")]) == 0
+    assert capsys.readouterr().out.endswith("open it in a browser, or send it.\n")
+    (tmp_path / "report.html").touch()
+    assert describe_next(tmp_path, Recipe()).endswith("open it in a browser, or send it.")
 
 
 def test_a_page_is_made_again_from_the_logs_alone(logs: Path, tmp_path: Path, capsys: Captured) -> None:

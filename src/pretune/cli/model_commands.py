@@ -278,8 +278,9 @@ def trace(arguments: Arguments) -> int:
     else:
         show_prediction(found, sys.stdout)
     if page is not None:
-        num_bytes = write_page_with(found, Path(arguments.model), page)
-        (to_stderr if arguments.json else to_stdout)(describe_report(page, num_bytes))
+        run = Path(arguments.model)
+        described = describe_report(page, write_page_with(found, run, page), run, has_excerpts=True)
+        (to_stderr if arguments.json else to_stdout)(described)
     return EXIT_DONE
 
 

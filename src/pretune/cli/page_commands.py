@@ -32,7 +32,8 @@ def report(arguments: Arguments) -> int:
         raise UsageError("--with-model cannot be redacted: the words of your texts are in its vocabulary; omit one.")
     trace = read_trace(run, to_stderr)
     num_bytes = write_report(trace, target, redact=arguments.redact, model=_packed(run, arguments))
-    to_stdout(describe_report(target, num_bytes))
+    has_excerpts = not (arguments.redact or trace.run.is_synthetic)
+    to_stdout(describe_report(target, num_bytes, run, has_excerpts=has_excerpts))
     return EXIT_DONE
 
 

@@ -43,7 +43,7 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     lines += ["", f"The run is in {folder}; `pretune show {run}` prints all of this again."]
     report = folder / REPORT_NAME
     if report.is_file():
-        lines.append(describe_report(report, report.stat().st_size))
+        lines.append(describe_report(report, report.stat().st_size, folder, has_excerpts=not recipe.is_builtin))
     return "\n".join(lines)
 
 
@@ -59,9 +59,14 @@ def _objective_of(run: Path) -> str:
     return str(model.get("objective", "masked"))
 
 
-def describe_report(report: Path, num_bytes: int) -> str:
-    """Where the page of a run is, and how large."""
-    return f"The page of the run is {report} ({size(num_bytes)}); open it in a browser, or send it."
+def describe_report(report: Path, num_bytes: int, run: Path, *, has_excerpts: bool) -> str:
+    """Where the page of a run is, how large, and whether it has text of the user, which the reader may not want to send
+    to others."""
+    found = f"The page of the run is {report} ({size(num_bytes)}); open it in a browser"
+    if not has_excerpts:
+        return f"{found}, or send it."
+    command = f"pretune report {shlex.quote(str(run))} --redact --out FILE"
+    return f"{found}. It shows excerpts of your texts; `{command}` leaves them out."
 
 
 def describe_export(exported: dict[str, Any]) -> str:
