@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.text import Text
 
+from pretune.cli.next_commands import objective_of, prepare_chat
 from pretune.recipe import Recipe
 from pretune.run_trace.commands import label_commands
 from pretune.run_trace.formats import count, percent, size
 from pretune.run_trace.log_values import last_of
 from pretune.runtime.events import read_events
-from pretune.runtime.manifest import REPORT_NAME, read_manifest_if_any
+from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 from pretune.text.reading_report import counted
@@ -31,14 +32,17 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     if recipe.has_labels:
         texts = '"a text of your own"' + (' "and its second text"' if _has_pairs(folder) else "")
         lines += [f"  pretune predict {run} {texts}", f"  pretune trace {run} {texts}"]
-    objective = _objective_of(folder)
+    objective = objective_of(folder / "pretrain")
     if objective != "causal":
         lines.append(f'  pretune fill {run} "The sun rises in the [MASK]."')
     if objective != "masked":
         lines.append(f'  pretune generate {run} "The sun rises in the"')
     if recipe.is_builtin:
+        lines += [f"  pretune learn {run}", f"  pretune watch {run}"]
         lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
-    elif not recipe.has_labels:
+    elif objective != "masked":
+        lines.append(f"  {prepare_chat(folder, 'work/conversations')}")
+    if not recipe.has_labels:
         lines += [f"  {command}" for command in label_commands(str(folder))]
     lines += ["", f"The run is in {folder}; `pretune show {run}` prints all of this again."]
     report = folder / REPORT_NAME
@@ -50,13 +54,6 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
 def _has_pairs(run: Path) -> bool:
     """Whether the labelled examples of a run are pairs of texts."""
     return "text_pair_column" in last_of(read_events(run / "split"), "split", "detected")
-
-
-def _objective_of(run: Path) -> str:
-    """What the pre-trained model of a run predicts."""
-    manifest = read_manifest_if_any(run / "pretrain")
-    model = {} if manifest is None else manifest.summary.get("model", {})
-    return str(model.get("objective", "masked"))
 
 
 def describe_report(report: Path, num_bytes: int, run: Path, *, has_excerpts: bool) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pretune.cli import next_commands
 from pretune.cli.arguments import CHAT, as_typed_for_run, run_flag, stage_folder
 from pretune.cli.chat_arguments import STRATEGIES
 from pretune.cli.chat_commands import chat, compare_strategies
@@ -121,7 +122,7 @@ def split(arguments: Arguments) -> int:
     config, out, test_labels = _settings(arguments).split, Path(arguments.out), _path(arguments.test_labels)
     with live_progress(sys.stderr, arguments.quiet):
         split(Path(arguments.labels), out, config, test_labels=test_labels, redo=arguments.redo)
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_split(out))
 
 
 def collect(arguments: Arguments) -> int:
@@ -141,7 +142,7 @@ def collect(arguments: Arguments) -> int:
             say=(lambda _sentence: None) if arguments.quiet else to_stderr,
             encoding_option="--encoding",
         )
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_collect(out, arguments))
 
 
 def _split_folder(arguments: Arguments) -> Path | None:
@@ -189,7 +190,7 @@ def preprocess(arguments: Arguments) -> int:
             base=_path(arguments.base),
             redo=arguments.redo,
         )
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_preprocess(out, arguments))
 
 
 def pretrain(arguments: Arguments) -> int:
@@ -205,7 +206,7 @@ def pretrain(arguments: Arguments) -> int:
     out = _out_of(arguments)
     with live_progress(sys.stderr, arguments.quiet):
         pretrain(preprocessed, out, config, base=base, redo=arguments.redo)
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_pretrain(out))
 
 
 def prepare(arguments: Arguments) -> int:
@@ -225,7 +226,7 @@ def prepare(arguments: Arguments) -> int:
             split=settings.split,
             redo=arguments.redo,
         )
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_prepare(out, arguments))
 
 
 def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
@@ -241,7 +242,7 @@ def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
             split=settings.split,
             redo=arguments.redo,
         )
-    return _show_stage(out)
+    return _show_stage(out, arguments, lambda: next_commands.after_prepare(out, arguments))
 
 
 def finetune(arguments: Arguments) -> int:
@@ -273,7 +274,12 @@ def finetune(arguments: Arguments) -> int:
 
             config = override(Recipe(), {"finetune": typed}).finetune
             finetune(pretrained, prepared, out, config, redo=arguments.redo)
-    return _show_stage(out)
+    from_scratch = bool(typed.get("from_scratch"))
+    return _show_stage(
+        out,
+        arguments,
+        lambda: next_commands.after_finetune(out, prepared, is_chat=is_chat, from_scratch=from_scratch),
+    )
 
 
 def _typed_for(arguments: Arguments, kind: str) -> dict[str, Any]:
@@ -308,7 +314,7 @@ def compare(arguments: Arguments) -> int:
     finetuned, prepared = stage_folder(arguments.finetuned, "finetune"), stage_folder(arguments.prepared, "prepare")
     with live_progress(sys.stderr, arguments.quiet):
         compare(finetuned, scratch, prepared, out, redo=arguments.redo)
-    return _show_stage(out)
+    return _show_stage(out, arguments)
 
 
 def _settings(arguments: Arguments) -> Recipe:
@@ -335,9 +341,12 @@ def _path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _show_stage(folder: Path) -> int:
+def _show_stage(folder: Path, arguments: Arguments, following: Callable[[], str] | None = None) -> int:
+    """Print what the stage did and, unless with --quiet, the command that comes after it."""
     if read_launch().is_first:
         show_run(folder, sys.stdout)
+        if following is not None and not arguments.quiet:
+            to_stdout(f"\nNext: {following()}")
     return EXIT_DONE
 
 
