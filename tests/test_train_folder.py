@@ -105,6 +105,17 @@ def test_what_is_refused_is_named_as_the_call_names_it(
         assert "--" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
+def test_warnings_name_examples_as_the_call_does(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = [*EXAMPLES, ("", "good"), (None, "bad")]
+    with caplog.at_level("WARNING", "pretune"):
+        load_pretrained_model(run_folder).train(data, tmp_path / "out", **{**SETTINGS, "quiet": False})
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "prepare: data: 2 rows without a text left out (examples 49, 50)." in warnings
+    assert not any(str(tmp_path) in warning for warning in warnings)
+
+
 def test_a_file_of_the_user_keeps_its_name_and_lines(run_folder: Path, tmp_path: Path) -> None:
     rows = "".join(f"{text},{label}\n" for text, label in [*EXAMPLES, ("New.", "rare")])
     (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")

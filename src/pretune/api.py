@@ -266,7 +266,8 @@ class Model:
             labels = run.labels_file(examples, LABELS_NAME)
             test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
             LOGGER.info("The run is in %s", run.path)
-            with brief_progress(sys.stderr, LOGGER, quiet), restored_threads(recipe.finetune.threads):
+            shown = brief_progress(sys.stderr, LOGGER, quiet, reword=run.in_terms_of_python)
+            with shown, restored_threads(recipe.finetune.threads):
                 prepared, start = run.path / "prepare", self.path
                 prepare(labels, prepared, recipe.prepare, base=start, test_labels=test_labels, split=split, redo=redo)
                 finetune(start, prepared, run.path / "finetune", recipe.finetune, redo=redo, alone=True)

@@ -37,6 +37,7 @@ DATA_NAME = "data"  # what the examples of a program are called in its errors: t
 _CONFIGS = (SplitConfig, PrepareConfig, FinetuneConfig)
 _KINDS = {name: kind for config in _CONFIGS for name, kind in typing.get_type_hints(config).items()}
 _KEYWORDS = {field.name: field.name for config in _CONFIGS for field in fields(config)} | {"test_labels": "test_data"}
+_LINE = re.compile(r"\bline(s?) (?=[0-9])")
 # A command in backticks, which stays, or an option with what may be its value.
 _OPTION = re.compile(
     r"`[^`]*`|--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<value>'[^']*'|[a-z]+|[0-9][0-9.e-]*\b))?"
@@ -89,12 +90,13 @@ class TrainFolder:
             )
 
     def in_terms_of_python(self, message: str) -> str:
-        """An error of a stage in the terms of the call: its examples by their number, and options as keyword arguments.
+        """A sentence of a stage in the terms of the call: its examples by their number, options as keyword arguments.
 
         The examples are in files that the caller did not write, one in a line.
         """
         for file, name in self._given_as.items():
-            message = message.replace(f"{file}, line ", f"{name}, example ").replace(file, name)
+            if file in message:
+                message = _LINE.sub(r"example\1 ", message.replace(file, name))
         return as_keywords(message)
 
     def remove_refused(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -15,14 +15,19 @@ from pretune.terminal import Page, clean
 
 
 @contextmanager
-def brief_progress(stream: TextIO | None, logger: logging.Logger, quiet: bool = False) -> Iterator[None]:
+def brief_progress(
+    stream: TextIO | None, logger: logging.Logger, quiet: bool = False, *, reword: Callable[[str], str] = str
+) -> Iterator[None]:
     """Show one line on `stream` until the context ends, if it is a terminal; everything else goes to `logger`.
 
     Warnings are logged at level WARNING, other sentences at INFO. With `quiet` nothing is printed, not even the
-    warnings that Python writes to stderr for a logger without a handler.
+    warnings that Python writes to stderr for a logger without a handler. `reword` puts each sentence in the terms of
+    the program.
     """
     page = None if quiet else live_page(stream)
-    display: Display = LogRecords(logger) if page is None or stream is None else BriefLine(stream, page, logger)
+    display: Display = (
+        LogRecords(logger, reword) if page is None or stream is None else BriefLine(stream, page, logger, reword)
+    )
     silencer = logging.NullHandler()
     if quiet:
         logger.addHandler(silencer)
@@ -36,15 +41,15 @@ def brief_progress(stream: TextIO | None, logger: logging.Logger, quiet: bool = 
 class LogRecords:
     """Records of a logger, one for every event that has a sentence."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self.logger = logger
+    def __init__(self, logger: logging.Logger, reword: Callable[[str], str]) -> None:
+        self.logger, self.reword = logger, reword
         self.narrator = Narrator()
 
     def receive(self, event: Event) -> None:
         self.narrator.follow(event)
         sentence = self.narrator.sentence(event)
         if sentence is not None:
-            _log(self.logger, event, sentence)
+            _log(self.logger, event, self.reword(sentence))
 
     def close(self) -> None: ...
 
@@ -52,12 +57,13 @@ class LogRecords:
 class BriefLine(LiveLine):
     """One line that is redrawn in place with the latest sentence or progress; the sentences are logged as well."""
 
-    def __init__(self, stream: TextIO, page: Page, logger: logging.Logger) -> None:
+    def __init__(self, stream: TextIO, page: Page, logger: logging.Logger, reword: Callable[[str], str]) -> None:
         super().__init__(stream, page)
-        self.logger = logger
+        self.logger, self.reword = logger, reword
 
     def show(self, event: Event, sentence: str) -> None:
         """Log a sentence and draw it on the line, which is cleared first: a handler may print to the same terminal."""
+        sentence = self.reword(sentence)
         self.live.update(Text(""), refresh=True)
         _log(self.logger, event, sentence)
         self.live.update(self._bar(event, clean(sentence), None), refresh=True)
