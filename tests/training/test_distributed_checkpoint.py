@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 
 import pytest
 
 from pretune.compute.ranks import Ranks
-from pretune.runtime.interruption import StopFlag
+from pretune.errors import StoppedError
+from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.training.distributed_checkpoint import agree_to_stop
 
 
@@ -37,4 +39,20 @@ def test_different_signals_do_not_add_up(ours: int | None, theirs: int | None, a
     stop = StopFlag()
     stop.signal_number = ours
     assert agree_to_stop(TwoRanks(theirs), stop, "a step") == (agreed is not None)
-    assert stop.signal_number == agreed
+    assert stop.agreed == agreed
+    assert stop.is_set == (agreed is not None)
+
+
+def test_the_first_signal_during_the_save_for_another_process_does_not_abort_it() -> None:
+    """The signal of another process counted as this one's, whose own first signal then exited at once."""
+    saved = False
+    with pytest.raises(StoppedError, match="after finishing and saving"), stop_on_signals() as stop:
+        assert agree_to_stop(TwoRanks(signal.SIGTERM), stop, "a step")
+        os.kill(os.getpid(), signal.SIGTERM)
+        saved = True
+    assert saved
+    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
+        agree_to_stop(TwoRanks(signal.SIGTERM), stop, "a step")
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("continued after the second signal")

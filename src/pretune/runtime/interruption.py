@@ -22,15 +22,16 @@ class StopFlag:
     """Set by a signal; checked by the training loop between steps."""
 
     def __init__(self) -> None:
-        self.signal_number: int | None = None
+        self.signal_number: int | None = None  # of the first signal that this process has received
+        self.agreed: int | None = None  # the signal for which all processes of a launch stop, whoever received it
 
     @property
     def is_set(self) -> bool:
-        return self.signal_number is not None
+        return (self.agreed or self.signal_number) is not None
 
     def error(self, sentence: str) -> InterruptedByUserError | StoppedError:
         """The error to raise after saving; its exit code distinguishes Ctrl-C from SIGTERM."""
-        if self.signal_number == signal.SIGINT:
+        if (self.agreed or self.signal_number) == signal.SIGINT:
             return InterruptedByUserError(sentence)
         return StoppedError(sentence)
 
@@ -48,7 +49,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
         return
 
     def remember(number: int, _frame: FrameType | None) -> None:
-        if flag.is_set:
+        if flag.signal_number is not None:
             for each, handler in previous.items():
                 signal.signal(each, handler)
             raise KeyboardInterrupt

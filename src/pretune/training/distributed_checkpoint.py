@@ -97,7 +97,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def agree_to_stop(ranks: Ranks, stop: StopFlag, place: str) -> bool:
-    """Whether any of the processes has received a signal, so that all stop after the same step."""
+    """Whether any of the processes has received a signal, so that all stop after the same step.
+
+    A process that has not received one itself is told only of `stop.agreed`: its own first signal, which may come while
+    it saves, must not count as a second one.
+    """
     if ranks.size == 1:
         return stop.is_set
     number = stop.signal_number or 0
@@ -105,7 +109,7 @@ def agree_to_stop(ranks: Ranks, stop: StopFlag, place: str) -> bool:
     counts = ranks.sum([number == each for each in _SIGNALS], place)
     received = [each for each, count in zip(_SIGNALS, counts, strict=True) if count]
     if received:
-        stop.signal_number = max(received)
+        stop.agreed = max(received)
     return bool(received)
 
 
