@@ -73,7 +73,7 @@ class OutOfResourcesError(PretuneError):
 
 
 class StoppedError(PretuneError):
-    """Stopped by SIGTERM after saving, or because the connection to a cluster was lost; the same command resumes."""
+    """Stopped by SIGTERM after saving, or by a lost connection or a failing disk; the same command resumes."""
 
     exit_code = EXIT_STOPPED
 

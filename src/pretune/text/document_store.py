@@ -15,7 +15,7 @@ from typing import Any
 
 import zstandard
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, StoppedError
 from pretune.text.raw.text_stream import TextStream
 
 CHARACTERS_PER_FILE = 8_000_000
@@ -177,9 +177,9 @@ def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def iter_corpus_file(path: Path) -> Iterator[dict[str, Any]]:
-    """The documents of one file."""
+    """The documents of one file. Raises StoppedError if the system cannot read it: then the input is not at fault."""
     rest = ""
-    for block in TextStream(path).blocks():
+    for block in _iter_blocks(path):
         text = rest + block
         end = text.rfind("\n")
         rest = text[end + 1 :]
@@ -187,3 +187,16 @@ def iter_corpus_file(path: Path) -> Iterator[dict[str, Any]]:
             yield from json.loads("[" + text[:end].replace("\n", ",") + "]")
     if rest:
         yield json.loads(rest)
+
+
+def _iter_blocks(path: Path) -> Iterator[str]:
+    try:
+        yield from TextStream(path).blocks()
+    except InputDataError as error:
+        cause = error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise StoppedError(
+            f"{path} could not be read ({cause.strerror}); check that its disk or network folder is there on every "
+            "machine that does the work, and run the same command again to resume."
+        ) from cause
