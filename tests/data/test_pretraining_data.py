@@ -246,6 +246,28 @@ def test_processes_without_a_causal_row_are_refused(make_corpus: MakeCorpus) -> 
             rank_slice=RankSlice(rank=0, size=3),
         )
 
-    with pytest.raises(UsageError, match=r"3 processes cannot divide .* 2 rows of 16 tokens; .*-per-step 192 or more"):
-        make(128)
+    sentence = (
+        r"3 processes cannot divide a step of 2 micro-batches with as few as 1 rows of 16 .*-per-step 192 or more"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        make(64)
+    assert len(make(128).batches(1, 99)) == 1
     assert len(make(192).batches(1, 99)) == 2
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 16, 20])
+def test_a_step_of_as_many_tokens_as_the_sentence_names_is_divided(make_corpus: MakeCorpus, size: int) -> None:
+    """16 processes and 4 micro-batches of 8 rows were refused, with a smaller number than was given."""
+
+    def slices(tokens_per_step: int) -> list[list[Batch]]:
+        settings = {"tokens_per_step": tokens_per_step, "long_row_tokens": 16, "micro_batch_tokens": 6 * 16}
+        ranks = [RankSlice(rank=rank, size=size) for rank in range(size)]
+        return [make_corpus(rank_slice=rank, **settings).short_batches(1) for rank in ranks]
+
+    with pytest.raises(UsageError, match=f"{size} processes cannot divide a step of .*tokens-per-step") as caught:
+        slices(16 * (size - 1))
+    words = str(caught.value).split()
+    needed = int(words[words.index("--tokens-per-step") + 1])
+    assert 16 * size <= needed < 16 * (size + 6)
+    for tokens in (needed, 16 * 32):
+        assert all(sum(len(batch.input_ids) for batch in own) for own in slices(tokens))

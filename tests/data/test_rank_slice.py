@@ -22,10 +22,10 @@ def make(index: int) -> Batch:
     )
 
 
-@pytest.mark.parametrize("size", [1, 2, 4])
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 4, 9, 16])
+@pytest.mark.parametrize("count", [1, 2, 4, 11])
 def test_rows_and_labels_of_all_slices_are_those_of_the_step(size: int, count: int) -> None:
-    slices = [RankSlice(rank=rank, size=size).micro_batches(count, make) for rank in range(size)]
+    slices = [RankSlice(rank=rank, size=size).micro_batches(count, 8, make) for rank in range(size)]
     whole = [make(index) for index in range(count)]
 
     def rows(batches: list[Batch]) -> list[list[int]]:
@@ -44,10 +44,27 @@ def test_too_many_processes_are_detected() -> None:
     assert RankSlice(size=8).can_divide(1, 8)
     assert not RankSlice(size=9).can_divide(1, 8)
     assert RankSlice(size=16).can_divide(32, 1)
+    assert RankSlice(size=32).can_divide(4, 8)
+    assert not RankSlice(size=33).can_divide(4, 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "expected"),
+    [
+        (16, 4, [[2]] * 16),  # was refused, since 16 processes divide neither 4 micro-batches nor 8 rows
+        (9, 11, [[8, 8]] * 2 + [[8]] * 7),  # was refused, too
+        (3, 4, [[2, 2, 2, 2], [3, 3, 3, 3], [3, 3, 3, 3]]),
+        (3, 2, [[2, 2], [3, 3], [3, 3]]),
+    ],
+)
+def test_no_process_is_idle_if_there_are_rows_for_all(size: int, count: int, expected: list[list[int]]) -> None:
+    assert RankSlice(size=size).can_divide(count, 8)
+    slices = [RankSlice(rank=rank, size=size).micro_batches(count, 8, make) for rank in range(size)]
+    assert [[len(batch.input_ids) for batch in own] for own in slices] == expected
 
 
 def test_with_more_processes_than_rows_some_have_none() -> None:
-    slices = [RankSlice(rank=rank, size=10).micro_batches(1, make) for rank in range(10)]
+    slices = [RankSlice(rank=rank, size=10).micro_batches(1, 8, make) for rank in range(10)]
     assert [len(batch.input_ids) for [batch] in slices] == [1] * 8 + [0, 0]
     assert sum(len(batch.labels) for [batch] in slices) == 11
     assert [batch.num_tokens for [batch] in slices[8:]] == [0, 0]

@@ -34,7 +34,7 @@ from pretune.training.objective import LossSum, Objective, TaskObjective, TokenO
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 
-STEPS, MICRO_BATCHES = 4, 4
+STEPS, MICRO_BATCHES = 4, 5  # of which the first of two processes computes three
 CONFIG = ModelConfig(
     vocab_size=301, hidden_size=36, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=18, intermediate_size=49
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,20 +101,32 @@ class Corpus:
     def _refuse_idle_processes(self) -> None:
         for rows in [self.short] + ([self.long] if self.long is not None else []):
             if not self.rank_slice.can_divide(rows.micro_batches, rows.fewest_rows):
-                share = self.settings.causal_share
-                is_hybrid = self.settings.objective == "hybrid"
-                rows_needed = self.rank_slice.size / (min(share, 1 - share) if is_hybrid else 1)
-                kind = "micro-batch" if is_hybrid else "step"
+                width = rows.table.row_tokens
+                found = f"a step of {rows.micro_batches * rows.fewest_rows} rows"
+                if self.settings.objective == "hybrid":
+                    found = f"a step of {rows.micro_batches} micro-batches with as few as {rows.fewest_rows} rows"
+                short = self.settings.row_tokens
+                needed = -(-self._rows_for_all(self._rows_at_once(width)) * width // short) * short
                 raise UsageError(
-                    f"{self.rank_slice.size} processes cannot divide a {kind} of {rows.fewest_rows} rows of "
-                    f"{rows.table.row_tokens} tokens; give --tokens-per-step "
-                    f"{math.ceil(rows_needed) * rows.table.row_tokens} or more, give more text if that is the limit, "
-                    "or start fewer processes."
+                    f"{self.rank_slice.size} processes cannot divide {found} of {width} tokens; give --tokens-per-step "
+                    f"{needed} or more, give more text if that is the limit, or start fewer processes."
                 )
+
+    def _rows_at_once(self, row_tokens: int) -> int:
+        """The most rows of a micro-batch."""
+        return max(1, self.settings.micro_batch_tokens // row_tokens)
+
+    def _rows_for_all(self, at_once: int) -> int:
+        """A number of rows, as a step, in which every process has work."""
+        size, share = self.rank_slice.size, self.settings.causal_share
+        if self.settings.objective == "hybrid":
+            return math.ceil(size / min(share, 1 - share))
+        # Micro-batches have equally many rows, so a step may have a few rows less than it could.
+        return next(rows for rows in itertools.count(size) if rows - rows % -(-rows // at_once) >= size)
 
     def _rows(self, table: RowTable, special: SpecialIds, rows_per_step: int) -> TrainingRows:
         s, tokens = self.settings, self.train.tokens
-        at_once = max(1, s.micro_batch_tokens // table.row_tokens)
+        at_once = self._rows_at_once(table.row_tokens)
         if s.objective == "hybrid":
             if rows_per_step < 2:
                 needed = -(-2 * table.row_tokens // s.row_tokens) * s.row_tokens
@@ -205,7 +218,7 @@ class Corpus:
 
     def _slice_of(self, rows: TrainingRows, step: int) -> list[Batch]:
         first = (step - 1) * rows.micro_batches
-        return self.rank_slice.micro_batches(rows.micro_batches, lambda i: rows.batch(first + i))
+        return self.rank_slice.micro_batches(rows.micro_batches, rows.fewest_rows, lambda i: rows.batch(first + i))
 
     def references(self, vocab_size: int) -> dict[str, float]:
         """Reference values of the main evaluation: losses of guessing uniformly and by frequency, and accuracy of the

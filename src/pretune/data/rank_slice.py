@@ -15,16 +15,22 @@ class RankSlice:
     rank: int = 0
     size: int = 1
 
-    def micro_batches(self, count: int, make: Callable[[int], Batch]) -> list[Batch]:
-        """This process's slice of a step of `count` micro-batches: whole ones if they can be divided evenly, and
-        otherwise some rows of each."""
-        if count % self.size == 0:
+    def micro_batches(self, count: int, rows: int, make: Callable[[int], Batch]) -> list[Batch]:
+        """This process's slice of a step of `count` micro-batches with at least `rows` rows each.
+
+        Whole ones if all processes get as many, otherwise some rows of each. If there are too few rows for that, some
+        processes get a micro-batch more than others, or, if there are fewer than processes, several divide one.
+        """
+        if count % self.size and rows >= self.size:
+            return [make(index).part(self.rank, self.size) for index in range(count)]
+        if count >= self.size:
             return [make(index) for index in range(self.rank, count, self.size)]
-        return [make(index).part(self.rank, self.size) for index in range(count)]
+        number, index = divmod(self.rank, count)
+        return [make(index).part(number, len(range(index, self.size, count)))]
 
     def can_divide(self, count: int, rows: int) -> bool:
-        """Whether every process has work in a step of `count` micro-batches with `rows` rows each."""
-        return count % self.size == 0 or rows >= self.size
+        """Whether every process has work in a step of `count` micro-batches with at least `rows` rows each."""
+        return count * rows >= self.size
 
 
 ALONE = RankSlice()

@@ -230,7 +230,8 @@ class FinetuningTrial:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self.train.epoch(epoch)
-        return self.rank_slice.micro_batches(1, lambda _: self.train.training_batch(self._batches[place], epoch, place))
+        batch = self.train.training_batch(self._batches[place], epoch, place)
+        return [batch.part(self.rank_slice.rank, self.rank_slice.size)]
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero at the last planned epoch."""

@@ -50,7 +50,7 @@ def test_an_update_has_the_same_conversations_however_it_is_divided(chat: Prepar
             assert rows_of(batches) == rows_of(whole.short_batches(step))
 
 
-@pytest.mark.parametrize(("at_once", "size"), [(1, 2), (3, 2), (5, 2), (5, 3), (7, 3)])
+@pytest.mark.parametrize(("at_once", "size"), [(1, 2), (3, 2), (3, 3), (5, 2), (5, 3), (7, 3), (4, 32)])
 def test_processes_divide_an_update_of_unequal_micro_batches(chat: PreparedChat, at_once: int, size: int) -> None:
     ranks = [RankSlice(rank=rank, size=size) for rank in range(size)]
     parts = [rows_of(corpus_of(chat, at_once, rank).short_batches(3)) for rank in ranks]
@@ -71,5 +71,5 @@ def test_an_update_of_one_row_has_all_of_its_conversations(prepared_folder: Path
 
 
 def test_processes_that_cannot_divide_an_update_are_refused(chat: PreparedChat) -> None:
-    with pytest.raises(UsageError, match="3 processes cannot divide an update of 32 rows of"):
-        corpus_of(chat, 3, RankSlice(rank=0, size=3))
+    with pytest.raises(UsageError, match="33 processes cannot divide an update of 32 rows of"):
+        corpus_of(chat, 4, RankSlice(rank=0, size=33))

@@ -96,7 +96,8 @@ class ChatCorpus:
         self.micro_batches = -(-self.rows_per_step // max(1, shape.micro_batch_tokens // width))
         # The first row of each micro-batch within its update, and the end; their sizes differ by one row at most.
         self.edges = [self.rows_per_step * index // self.micro_batches for index in range(self.micro_batches + 1)]
-        if not rank_slice.can_divide(self.micro_batches, self.rows_per_step // self.micro_batches):
+        self.fewest_rows = self.rows_per_step // self.micro_batches
+        if not rank_slice.can_divide(self.micro_batches, self.fewest_rows):
             raise UsageError(
                 f"{rank_slice.size} processes cannot divide an update of {self.rows_per_step} rows of {width:,} "
                 "tokens; give a larger --batch-size, or start fewer processes."
@@ -149,7 +150,7 @@ class ChatCorpus:
             start, end = self.edges[index : index + 2]
             return self.rows.batch_from(first + start, end - start)
 
-        return self.rank_slice.micro_batches(self.micro_batches, make)
+        return self.rank_slice.micro_batches(self.micro_batches, self.fewest_rows, make)
 
     def long_batches(self, step: int) -> list[Batch]:
         raise NotImplementedError("all rows have the same length")
