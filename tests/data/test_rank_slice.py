@@ -61,6 +61,7 @@ def test_no_process_is_idle_if_there_are_rows_for_all(size: int, count: int, exp
     assert RankSlice(size=size).can_divide(count, 8)
     slices = [RankSlice(rank=rank, size=size).micro_batches(count, 8, make) for rank in range(size)]
     assert [[len(batch.input_ids) for batch in own] for own in slices] == expected
+    assert RankSlice(size=size).rows_at_once(count, 8, 8) == max(max(own) for own in expected)
 
 
 def test_with_more_processes_than_rows_some_have_none() -> None:

@@ -18,6 +18,7 @@ def test_the_rank_is_read_from_the_variables_of_torchrun() -> None:
     launch = read_launch({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
     assert launch == Launch(rank=5, size=8, local_rank=1)
     assert not launch.is_first
+    assert read_launch({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}).local_size == 4
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ def test_the_rank_is_read_from_the_variables_of_torchrun() -> None:
         {"RANK": "0", "WORLD_SIZE": "0"},
         {"RANK": "one", "WORLD_SIZE": "2"},
         {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "-3"},
+        {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "0"},
     ],
 )
 def test_invalid_variables_are_refused(environment: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import UsageError
+from pretune.runtime.launch import read_launch
 from pretune.runtime.memory import available_memory_bytes
 from pretune.runtime.workers import num_cores
 
@@ -86,12 +87,12 @@ def refuse_without_compiler(compile: str) -> None:
 
 
 def available_bytes(device: str) -> int | None:
-    """The free memory of the GPU, or of the machine; None if the system does not say."""
+    """The free memory of the GPU, or the share that each process of a launch has in that of the machine; None if the
+    system does not say."""
     if device == "cuda":
-        import torch
-
         return int(torch.cuda.mem_get_info()[0])
-    return available_memory_bytes()
+    available = available_memory_bytes()
+    return None if available is None else available // read_launch().local_size
 
 
 def device_at_hand() -> str:

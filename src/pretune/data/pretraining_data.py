@@ -200,8 +200,10 @@ class Corpus:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Positions in the largest micro-batch, padding included, before it is divided among processes."""
-        return self.short.most_rows * self.short.table.row_tokens
+        """The most positions that a process computes at once, padding included."""
+        rows = self.short
+        at_once = self.rank_slice.rows_at_once(rows.micro_batches, rows.fewest_rows, rows.most_rows)
+        return at_once * rows.table.row_tokens
 
     def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
         """The micro-batches of update number `step`, read `shift` steps ahead; long rows after `long_start_step`."""

@@ -28,6 +28,12 @@ class RankSlice:
         number, index = divmod(self.rank, count)
         return [make(index).part(number, len(range(index, self.size, count)))]
 
+    def rows_at_once(self, count: int, rows: int, most: int) -> int:
+        """The most rows that a process computes at once, of micro-batches with `rows` to `most` rows."""
+        if count % self.size and rows >= self.size:
+            return -(-most // self.size)
+        return -(-most // max(1, self.size // count))
+
     def can_divide(self, count: int, rows: int) -> bool:
         """Whether every process has work in a step of `count` micro-batches with at least `rows` rows each."""
         return count * rows >= self.size

@@ -13,11 +13,15 @@ import torch
 from pretune.compute import device
 from pretune.compute.device import Compute
 from pretune.data.pretraining_data import Corpus
+from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import SpecialIds
+from pretune.errors import OutOfResourcesError
+from pretune.model import cost
 from pretune.model.config import large, micro, mini
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import (
     budget_of,
+    check_memory,
     choose_size,
     describe_compute,
     most_predicted_fraction,
@@ -71,16 +75,21 @@ def test_muon_computes_in_the_precision_of_the_model(compute: Compute) -> None:
     assert optimizer_config(CONFIG, replace(compute, precision="fp32")).dtype == torch.float32
 
 
+def write_rows(folder: Path) -> None:
+    """90 rows of 16 tokens for training, and as many for validation."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "validation"):
+        with ShardWriter(folder, name, 50) as writer:
+            for _ in range(90):
+                writer.add([1, *rng.integers(4, 50, size=14).tolist(), 2])
+
+
 @pytest.mark.parametrize(("step", "at_once"), [(128, 4096), (512, 128), (640, 192), (1024, 16)])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.7])
 def test_no_micro_batch_of_a_hybrid_predicts_more_than_expected(
     tmp_path: Path, step: int, at_once: int, share: float
 ) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("train", "validation"):
-        with ShardWriter(tmp_path, name, 50) as writer:
-            for _ in range(90):
-                writer.add([1, *rng.integers(4, 50, size=14).tolist(), 2])
+    write_rows(tmp_path)
     config = PretrainConfig(objective="hybrid", causal_share=share, tokens_per_step=step, row_tokens=16)
     rows = replace(row_settings(config, budget_of(config)), micro_batch_tokens=at_once, long_row_tokens=16)
     corpus = Corpus(tmp_path, rows, SpecialIds(pad=0, mask=3, first_ordinary=4), np.zeros(50, dtype=np.bool_))
@@ -90,6 +99,33 @@ def test_no_micro_batch_of_a_hybrid_predicts_more_than_expected(
     undivided = most_predicted_fraction(config, min(step, at_once)) * min(step, at_once)
     assert undivided >= 0.9 * most
     assert most_predicted_fraction(config, 16, corpus) == 1.0  # a single row, which is causal
+
+
+def test_each_of_several_processes_needs_memory_for_its_part_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory was checked for a single process only, as if it had all that is free."""
+    write_rows(tmp_path)
+    config = PretrainConfig(objective="masked", tokens_per_step=1024, row_tokens=16)
+    rows = replace(row_settings(config, budget_of(config)), long_row_tokens=16)
+
+    def check(size: int, free: float) -> None:
+        special, ends = SpecialIds(pad=0, mask=3, first_ordinary=4), np.zeros(50, dtype=np.bool_)
+        corpus = Corpus(tmp_path, rows, special, ends, RankSlice(size=size))
+        assert corpus.micro_batch_tokens == 1024 // size
+        monkeypatch.setattr(device, "available_memory_bytes", lambda: int(free))
+        check_memory(MICRO, config, corpus, "cpu")
+
+    alone, share = (cost.train_memory_bytes(MICRO, tokens, 16, config.mask_prob) for tokens in (1024, 512))
+    assert share < alone < 2 * share
+    check(1, alone)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    check(2, 2 * share)
+    with pytest.raises(OutOfResourcesError, match=r"512 tokens at once, .* GB are free for each process; .* would fit"):
+        check(2, 2 * share - 3_000_000)
+    with pytest.raises(OutOfResourcesError, match=r"so start fewer processes on a machine, or free some memory\.$"):
+        check(2, 1000)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pretune.errors import OutOfResourcesError, UsageError
 from pretune.model import cost
 from pretune.model.config import ModelConfig, name_shape
 from pretune.model.lora import TARGETS, LoraConfig
+from pretune.runtime.launch import read_launch
 from pretune.settings import ChatTuningConfig, to_identity
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
 from pretune.training.budget import Budget, Shape
@@ -138,10 +139,12 @@ def fit_memory(
         if needed <= _FITTING * available:
             break
         if tokens == row_tokens:
+            each = " for each process" if read_launch().local_size > 1 else ""
             raise OutOfResourcesError(
                 f"Training {name_shape(model)} ({cost.count_parameters(model):,} parameters) on a single row of "
                 f"{row_tokens:,} tokens needs about {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
-                "free; give --adapter lora or --freeze, prepare with a smaller --max-seq-len, or free some memory."
+                f"free{each}; give --adapter lora or --freeze, prepare with a smaller --max-seq-len, or free some "
+                "memory."
             )
         tokens = max(row_tokens, tokens // 2)
     return tokens

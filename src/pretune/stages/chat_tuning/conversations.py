@@ -132,8 +132,9 @@ class ChatCorpus:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Positions in the largest micro-batch, padding included, before it is divided among processes."""
-        return -(-self.rows_per_step // self.micro_batches) * self.chat.row_tokens
+        """The most positions that a process computes at once, padding included."""
+        most = -(-self.rows_per_step // self.micro_batches)
+        return self.rank_slice.rows_at_once(self.micro_batches, self.fewest_rows, most) * self.chat.row_tokens
 
     def first_validation(self) -> list[Batch]:
         """A batch to warm up on."""

@@ -11,6 +11,7 @@ from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape
+from pretune.runtime.launch import read_launch
 from pretune.settings import PretrainConfig
 from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
@@ -179,16 +180,23 @@ def check_memory(
 
     presets = {} if has_base else PRESETS  # a base has its size
     sizes = [f"--size {name}" for name, preset in presets.items() if fits(preset(model.vocab_size), tokens_at_once)]
+    processes = corpus.rank_slice.size
     halves = [
         tokens_at_once >> shift for shift in range(1, tokens_at_once.bit_length()) if tokens_at_once >> shift >= longest
     ]
-    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(model, tokens)]
+    # As one micro-batch, which the processes divide.
+    steps = [f"--tokens-per-step {processes * tokens}" for tokens in halves if fits(model, tokens)]
     would = " or ".join([*sizes[-1:], *steps[:1]])
+    each = " for each process" if read_launch().local_size > 1 else ""
     raise OutOfResourcesError(
         f"{name_shape(model)} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
-        f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free; "
-        + (f"{would} would fit." if would else "no smaller size or step would fit, so free some memory.")
+        f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free{each}; "
+        + (f"{would} would fit." if would else f"no smaller size or step would fit, so {_free_memory(processes)}.")
     )
+
+
+def _free_memory(processes: int) -> str:
+    return "free some memory" if processes == 1 else "start fewer processes on a machine, or free some memory"
 
 
 def longest_row(config: PretrainConfig, corpus: Corpus) -> int:

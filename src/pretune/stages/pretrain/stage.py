@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,8 @@ class _Pretraining:
         self.model_config = self._choose_model()
         self.example = self._hide_example()
         self.samples = self._choose_samples()
-        if ranks.size == 1:  # with several, each one has a slice of the rows
-            check_memory(self.model_config, self.config, self.corpus, self.compute.device, has_base=base is not None)
+        fits = partial(check_memory, self.model_config, self.config, self.corpus, self.compute.device)
+        ranks.answer(lambda: fits(has_base=base is not None), "the memory")
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks)
         objective = TokenObjective(
