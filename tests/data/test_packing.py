@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.data.packing import build_rows, cut_documents, pack
+from pretune.data import packing
+from pretune.data.packing import SentenceEnds, build_rows, cut_documents, pack
 
 Lengths = st.lists(st.integers(0, 90), min_size=1, max_size=40)
 RowTokens = st.sampled_from([4, 8, 16, 33, 64])
@@ -70,6 +74,47 @@ def test_a_chunk_goes_to_the_fullest_row_that_it_fits_in() -> None:
     order, firsts = pack(np.array([10, 9, 6, 5, 1]), 16)
     rows = [order[a:b].tolist() for a, b in pairwise(firsts)]
     assert rows == [[0, 2], [1, 3, 4]]
+
+
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=60))
+def test_blocks_of_chunks_are_packed_like_all_at_once(lengths: list[int]) -> None:
+    whole = pack(np.array(lengths), 16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "_CHUNKS_AT_ONCE", 7)
+        in_blocks = pack(np.array(lengths), 16)
+    assert [array.tolist() for array in in_blocks] == [array.tolist() for array in whole]
+
+
+def test_the_rows_of_many_documents_are_those_of_earlier_versions() -> None:
+    """A resumed run must find the same rows."""
+    offsets = offsets_of([1 + number * 7919 % 199 for number in range(500)])
+    tokens = np.arange(100_000) * 104_729 % 101
+    table = build_rows(offsets, 64, SentenceEnds(tokens.astype(np.uint16), np.arange(101) < 3))
+    found = b"".join(array.tobytes() for array in (table.starts, table.lengths, table.firsts))
+    assert hashlib.sha256(found).hexdigest()[:16] == "bb733cd19e5a4254"
+
+
+@given(Lengths, RowTokens, st.integers(0, 3))
+def test_sentence_ends_are_found_where_they_are_read(lengths: list[int], row_tokens: int, seed: int) -> None:
+    tokens = np.random.default_rng(seed).integers(0, 20, size=sum(lengths)).astype(np.uint16)
+    of_id = np.arange(20) < 3
+    looked_up = cut_documents(offsets_of(lengths), row_tokens, SentenceEnds(tokens, of_id))
+    at_once = cut_documents(offsets_of(lengths), row_tokens, of_id[tokens])
+    assert [array.tolist() for array in looked_up] == [array.tolist() for array in at_once]
+
+
+def test_building_rows_takes_less_memory_than_a_few_numbers_for_each_chunk() -> None:
+    """Lists of numbers, and a truth value for every token, took twice as much."""
+    rng = np.random.default_rng(0)
+    offsets = offsets_of(rng.integers(200, 600, size=1000).tolist())
+    tokens, of_id = rng.integers(0, 100, size=int(offsets[-1])).astype(np.uint16), np.arange(100) < 3
+    tracemalloc.start()
+    try:
+        table = build_rows(offsets, 64, SentenceEnds(tokens, of_id))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 16 * len(table.starts) + 20_000
 
 
 def test_a_document_that_fits_is_not_cut() -> None:

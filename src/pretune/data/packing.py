@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+_CHUNKS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,22 @@ class RowTable:
         return self.num_tokens / max(1, len(self) * self.row_tokens)
 
 
-def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]) -> RowTable:
+@dataclass(frozen=True)
+class SentenceEnds:
+    """Like an array with a truth value for every token of a stream, but looked up where it is read: a corpus of ten
+    billion tokens would need ten gigabytes for them."""
+
+    tokens: npt.NDArray[np.unsignedinteger]
+    of_id: npt.NDArray[np.bool_]  # whether a token of this id may end a sentence
+
+    def __getitem__(self, places: slice) -> npt.NDArray[np.bool_]:
+        return self.of_id[self.tokens[places]]
+
+
+Ends = npt.NDArray[np.bool_] | SentenceEnds
+
+
+def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: Ends) -> RowTable:
     """Cut documents into chunks of at most `row_tokens` and pack the chunks into rows.
 
     `offsets` are the document boundaries in the token stream; `is_sentence_end` is true for tokens that may end a
@@ -46,16 +63,13 @@ def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[
     return RowTable(row_tokens=row_tokens, starts=starts[order], lengths=lengths[order], firsts=firsts)
 
 
-def cut_documents(
-    offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]
-) -> tuple[IntArray, IntArray]:
+def cut_documents(offsets: IntArray, row_tokens: int, is_sentence_end: Ends) -> tuple[IntArray, IntArray]:
     """Starts and lengths of the chunks, in document order. Cuts are made at the last sentence end in the last eighth
     of a row, if there is one, and otherwise at the end of the row."""
     doc_lengths = np.diff(offsets)
     fits = (doc_lengths <= row_tokens) & (doc_lengths > 0)
     starts, lengths = [offsets[:-1][fits]], [doc_lengths[fits]]
-    long_starts: list[int] = []
-    long_lengths: list[int] = []
+    long_starts, long_lengths = array("q"), array("q")  # a list of numbers takes five times the memory
     near = max(1, row_tokens // 8)
     for document in np.flatnonzero(doc_lengths > row_tokens):
         start, end = int(offsets[document]), int(offsets[document + 1])
@@ -79,24 +93,29 @@ def pack(lengths: IntArray, row_tokens: int) -> tuple[IntArray, IntArray]:
 
     There is one list of rows for each number of free positions; a bit mask finds the fullest row that a chunk fits in.
     """
-    rows: list[list[int]] = []
-    rows_by_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]
+    by_length = np.argsort(-lengths, kind="stable")
+    row_of = np.empty(len(lengths), dtype=np.int64)  # of each chunk in this order
+    rows_by_room = [array("q") for _ in range(row_tokens + 1)]
+    num_rows = 0
     has_room = 0  # bit r is set if rows_by_room[r] is not empty
-    for chunk in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[chunk])
-        fitting = has_room >> length
-        if fitting:
-            room = length + (fitting & -fitting).bit_length() - 1
-            row = rows_by_room[room].pop()
-            if not rows_by_room[room]:
-                has_room &= ~(1 << room)
-            rows[row].append(chunk)
-        else:
-            room, row = row_tokens, len(rows)
-            rows.append([chunk])
-        if room > length:
-            rows_by_room[room - length].append(row)
-            has_room |= 1 << (room - length)
-    order = np.array([chunk for row in rows for chunk in row], dtype=np.int64)
-    firsts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    for first in range(0, len(lengths), _CHUNKS_AT_ONCE):
+        places = slice(first, first + _CHUNKS_AT_ONCE)
+        found = []
+        for length in lengths[by_length[places]].tolist():
+            fitting = has_room >> length
+            if fitting:
+                room = length + (fitting & -fitting).bit_length() - 1
+                row = rows_by_room[room].pop()
+                if not rows_by_room[room]:
+                    has_room &= ~(1 << room)
+            else:
+                room, row = row_tokens, num_rows
+                num_rows += 1
+            found.append(row)
+            if room > length:
+                rows_by_room[room - length].append(row)
+                has_room |= 1 << (room - length)
+        row_of[places] = found
+    order = by_length[np.argsort(row_of, kind="stable")]
+    firsts = np.concatenate([[0], np.cumsum(np.bincount(row_of, minlength=num_rows))]).astype(np.int64)
     return order, firsts

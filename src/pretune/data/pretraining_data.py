@@ -17,7 +17,7 @@ from pretune.data.hybrid_rows import HybridRows
 from pretune.data.masked_rows import MaskedRows
 from pretune.data.masking import frequency_weights
 from pretune.data.neighbours import Neighbours
-from pretune.data.packing import RowTable, build_rows
+from pretune.data.packing import RowTable, SentenceEnds, build_rows
 from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.data.special_ids import SpecialIds
 from pretune.errors import InputDataError, UsageError
@@ -76,7 +76,7 @@ class Corpus:
         self.neighbours = None
         if settings.has_neighbours and longest > settings.row_tokens:  # else nothing is around any row
             self.neighbours = Neighbours(train.tokens, train.offsets, special, self.counts)
-        ends = is_sentence_end[train.tokens]
+        ends = SentenceEnds(train.tokens, is_sentence_end)
         table = build_rows(train.offsets, settings.row_tokens, ends)
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
             raise InputDataError(
@@ -167,7 +167,7 @@ class Corpus:
         As many tokens are hidden as in training, by the same weights, so that the two losses are of the same task. A
         batch has no more long rows than training has at once, since it may have as many logits.
         """
-        table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
+        table = build_rows(shard.offsets, self.settings.row_tokens, SentenceEnds(shard.tokens, is_sentence_end))
         s = self.settings
         fitting = max(_VALIDATION_BATCH_TOKENS, min(s.tokens_per_step, s.micro_batch_tokens, s.validation_tokens))
         size = min(_VALIDATION_BATCH_ROWS, max(1, fitting // table.row_tokens), len(table))
