@@ -1,12 +1,13 @@
 """Engines that run the parts of a stage: this process, threads, processes, Dask or Ray, all through one `map`.
 
+The last two are in `clusters`.
+
 A function is passed to an engine by reference, with JSON values; its results are the same on every engine.
 """
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import threading
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,12 @@ def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int
     if kind == "auto":
         kind = "processes" if workers > 1 and amount >= MIN_CHARACTERS_FOR_PROCESSES else "threads"
         workers = workers if kind == "processes" else 1
-    kinds: dict[str, type[Engine]] = {"threads": _Threads, "processes": _Processes, "dask": _Dask, "ray": _Ray}
-    opened = kinds[kind](workers, address)
+    if kind in ("dask", "ray"):
+        from pretune.runtime.clusters import CLUSTERS
+
+        opened = CLUSTERS[kind](workers, address)
+    else:
+        opened = {"threads": _Threads, "processes": _Processes}[kind](workers, address)
     with opened:
         yield opened
 
@@ -181,7 +186,7 @@ class Engine(ABC):
         """Release the workers; the next task starts new ones."""
 
 
-class _WithExecutor(Engine):
+class WithExecutor(Engine):
     """An engine whose library provides a concurrent.futures executor."""
 
     _executor: Executor | None = None
@@ -201,7 +206,7 @@ class _WithExecutor(Engine):
             self._executor = None
 
 
-class _Threads(_WithExecutor):
+class _Threads(WithExecutor):
     name = "threads"
 
     def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
@@ -217,7 +222,7 @@ class _Threads(_WithExecutor):
         return ThreadPoolExecutor(self.workers)
 
 
-class _Processes(_WithExecutor):
+class _Processes(WithExecutor):
     """Processes that are spawned, never forked: the tokenizers' threads would not survive a fork."""
 
     name = "processes"
@@ -229,114 +234,8 @@ class _Processes(_WithExecutor):
         return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
 
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        with _without_main_module(), _without_working_folder():
+        with without_main_module(), without_working_folder():
             return super()._submit(function, task)
-
-
-class _Dask(_WithExecutor):
-    name = "dask"
-
-    def __enter__(self) -> Engine:
-        self._executor = self._start()  # at once, so that a cluster that is down is reported before any work
-        return self
-
-    def _start(self) -> Executor:
-        try:
-            from distributed import Client, LocalCluster
-        except ImportError as error:
-            raise _not_installed("dask") from error
-        self._open = ExitStack()
-        if self.address is None:
-            with _without_main_module(), _without_working_folder():
-                cluster = self._open.enter_context(
-                    LocalCluster(
-                        n_workers=self.workers,
-                        threads_per_worker=1,
-                        dashboard_address="127.0.0.1:0",
-                        memory_limit=0,
-                        silence_logs=50,
-                    )
-                )
-            client = self._open.enter_context(Client(cluster))
-        else:
-            try:
-                client = self._open.enter_context(Client(f"tcp://{self.address}", timeout=20))
-            except OSError as error:
-                raise UsageError(
-                    f"No Dask scheduler responds at {self.address}; start one with `dask scheduler`, or check the "
-                    "address."
-                ) from error
-        executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
-        return executor
-
-    def _deaths(self) -> tuple[type[Exception], ...]:
-        from distributed import KilledWorker
-
-        return (KilledWorker,)  # after four deaths, which is the default of Dask's setting allowed-failures
-
-    def _losses(self) -> tuple[type[Exception], ...]:
-        from concurrent.futures import CancelledError
-
-        from distributed import client
-
-        # For tasks under way, and for one that is submitted later.
-        return (CancelledError, getattr(client, "ClosedClientError", CancelledError))
-
-    def _stop(self) -> None:
-        if self._executor is not None:
-            self._executor = None
-            self._open.close()
-
-
-class _Ray(Engine):
-    name = "ray"
-    _remote: Any = None
-
-    def __enter__(self) -> Engine:
-        self._remote = self._start()  # at once, as with Dask
-        return self
-
-    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        if self._remote is None:
-            self._remote = self._start()
-        future: Future[Any] = self._remote.remote(function, task).future()
-        return future
-
-    def _start(self) -> Any:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise _not_installed("ray") from error
-        if not ray.is_initialized():
-            cluster: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
-            if self.address is not None:
-                cluster = {"address": self.address}
-            try:
-                ray.init(**cluster, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                token = "; if the cluster requires a token, set RAY_AUTH_MODE=token" if self.address else ""
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
-            self._is_ours = True
-        return ray.remote(max_retries=MAX_ATTEMPTS - 1, num_cpus=1)(call)
-
-    def _deaths(self) -> tuple[type[Exception], ...]:
-        from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
-
-        return (WorkerCrashedError, OutOfMemoryError, NodeDiedError, LocalRayletDiedError)
-
-    def _stop(self) -> None:
-        if self._remote is not None and getattr(self, "_is_ours", False):
-            import ray
-
-            ray.shutdown()
-        self._remote = None
-
-
-def _not_installed(library: str) -> UsageError:
-    return UsageError(f"--engine {library} needs {library}, which is not installed: pip install 'pretune[{library}]'.")
 
 
 Outcome = tuple[str, Any, str, int]  # "done" or an error's class, the result or the message, worker, peak bytes
@@ -381,7 +280,7 @@ _hiding_main = threading.Lock()
 
 
 @contextmanager
-def _without_main_module() -> Iterator[None]:
+def without_main_module() -> Iterator[None]:
     """Hide the main module from new processes, which would run it again to have its names. Ours do not need them, and a
     script that calls pretune outside `if __name__ == "__main__"` would start itself over and over."""
     with _hiding_main:
@@ -394,7 +293,7 @@ def _without_main_module() -> Iterator[None]:
 
 
 @contextmanager
-def _without_working_folder() -> Iterator[None]:
+def without_working_folder() -> Iterator[None]:
     """Keep the working folder off the first path of new processes: they are started with `-c`, so a pickle.py in it
     would be imported in place of Python's own. They are given the path of this process afterwards."""
     before = os.environ.get(_SAFE_PATH)

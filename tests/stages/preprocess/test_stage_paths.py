@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pretune.runtime import workers
+from pretune.runtime.clusters import CLUSTERS
 from pretune.runtime.workers import Engine, call
 from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect.stage import collect
@@ -36,7 +36,7 @@ class Elsewhere(Engine):
 
 def test_paths_are_given_relative_to_the_folder_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workers, "_Dask", Elsewhere)
+    monkeypatch.setitem(CLUSTERS, "dask", Elsewhere)
     Path("elsewhere").mkdir()
     lines = [f"Number {n} liked the {word} near the river." for n in range(80) for word in ("film", "hotel", "soup")]
     Path("text.txt").write_text("\n".join([*lines, NEAR, f"{NEAR} indeed", NEAR]) + "\n", encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Engines whose library has workers of its own, on this machine or on a cluster that runs already: Dask and Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pretune.errors import UsageError
+from pretune.runtime.workers import (
+    MAX_ATTEMPTS,
+    Engine,
+    Function,
+    WithExecutor,
+    call,
+    without_main_module,
+    without_working_folder,
+)
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+
+class Dask(WithExecutor):
+    name = "dask"
+
+    def __enter__(self) -> Engine:
+        self._executor = self._start()  # at once, so that a cluster that is down is reported before any work
+        return self
+
+    def _start(self) -> Executor:
+        try:
+            from distributed import Client, LocalCluster
+        except ImportError as error:
+            raise _not_installed("dask") from error
+        self._open = ExitStack()
+        if self.address is None:
+            with without_main_module(), without_working_folder():
+                cluster = self._open.enter_context(
+                    LocalCluster(
+                        n_workers=self.workers,
+                        threads_per_worker=1,
+                        dashboard_address="127.0.0.1:0",
+                        memory_limit=0,
+                        silence_logs=50,
+                    )
+                )
+            client = self._open.enter_context(Client(cluster))
+        else:
+            try:
+                client = self._open.enter_context(Client(f"tcp://{self.address}", timeout=20))
+            except OSError as error:
+                raise UsageError(
+                    f"No Dask scheduler responds at {self.address}; start one with `dask scheduler`, or check the "
+                    "address."
+                ) from error
+        executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
+        return executor
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        from distributed import KilledWorker
+
+        return (KilledWorker,)  # after four deaths, which is the default of Dask's setting allowed-failures
+
+    def _losses(self) -> tuple[type[Exception], ...]:
+        from concurrent.futures import CancelledError
+
+        from distributed import client
+
+        # For tasks under way, and for one that is submitted later.
+        return (CancelledError, getattr(client, "ClosedClientError", CancelledError))
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor = None
+            self._open.close()
+
+
+class Ray(Engine):
+    name = "ray"
+    _remote: Any = None
+
+    def __enter__(self) -> Engine:
+        self._remote = self._start()  # at once, as with Dask
+        return self
+
+    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
+        if self._remote is None:
+            self._remote = self._start()
+        future: Future[Any] = self._remote.remote(function, task).future()
+        return future
+
+    def _start(self) -> Any:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise _not_installed("ray") from error
+        if not ray.is_initialized():
+            cluster: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+            if self.address is not None:
+                cluster = {"address": self.address}
+            try:
+                ray.init(**cluster, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                token = "; if the cluster requires a token, set RAY_AUTH_MODE=token" if self.address else ""
+                reason = str(error).splitlines()[0].rstrip(".")
+                raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
+            self._is_ours = True
+        return ray.remote(max_retries=MAX_ATTEMPTS - 1, num_cpus=1)(call)
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+        return (WorkerCrashedError, OutOfMemoryError, NodeDiedError, LocalRayletDiedError)
+
+    def _stop(self) -> None:
+        if self._remote is not None and getattr(self, "_is_ours", False):
+            import ray
+
+            ray.shutdown()
+        self._remote = None
+
+
+def _not_installed(library: str) -> UsageError:
+    return UsageError(f"--engine {library} needs {library}, which is not installed: pip install 'pretune[{library}]'.")
+
+
+CLUSTERS: dict[str, type[Engine]] = {"dask": Dask, "ray": Ray}
