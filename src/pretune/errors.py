@@ -34,6 +34,11 @@ class StageDiffersError(FolderInTheWayError):
     """The folder is of the same stage but has other settings, inputs or, if unfinished, version; --redo renames it."""
 
 
+class WorkersError(UsageError):
+    """A worker of a cluster lacks a file or has another version of pretune; finished work stays, unlike after other
+    errors in the use of a stage, and the same command resumes."""
+
+
 class InputDataError(PretuneError):
     """The input is missing, unreadable, empty, or not enough for a working model."""
 

@@ -1,19 +1,23 @@
 """Clusters of Dask and Ray: what their libraries raise is told as what happened."""
 
+import errno
 import operator
+import os
 import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from pretune.errors import OutOfResourcesError, StoppedError, UsageError
-from pretune.runtime.clusters import CLUSTERS
-from pretune.runtime.workers import Engine, open_engine
+from pretune.errors import OutOfResourcesError, StoppedError, UsageError, WorkersError
+from pretune.runtime.clusters import CLUSTERS, Dask, Ray
+from pretune.runtime.workers import Engine, call, open_engine
+from pretune.version import VERSION
 
 LIBRARIES = {"dask": "distributed", "ray": "ray"}
 
@@ -54,6 +58,85 @@ def test_workers_of_a_cluster_that_keep_dying_are_no_bug(address: str | None, ad
     that runs already, which has its own."""
     with Cluster(2, address) as engine, pytest.raises(OutOfResourcesError, match=f"again and again.* {advice}"):
         engine.map(double, [(1,), (2,)])
+
+
+class Elsewhere(Cluster):
+    """A cluster with a worker of this version of pretune, or of another one."""
+
+    name, version = "dask", VERSION
+
+    def _submit(self, function: Any, task: tuple[Any, ...]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call(function, task, self.version))
+        return future
+
+
+def test_a_worker_without_the_files_is_no_bug(tmp_path: Path) -> None:
+    """With Ray, it was shown as one; without a cluster, there is no other machine."""
+    tasks = [(str(tmp_path / "none"),)]
+    sentence = r"^Worker \S+ cannot use .*none \(No such file or directory\); expected the folders of the input"
+    with Elsewhere(2, "10.0.0.1:8786") as engine, pytest.raises(WorkersError, match=sentence):
+        engine.map(os.listdir, tasks)
+    with Elsewhere(2, None) as engine, pytest.raises(FileNotFoundError) as caught:
+        engine.map(os.listdir, tasks)
+    assert caught.value.filename == tasks[0][0]
+
+
+def fill_the_disk(path: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def test_a_full_disk_of_a_worker_is_still_a_full_disk() -> None:
+    with Elsewhere(2, "10.0.0.1:8786") as engine, pytest.raises(OSError, match="No space left") as caught:
+        engine.map(fill_the_disk, [("x",)])
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_worker_with_another_version_does_nothing(tmp_path: Path) -> None:
+    """What it wrote would have been reused as a finished part."""
+    with Elsewhere(2, "10.0.0.1:8786") as engine, pytest.raises(WorkersError, match=r"has pretune .* of pretune 9\.9;"):
+        engine.version = "9.9"
+        engine.map(os.mkdir, [(str(tmp_path / "made"),)])
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [(ModuleNotFoundError("No module"), "Worker tcp://b has no pretune,"), ("0.1", "Worker tcp://b has pretune 0.1,")],
+)
+def test_workers_of_dask_are_asked_for_their_version(answer: object, sentence: str) -> None:
+    """A worker without pretune ended at its first task, without a word, and the command waited without end."""
+
+    class Client:
+        def run(self, function: Any, expression: str, on_error: str) -> dict[str, object]:
+            assert on_error == "return"
+            return {"tcp://a": function(expression), "tcp://b": answer}
+
+    with pytest.raises(UsageError, match=sentence):
+        Dask(1, "10.0.0.1:8786")._check_workers(Client())
+
+
+def test_the_error_of_a_task_is_taken_out_of_that_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    class RayTaskError(Exception):
+        cause: Exception | str = "as it was not sent"
+
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setitem(sys.modules, "ray.exceptions", exceptions := ModuleType("ray.exceptions"))
+    exceptions.RayTaskError = RayTaskError  # type: ignore[attr-defined]
+
+    def outcome_of(error: Exception) -> None:
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        Ray(1, "10.0.0.1:6379")._outcome_of(future)
+
+    wrapped = RayTaskError("ValueError: wrong")
+    with pytest.raises(RayTaskError):
+        outcome_of(wrapped)
+    wrapped.cause = ValueError("wrong")
+    with pytest.raises(ValueError, match=r"^wrong$"):
+        outcome_of(wrapped)
+    with pytest.raises(WorkersError, match=r"^A worker of Ray at 10\.0\.0\.1:6379 has no pretune"):
+        outcome_of(RayTaskError("RuntimeError: ...\nModuleNotFoundError: No module named 'pretune'"))
 
 
 class LostCluster(Cluster):

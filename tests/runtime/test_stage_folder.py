@@ -20,6 +20,7 @@ from pretune.errors import (
     StageDiffersError,
     StoppedError,
     UsageError,
+    WorkersError,
 )
 from pretune.runtime import stage_folder
 from pretune.runtime.atomic import write_json
@@ -273,7 +274,9 @@ def test_a_refusal_keeps_the_finished_work_of_a_resumed_folder(tmp_path: Path, e
     third.close()
 
 
-@pytest.mark.parametrize("error", [StoppedError, OutOfResourcesError, KeyboardInterrupt, ZeroDivisionError])
+@pytest.mark.parametrize(
+    "error", [StoppedError, OutOfResourcesError, WorkersError, KeyboardInterrupt, ZeroDivisionError]
+)
 def test_a_stopped_stage_is_resumed(tmp_path: Path, error: type[BaseException]) -> None:
     folder = open_it(tmp_path / "c")
     with pytest.raises(error), folder.at_work():

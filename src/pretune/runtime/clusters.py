@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pretune.errors import UsageError
+from pretune.errors import UsageError, WorkersError
 from pretune.runtime.workers import (
     MAX_ATTEMPTS,
     Engine,
     Function,
+    Outcome,
     WithExecutor,
     call,
+    describe_engine,
+    describe_version,
     without_main_module,
     without_working_folder,
 )
+from pretune.version import VERSION
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
+
+_VERSION_HERE = "__import__('pretune.version').version.VERSION"  # for a worker to evaluate
 
 
 class Dask(WithExecutor):
@@ -55,8 +62,30 @@ class Dask(WithExecutor):
                     f"No Dask scheduler responds at {self.address}; start one with `dask scheduler`, or check the "
                     "address."
                 ) from error
+            with self._closed_on_error():
+                self._check_workers(client)
         executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
         return executor
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _check_workers(self, client: Any) -> None:
+        """Raise UsageError if a worker has no pretune or another version of it.
+
+        A worker ends if it cannot import the function of a task, and tasks wait for a worker without end. So the
+        version is asked for with a function of Python itself.
+        """
+        found = client.run(eval, _VERSION_HERE, on_error="return")
+        for worker, version in found.items():
+            if version != VERSION:
+                there = version if isinstance(version, str) else None
+                raise UsageError(describe_version(f"Worker {worker}", there, VERSION))
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         from distributed import KilledWorker
@@ -88,8 +117,18 @@ class Ray(Engine):
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
         if self._remote is None:
             self._remote = self._start()
-        future: Future[Any] = self._remote.remote(function, task).future()
+        future: Future[Any] = self._remote.remote(function, task, VERSION).future()
         return future
+
+    def _outcome_of(self, future: Future[Any]) -> Outcome:
+        from ray.exceptions import RayTaskError
+
+        try:
+            return super()._outcome_of(future)
+        except RayTaskError as error:
+            if "No module named 'pretune'" in str(error):
+                raise WorkersError(describe_version(f"A worker of {describe_engine(self)}", None, VERSION)) from error
+            raise (error.cause if isinstance(error.cause, Exception) else error) from None
 
     def _start(self) -> Any:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports

@@ -19,6 +19,7 @@ from pretune.errors import (
     PretuneError,
     StageDiffersError,
     UsageError,
+    WorkersError,
 )
 from pretune.runtime.atomic import FORBIDDEN, open_no_link, refuse_place, remove_folder, sync_files, write_json
 from pretune.runtime.events import LOG_NAME, EventLog
@@ -100,14 +101,14 @@ class StageFolder:
         """The block in which the stage writes.
 
         If the stage rejects its input, the folder is removed, so that the corrected command needs no --redo; if it is
-        stopped or the disk is full, the folder stays for a later attempt to resume. A folder that was resumed always
-        stays: it contains finished work.
+        stopped, the disk is full or a worker lacks something, the folder stays for a later attempt to resume. A folder
+        that was resumed always stays: it contains finished work.
         """
         try:
             yield
-        except (InputDataError, ModelError, UsageError):
+        except (InputDataError, ModelError, UsageError) as error:
             self.close()
-            if not self.is_resumed:
+            if not self.is_resumed and not isinstance(error, WorkersError):
                 remove_folder(self.path)
             raise
         finally:

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune import errors
-from pretune.errors import OutOfResourcesError, PretuneError, StoppedError, UsageError
+from pretune.errors import OutOfResourcesError, PretuneError, StoppedError, UsageError, WorkersError
+from pretune.runtime.atomic import is_disk_full
 from pretune.runtime.memory import peak_memory_bytes
+from pretune.version import VERSION
 
 if TYPE_CHECKING:  # imported only when needed at run time, because settings are checked by this module
     from concurrent.futures import Executor, Future
@@ -147,17 +149,32 @@ class Engine(ABC):
         futures = {self._submit(function, task): number for number, task in tasks}
         try:
             for future in as_completed(futures):
-                yield futures[future], self._result_of(future.result())
+                yield futures[future], self._result_of(self._outcome_of(future))
         finally:
             for future in futures:
                 future.cancel()
+
+    def _outcome_of(self, future: Future[Any]) -> Outcome:
+        outcome: Outcome = future.result()
+        return outcome
 
     def _result_of(self, outcome: Outcome) -> Any:
         kind, value, worker, peak = outcome
         self._peaks[worker] = peak
         if kind == "done":
             return value
+        if kind == "OSError":
+            raise self._without_file(OSError(*value), worker)
         raise getattr(errors, kind, PretuneError)(value)
+
+    def _without_file(self, error: OSError, worker: str) -> Exception:
+        """The error to raise for that of a worker: if it is of a cluster, its machine may not have the folders."""
+        if self.address is None or error.filename is None or is_disk_full(error):
+            return error
+        return WorkersError(
+            f"Worker {worker} cannot use {error.filename} ({error.strerror}); expected the folders of the input and of "
+            "--out to have the same path on every machine of the cluster. Share them, and run the same command again."
+        )
 
     def place_of(self, path: Path) -> Path:
         """A path for the tasks: workers of a cluster have other working folders than this process."""
@@ -194,7 +211,7 @@ class WithExecutor(Engine):
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
         if self._executor is None:
             self._executor = self._start()
-        return self._executor.submit(call, function, task)
+        return self._executor.submit(call, function, task, VERSION)
 
     @abstractmethod
     def _start(self) -> Executor:
@@ -241,16 +258,33 @@ class _Processes(WithExecutor):
 Outcome = tuple[str, Any, str, int]  # "done" or an error's class, the result or the message, worker, peak bytes
 
 
-def call(function: Function, task: tuple[Any, ...]) -> Outcome:
-    """Call a function in a worker; returns its result, or the class and message of its PretuneError.
+def call(function: Function, task: tuple[Any, ...], version: str) -> Outcome:
+    """Call a function in a worker; returns its result, or the class and message of its PretuneError, or what an OSError
+    is made of. `version` is that of the command's process: another one would write other files.
 
     Every engine wraps the exceptions of workers in its own way; returning them as values avoids that.
     """
+    kind, value = "done", None
     try:
-        kind, value = "done", function(*task)
+        if version != VERSION:
+            raise WorkersError(describe_version(f"Worker {worker_name()}", VERSION, version))
+        value = function(*task)
     except PretuneError as error:
         kind, value = type(error).__name__, str(error)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        kind, value = "OSError", (error.errno, error.strerror, error.filename)
     return kind, value, worker_name(), peak_memory_bytes()
+
+
+def describe_version(worker: str, found: str | None, expected: str) -> str:
+    """What is wrong with a worker that has another version of pretune, or none."""
+    has = f"pretune {found}" if found else "no pretune"
+    return (
+        f"{worker} has {has}, and this command is of pretune {expected}; install that version in the Python of "
+        "every worker, and run the same command again."
+    )
 
 
 def worker_name() -> str:

@@ -14,6 +14,7 @@ from pretune.runtime.workers import Engine, call
 from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess.stage import preprocess
+from pretune.version import VERSION
 
 ADDRESS = "dask://10.0.0.1:8786"
 NEAR = "The old ferry crossed the wide river twice a day and carried cattle, carts and people for a very small fee"
@@ -27,7 +28,7 @@ class Elsewhere(Engine):
     def _submit(self, function: Any, task: tuple[Any, ...]) -> Future[Any]:
         future: Future[Any] = Future()
         with contextlib.chdir("elsewhere"):
-            future.set_result(call(function, task))
+            future.set_result(call(function, task, VERSION))
         return future
 
     def _stop(self) -> None:
