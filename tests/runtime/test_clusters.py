@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,6 +101,31 @@ def test_a_worker_with_another_version_does_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+class Client:
+    """The client of a scheduler whose workers answer with these versions, or errors."""
+
+    def __init__(self, versions: dict[str, object], *, is_late: bool = False) -> None:
+        self.versions, self.is_late = versions, is_late
+
+    def submit(self, function: Any, expression: str, pure: bool) -> "Client":
+        assert not pure
+        assert function(expression) == VERSION
+        return self
+
+    def exception(self, timeout: float) -> None:
+        assert timeout > 0
+        if self.is_late:
+            raise TimeoutError
+
+    def nthreads(self) -> dict[str, int]:
+        return dict.fromkeys(self.versions, 1)
+
+    def run(self, function: Any, expression: str, on_error: str) -> dict[str, object]:
+        assert on_error == "return"
+        assert function(expression) == VERSION
+        return self.versions
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [(ModuleNotFoundError("No module"), "Worker tcp://b has no pretune,"), ("0.1", "Worker tcp://b has pretune 0.1,")],
@@ -107,13 +133,61 @@ def test_a_worker_with_another_version_does_nothing(tmp_path: Path) -> None:
 def test_workers_of_dask_are_asked_for_their_version(answer: object, sentence: str) -> None:
     """A worker without pretune ended at its first task, without a word, and the command waited without end."""
 
-    class Client:
-        def run(self, function: Any, expression: str, on_error: str) -> dict[str, object]:
-            assert on_error == "return"
-            return {"tcp://a": function(expression), "tcp://b": answer}
-
     with pytest.raises(UsageError, match=sentence):
-        Dask(1, "10.0.0.1:8786")._check_workers(Client())
+        Dask(1, "10.0.0.1:8786")._check_workers(Client({"tcp://a": VERSION, "tcp://b": answer}))
+
+
+def test_a_scheduler_without_workers_is_told_and_busy_workers_are_waited_for() -> None:
+    """The command waited without end, and without a word."""
+    sentence = (
+        r"scheduler at 10\.0\.0\.1:8786 has had no worker for 60 seconds; start some with `dask worker tcp://10\."
+    )
+    with pytest.raises(UsageError, match=sentence):
+        Dask(1, "10.0.0.1:8786")._check_workers(Client({}, is_late=True))
+    Dask(1, "10.0.0.1:8786")._check_workers(Client({"tcp://a": VERSION}, is_late=True))
+
+
+class FakeRay(ModuleType):
+    """A library that connects to a cluster with so many cores, now and after a task has waited."""
+
+    def __init__(self, cores: float, later: float) -> None:
+        super().__init__("ray")
+        self.cores, self.later = cores, later
+        self.given: dict[str, Any] = {}
+        self.is_open = False
+
+    def is_initialized(self) -> bool:
+        return self.is_open
+
+    def init(self, **given: Any) -> None:
+        self.given, self.is_open = given, True
+
+    def shutdown(self) -> None:
+        self.is_open = False
+
+    def remote(self, **_options: Any) -> Any:
+        return lambda _function: SimpleNamespace(remote=lambda *_task: "reference")
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": self.cores} if self.cores else {}
+
+    def wait(self, references: list[str], timeout: float) -> None:
+        assert references == ["reference"]
+        assert timeout > 0
+        self.cores = self.later
+
+
+def test_a_cluster_of_ray_without_a_core_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command waited without end, and without a word."""
+    for cores, later in ((0.0, 2.0), (2.0, 0.0)):
+        monkeypatch.setitem(sys.modules, "ray", FakeRay(cores, later))
+        with open_engine("ray://10.0.0.1:6379"):
+            pass
+    monkeypatch.setitem(sys.modules, "ray", ray := FakeRay(0.0, 0.0))
+    sentence = r"cluster at 10\.0\.0\.1:6379 has had no core for 60 seconds; start a node with `ray start --address"
+    with pytest.raises(UsageError, match=sentence), open_engine("ray://10.0.0.1:6379"):
+        pass
+    assert not ray.is_open
 
 
 def test_the_error_of_a_task_is_taken_out_of_that_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,17 +251,24 @@ def test_a_scheduler_of_dask_that_is_killed_is_no_bug(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["-m", "distributed.cli.dask_scheduler", "--host", f"tcp://{address}", "--no-dashboard", "--no-show"]
+    dask = [sys.executable, "-m"]
+    scheduler_words = ["distributed.cli.dask_scheduler", "--host", f"tcp://{address}", "--no-dashboard", "--no-show"]
+    worker_words = ["distributed.cli.dask_worker", f"tcp://{address}", "--nthreads", "1", "--no-nanny"]
     with (tmp_path / "log").open("w") as log:
-        scheduler = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stdout=log, stderr=log)
+        scheduler, worker = (
+            subprocess.Popen([*dask, *words], cwd=tmp_path, stdout=log, stderr=log)
+            for words in (scheduler_words, [*worker_words, "--no-dashboard"])
+        )
         try:
             with open_engine(f"dask://{address}") as opened:
+                assert opened.map(operator.neg, [(1,)]) == [-1]
                 threading.Timer(0.5, scheduler.kill).start()
                 with pytest.raises(StoppedError, match=f"The connection to Dask at {address} was lost"):
-                    opened.map(operator.neg, [(1,), (2,)])  # for which there is no worker
+                    opened.map(time.sleep, [(30,), (30,)])
         finally:
-            scheduler.kill()
-            scheduler.wait()
+            for process in (worker, scheduler):
+                process.kill()
+                process.wait()
 
 
 def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ from pretune.version import VERSION
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
+_WORKERS_SECONDS = 60.0  # for the first worker of a cluster to come
 _VERSION_HERE = "__import__('pretune.version').version.VERSION"  # for a worker to evaluate
 
 
@@ -62,25 +64,36 @@ class Dask(WithExecutor):
                     f"No Dask scheduler responds at {self.address}; start one with `dask scheduler`, or check the "
                     "address."
                 ) from error
-            with self._closed_on_error():
+            with self._ready_or_closed():
                 self._check_workers(client)
         executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
         return executor
 
     @contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
+    def _ready_or_closed(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._open.close()
+            if isinstance(error, (OSError, *self._losses())):
+                raise self._lost() from error
             raise
 
     def _check_workers(self, client: Any) -> None:
-        """Raise UsageError if a worker has no pretune or another version of it.
+        """Raise UsageError if there is no worker, or one without pretune or with another version of it.
 
         A worker ends if it cannot import the function of a task, and tasks wait for a worker without end. So the
-        version is asked for with a function of Python itself.
+        version is asked for with a function of Python itself; at first as a task, for which a cluster that adapts to
+        its tasks starts a worker. If all workers are busy for so long, the task may wait.
         """
+        try:
+            client.submit(eval, _VERSION_HERE, pure=False).exception(timeout=_WORKERS_SECONDS)
+        except TimeoutError:
+            if not client.nthreads():
+                raise UsageError(
+                    f"The Dask scheduler at {self.address} has had no worker for {_WORKERS_SECONDS:.0f} seconds; start "
+                    f"some with `dask worker tcp://{self.address} --nthreads 1`, and run the same command again."
+                ) from None
         found = client.run(eval, _VERSION_HERE, on_error="return")
         for worker, version in found.items():
             if version != VERSION:
@@ -109,6 +122,7 @@ class Dask(WithExecutor):
 class Ray(Engine):
     name = "ray"
     _remote: Any = None
+    _is_ours = False  # the connection, which a program may have opened before
 
     def __enter__(self) -> Engine:
         self._remote = self._start()  # at once, as with Dask
@@ -148,7 +162,22 @@ class Ray(Engine):
                 reason = str(error).splitlines()[0].rstrip(".")
                 raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
             self._is_ours = True
-        return ray.remote(max_retries=MAX_ATTEMPTS - 1, num_cpus=1)(call)
+        remote = ray.remote(max_retries=MAX_ATTEMPTS - 1, num_cpus=1)(call)
+        if self.address is not None:
+            self._wait_for_cores(ray, remote)
+        return remote
+
+    def _wait_for_cores(self, ray: Any, remote: Any) -> None:
+        """Raise UsageError if the cluster has no core, for which a task would wait without end."""
+        if ray.cluster_resources().get("CPU", 0) < 1:
+            task = remote.remote(operator.neg, (1,), VERSION)  # for which a cluster that adapts to its tasks gets one
+            ray.wait([task], timeout=_WORKERS_SECONDS)
+            if ray.cluster_resources().get("CPU", 0) < 1:
+                self._disconnect()
+                raise UsageError(
+                    f"The Ray cluster at {self.address} has had no core for {_WORKERS_SECONDS:.0f} seconds; start a "
+                    f"node with `ray start --address {self.address}`, and run the same command again."
+                )
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
@@ -156,11 +185,15 @@ class Ray(Engine):
         return (WorkerCrashedError, OutOfMemoryError, NodeDiedError, LocalRayletDiedError)
 
     def _stop(self) -> None:
-        if self._remote is not None and getattr(self, "_is_ours", False):
+        if self._remote is not None:
+            self._disconnect()
+        self._remote = None
+
+    def _disconnect(self) -> None:
+        if self._is_ours:
             import ray
 
             ray.shutdown()
-        self._remote = None
 
 
 def _not_installed(library: str) -> UsageError:

@@ -130,10 +130,7 @@ class Engine(ABC):
             except self._deaths() as error:
                 raise self._died("again and again") from error
             except self._losses() as error:
-                raise StoppedError(
-                    f"The connection to {describe_engine(self)} was lost; check that the cluster is running, and "
-                    "run the same command again to resume."
-                ) from error
+                raise self._lost() from error
             return [results[number] for number in range(len(tasks))]
         raise self._died(f"{MAX_ATTEMPTS} times in a row")
 
@@ -142,6 +139,12 @@ class Engine(ABC):
         if self.address is not None:  # --workers has no effect on a cluster that runs already
             advice = "give the cluster fewer workers, or more memory for each, and rerun the command to resume"
         return OutOfResourcesError(f"Worker processes died {how_often}, most likely because memory ran out; {advice}.")
+
+    def _lost(self) -> StoppedError:
+        return StoppedError(
+            f"The connection to {describe_engine(self)} was lost; check that the cluster is running, and run the same "
+            "command again to resume."
+        )
 
     def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
         from concurrent.futures import as_completed
