@@ -190,6 +190,16 @@ def test_a_cluster_of_ray_without_a_core_is_told(monkeypatch: pytest.MonkeyPatch
     assert not ray.is_open
 
 
+def test_workers_of_ray_on_this_machine_do_not_join_a_cluster_that_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray found the cluster and refused the number of cores."""
+    monkeypatch.setitem(sys.modules, "ray", ray := FakeRay(2.0, 2.0))
+    with open_engine("ray", 3):
+        assert (ray.given["address"], ray.given["num_cpus"]) == ("local", 3)
+    with open_engine("ray://10.0.0.1:6379"):
+        assert ray.given["address"] == "10.0.0.1:6379"
+        assert "num_cpus" not in ray.given
+
+
 def test_the_error_of_a_task_is_taken_out_of_that_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     class RayTaskError(Exception):
         cause: Exception | str = "as it was not sent"

@@ -152,7 +152,8 @@ class Ray(Engine):
         except ImportError as error:
             raise _not_installed("ray") from error
         if not ray.is_initialized():
-            cluster: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+            # Without "local", Ray would look for a cluster on this machine, and refuse to give it a number of cores.
+            cluster: dict[str, Any] = {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
             if self.address is not None:
                 cluster = {"address": self.address}
             try:
