@@ -281,6 +281,24 @@ def test_a_scheduler_of_dask_that_is_killed_is_no_bug(tmp_path: Path) -> None:
                 process.wait()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_of_dask_that_is_replaced_does_not_run_the_script_again(tmp_path: Path) -> None:
+    """The first workers did not, but that of a new process for one that died did."""
+    skip_without("dask")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator, os, signal\n"
+        "from pretune.runtime.workers import open_engine\n"
+        "print('started', flush=True)\n"
+        "with open_engine('dask', 1) as engine:\n"
+        "    os.kill(engine.map(os.getpid, [()])[0], signal.SIGKILL)\n"
+        "    print(engine.map(operator.neg, [(1,), (2,)]))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "started\n[-1, -2]\n", done.stderr
+
+
 def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, library in LIBRARIES.items():
         monkeypatch.setitem(sys.modules, library, None)

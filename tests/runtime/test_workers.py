@@ -186,3 +186,16 @@ def test_workers_end_with_a_process_that_is_killed(wait_until_ended: Callable[[i
     ]
     killed = subprocess.run([sys.executable, "-c", "\n".join(script)], capture_output=True, text=True, timeout=60)
     wait_until_ended(int(killed.stdout))
+
+
+def test_blocks_with_new_processes_may_overlap() -> None:
+    main, path = sys.modules["__main__"], os.environ.get("PYTHONSAFEPATH")
+    one, other = workers.guarded_start(), workers.guarded_start()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert sys.modules["__main__"] is not main
+    assert os.environ["PYTHONSAFEPATH"] == "1"
+    other.__exit__(None, None, None)
+    assert sys.modules["__main__"] is main
+    assert os.environ.get("PYTHONSAFEPATH") == path

@@ -19,8 +19,7 @@ from pretune.runtime.workers import (
     call,
     describe_engine,
     describe_version,
-    without_main_module,
-    without_working_folder,
+    guarded_start,
 )
 from pretune.version import VERSION
 
@@ -45,16 +44,16 @@ class Dask(WithExecutor):
             raise _not_installed("dask") from error
         self._open = ExitStack()
         if self.address is None:
-            with without_main_module(), without_working_folder():
-                cluster = self._open.enter_context(
-                    LocalCluster(
-                        n_workers=self.workers,
-                        threads_per_worker=1,
-                        dashboard_address="127.0.0.1:0",
-                        memory_limit=0,
-                        silence_logs=50,
-                    )
+            self._open.enter_context(guarded_start())  # as long as the cluster, which replaces workers that die
+            cluster = self._open.enter_context(
+                LocalCluster(
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",
+                    memory_limit=0,
+                    silence_logs=50,
                 )
+            )
             client = self._open.enter_context(Client(cluster))
         else:
             try:

@@ -16,7 +16,7 @@ import threading
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +254,7 @@ class _Processes(WithExecutor):
         return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
 
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        with without_main_module(), without_working_folder():
+        with guarded_start():
             return super()._submit(function, task)
 
 
@@ -313,24 +313,44 @@ def _prepare_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-_hiding_main = threading.Lock()
+_guarding = threading.Lock()
+_guards = ExitStack()
+_num_guarded = 0
 
 
 @contextmanager
-def without_main_module() -> Iterator[None]:
+def guarded_start() -> Iterator[None]:
+    """Within this block, and all others that are open at the same time, new processes do not run the program again that
+    starts them, nor import a file of the working folder."""
+    global _num_guarded
+    with _guarding:
+        if not _num_guarded:
+            _guards.enter_context(_without_main_module())
+            _guards.enter_context(_without_working_folder())
+        _num_guarded += 1
+    try:
+        yield
+    finally:
+        with _guarding:
+            _num_guarded -= 1
+            if not _num_guarded:
+                _guards.close()
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
     """Hide the main module from new processes, which would run it again to have its names. Ours do not need them, and a
     script that calls pretune outside `if __name__ == "__main__"` would start itself over and over."""
-    with _hiding_main:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
-def without_working_folder() -> Iterator[None]:
+def _without_working_folder() -> Iterator[None]:
     """Keep the working folder off the first path of new processes: they are started with `-c`, so a pickle.py in it
     would be imported in place of Python's own. They are given the path of this process afterwards."""
     before = os.environ.get(_SAFE_PATH)
