@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pretune.errors import UsageError, WorkersError
 from pretune.runtime.clusters import CLUSTERS
 from pretune.runtime.workers import Engine, call
 from pretune.settings import CollectConfig, PreprocessConfig
@@ -51,3 +52,41 @@ def preprocess_in(folder: Path, engine: str) -> list[Any]:
     collected = collect(["./text.txt"], folder / "collect", CollectConfig(engine=engine))
     done = preprocess(folder / "collect", folder / "out", PreprocessConfig(engine=engine), protect=["test.txt"])
     return [(manifest.fingerprint, manifest.outputs) for manifest in (collected, done)]
+
+
+def test_a_file_that_a_machine_lacks_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text was left out, as if the file were unreadable; those that other machines had read are kept."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(4):
+        (texts / f"{number}.txt").write_text(f"Text {number} is about the old ferry.\n" * 20, encoding="utf-8")
+
+    class Lacking(Elsewhere):
+        def _submit(self, function: Any, task: tuple[Any, ...]) -> Future[Any]:
+            change = changes.get(task[2], lambda: None)
+            before = last.read_bytes()
+            change()
+            try:
+                return super()._submit(function, task)
+            finally:
+                last.write_bytes(before)
+
+    last, config = texts / "3.txt", CollectConfig(engine=ADDRESS)
+    monkeypatch.chdir(tmp_path)
+    Path("elsewhere").mkdir()
+    monkeypatch.setitem(CLUSTERS, "dask", Lacking)
+    monkeypatch.setattr("pretune.text.collect.work_units.LEAST_BYTES", 800)
+    changes: dict[int, Any] = {3: last.unlink}
+    with pytest.raises(WorkersError, match=r"Worker \S+ cannot use .*3\.txt \(No such file"):
+        collect([texts], Path("out"), config)
+    changes = {3: lambda: last.write_text("Text 3")}
+    with pytest.raises(WorkersError, match=r"3\.txt has 6 bytes on the machine of worker .*, and 620 where"):
+        collect([texts], Path("out"), config)
+    assert len(list(Path("out/.work").glob("*/*/result.json"))) == 3
+    changes = {}
+    assert collect([texts], Path("out"), config).outputs == collect([texts], Path("here"), CollectConfig()).outputs
+
+
+def test_only_this_machine_can_read_standard_input() -> None:
+    with pytest.raises(UsageError, match="whose workers cannot read standard input; write the text to a file"):
+        collect(["-"], Path("out"), CollectConfig(engine=ADDRESS))

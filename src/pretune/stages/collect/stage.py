@@ -19,7 +19,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import WORK_NAME, StageFolder, open_stage
-from pretune.runtime.workers import Engine, describe_engine, open_engine
+from pretune.runtime.workers import Engine, describe_engine, open_engine, parse_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
 from pretune.stages.collect.steps import WorkUnitReader
 from pretune.tasks.registry import task_named
@@ -68,6 +68,7 @@ def collect(
     one, for advice. Raises InputDataError for input that is missing, unreadable, empty, binary, or
     malformed beyond repair; after such an error there is no new folder.
     """
+    _refuse_pipes([str(path) for path in paths], config.engine)
     findings = Findings()
     obtained = {} if redo else obtained_before(Path(out))
     with _pipes_as_files([str(path) for path in paths]) as named:
@@ -112,6 +113,21 @@ def collect(
     return folder.manifest
 
 
+def _is_pipe(path: str) -> bool:
+    return path == STDIN or Path(path).is_fifo()
+
+
+def _refuse_pipes(paths: Sequence[str], engine: str) -> None:
+    """Raise UsageError for input that only this machine can read, if the workers are those of a cluster."""
+    _, address = parse_engine(engine)
+    if address is not None and (pipes := [path for path in paths if _is_pipe(path)]):
+        name = "standard input" if pipes[0] == STDIN else pipes[0]
+        raise UsageError(
+            f"--engine is a cluster, whose workers cannot read {name}; write the text to a file that all machines "
+            "share, or leave out --engine."
+        )
+
+
 @contextmanager
 def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
     """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file.
@@ -127,7 +143,7 @@ def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
         named = []
         for number, path in enumerate(paths):
             is_stdin = path == STDIN
-            if not is_stdin and not Path(path).is_fifo():
+            if not _is_pipe(path):
                 named.append((path, path))
                 continue
             spool = Path(temporary) / str(number)

@@ -11,7 +11,7 @@ from typing import Any
 from pretune.runtime.manifest import hash_json
 from pretune.runtime.map_reduce import finished_parts, part_folder, place_file, run_step
 from pretune.runtime.workers import Engine
-from pretune.text.collect.collect_shard import collect_work_unit, irregular_files, task_of
+from pretune.text.collect.collect_shard import collect_work_unit, irregular_files, readable_size, task_of
 from pretune.text.collect.documents import Reading, stamp_of, warn_of_change
 from pretune.text.collect.work_units import WorkUnit
 from pretune.text.document_store import corpus_file, corpus_files
@@ -53,8 +53,11 @@ class WorkUnitReader:
         tasks = [task_of(unit, self.reading) for unit in units]
         step = self.work / hash_json(tasks)[:16]  # not the results of an attempt with other input
         finished = finished_parts(step, len(tasks))
-        for file in (file for task in tasks for file in task["files"]):
-            file["path"] = str(self.engine.place_of(Path(file["path"])))
+        for task in tasks:
+            for file in task["files"]:
+                file["path"] = str(self.engine.place_of(Path(file["path"])))
+            if self.engine.address is not None:
+                task["sizes"] = [_size_here(file["path"]) for file in task["files"]]
 
         def on_part(number: int, result: dict[str, Any]) -> None:
             self._num_read += result["documents"]
@@ -68,6 +71,14 @@ class WorkUnitReader:
             )
         results = run_step(self.engine, step, work, tasks, on_part)
         return [(part_folder(step, number), result) for number, result in enumerate(results)]
+
+
+def _size_here(path: str) -> int | None:
+    """The bytes of a file, which every worker must find; None if this machine cannot read it either."""
+    try:
+        return readable_size(path)
+    except OSError:
+        return None
 
 
 def _in_order(units: Sequence[WorkUnit], read: Sequence[Read], whole: dict[str, Read]) -> Iterator[Read]:

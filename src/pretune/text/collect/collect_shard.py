@@ -5,12 +5,14 @@ The result of a unit is a folder with documents-00000.jsonl.zst and so on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, WorkersError
+from pretune.runtime.workers import worker_name
 from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.collect.line_ranges import Batch, batches, iter_line_range
 from pretune.text.collect.work_units import LineRange, WorkUnit
@@ -38,12 +40,18 @@ def task_of(unit: WorkUnit, reading: Reading) -> dict[str, Any]:
 def collect_work_unit(out: Path, task: dict[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Read a work unit and write its documents; `on_progress(documents, findings)` is called from time to time.
 
+    If there are `task["sizes"]`, this machine may not be that of the command: raises OSError or WorkersError for a file
+    that is not the same here, which would be counted as unreadable or read in part.
+
     Returns documents, characters, findings (as JSON) and is_regular, which is false if the lines of a range differ in
     form from the beginning of the file, so that the file has to be read as a whole.
     """
     findings = Findings()
     files = [_file_from_json(values) for values in task["files"]]
     reading = Reading(**task["reading"])
+    for file, size in zip(files, task.get("sizes", ()), strict=False):
+        if size is not None:
+            _refuse_other_file(file, size)
     is_regular = True
     with CorpusWriter(out) as writer:
         try:
@@ -57,6 +65,21 @@ def collect_work_unit(out: Path, task: dict[str, Any], on_progress: OnProgress |
             is_regular = False
     written = {"documents": writer.num_documents, "characters": writer.num_characters}
     return {**written, "findings": findings.to_json(), "is_regular": is_regular}
+
+
+def readable_size(path: str) -> int:
+    """The bytes of a file. Raises OSError if it cannot be opened."""
+    with Path(path).open("rb") as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _refuse_other_file(file: TextFile, size: int) -> None:
+    if (found := readable_size(file.path)) != size:
+        raise WorkersError(
+            f"{file.path} has {found:,} bytes on the machine of worker {worker_name()}, and {size:,} where the command "
+            "was given; expected the same file: share the folder of the input, or wait until the file is complete, and "
+            "run the same command again."
+        )
 
 
 def _iter_batches(
