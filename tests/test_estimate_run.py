@@ -92,6 +92,24 @@ def test_a_long_control_mentions_how_to_skip_it(tmp_path: Path) -> None:
         assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_mentioned
 
 
+def test_an_estimate_for_several_processes_says_for_which_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = RunEstimate(
+        starting_seconds=1.0,
+        text_seconds=1.0,
+        pretrain_seconds=600.0,
+        task_seconds=1.0,
+        control_seconds=1.0,
+        memory_bytes=1e9,
+        disk_bytes=1.0,
+    )
+    assert len(describe(found, tmp_path)) == 1
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert describe(found, tmp_path)[1] == "This is for one process; 4 share the updates of pre-training."
+
+
 def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 4000)
     (tmp_path / "b.txt.zst").write_bytes(b"x" * 1000)

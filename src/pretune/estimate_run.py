@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.recipe import Recipe, name_of_text
 from pretune.run_trace import formats
+from pretune.runtime.launch import read_launch
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files
@@ -252,6 +253,8 @@ def describe(run: RunEstimate, folder: Path) -> list[str]:
         f"Expected: about {_duration(run.seconds)} in total ({', '.join(parts)}), "
         f"{formats.size(run.memory_bytes)} of memory, {formats.size(run.disk_bytes)} of disk."
     ]
+    if (processes := read_launch().size) > 1:
+        lines.append(f"This is for one process; {processes} share the updates of pre-training.")
     if run.control_seconds > max(_LONG_CONTROL_SECONDS, run.pretrain_seconds):
         lines.append(
             "The control shows whether pre-training helped. --without-control skips it; running the same command "

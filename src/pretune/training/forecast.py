@@ -37,19 +37,24 @@ class Forecast:
     memory_bytes: int
     disk_bytes: int
     trained_parameters: int | None = None  # if not all of them are trained
+    processes: int = 1  # that share each update; everything but the disk is for one of them
 
     def describe(self) -> list[str]:
         """The forecast in sentences, with the measurement that it rests on."""
         tokens, minutes = self.plan.steps * self.plan.tokens_per_step, self.seconds / 60
         trained = "" if self.trained_parameters is None else f" ({self.trained_parameters:,} trained)"
         uncompiled = ", uncompiled" if self.compute.is_compiled else ""
+        each = f" for each of {self.processes} processes" if self.processes > 1 else ""
+        part = ""
+        if self.processes > 1:
+            part = "They are those of one process, which computes its part of an update and does not wait for others. "
         return [
             f"{self.size}, {self.parameters:,} parameters{trained}, on {self.compute.describe()}: "
             f"{self.plan.steps:,} updates, {tokens:,} tokens.",
-            f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
-            f"{self.disk_bytes / 1e6:.0f} MB of disk.",
+            f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of "
+            f"memory{each}, {self.disk_bytes / 1e6:.0f} MB of disk.",
             f"This follows from trial updates on this machine, {self.step_seconds:.2f} s each{uncompiled}; other work "
-            "on the machine makes everything take longer. Nothing was written.",
+            f"on the machine makes everything take longer. {part}Nothing was written.",
         ]
 
 

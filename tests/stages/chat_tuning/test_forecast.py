@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.errors import EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE, InputDataError
+from pretune.errors import EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE, InputDataError, UsageError
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.events import read_events
 from pretune.runtime.stage_folder import open_stage
@@ -71,6 +71,18 @@ def test_more_updates_take_longer_and_minutes_are_met(base_folder: Path, prepare
 
     assert seconds(minutes=3.0) == pytest.approx(180, rel=0.1)
     assert seconds(updates=20) < seconds(updates=20_000)
+
+
+def test_processes_without_work_are_refused(
+    base_folder: Path, prepared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = forecast(base_folder, prepared_folder, ChatTuningConfig(**FAST))
+    assert "memory for each of 2 processes" in " ".join(found.describe())
+    monkeypatch.setenv("WORLD_SIZE", "5000")
+    with pytest.raises(UsageError, match="5000 processes cannot divide an update of"):
+        forecast(base_folder, prepared_folder, ChatTuningConfig(**FAST))
 
 
 def test_a_budget_that_is_too_small_is_refused(base_folder: Path, prepared_folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pretune.errors import UsageError
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PretrainConfig
@@ -55,3 +56,20 @@ def test_it_names_its_measurement(preprocessed_folder: Path) -> None:
     for words in ("tiny", "minutes", "GB of memory", "MB of disk", "trial updates", "Nothing was written"):
         assert words in described
     assert found.memory_bytes > 100_000_000
+
+
+def test_of_several_processes_it_is_the_part_of_one(preprocessed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was that of a single process, and passed where the run was refused."""
+    config = PretrainConfig(**SETTINGS)
+    alone = forecast(preprocessed_folder, config)
+    assert "process" not in " ".join(alone.describe())
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    found = forecast(preprocessed_folder, config)
+    described = " ".join(found.describe())
+    assert "memory for each of 4 processes" in described
+    assert "its part of an update" in described
+    assert (found.plan.steps, found.disk_bytes) == (alone.plan.steps, alone.disk_bytes)
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    with pytest.raises(UsageError, match="16 processes cannot divide a step of"):
+        forecast(preprocessed_folder, config)

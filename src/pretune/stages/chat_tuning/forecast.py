@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pretune.compute.device import choose_compute, use_threads
+from pretune.data.rank_slice import RankSlice
 from pretune.model import cost
 from pretune.model.config import name_shape
+from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning import choices
@@ -26,7 +28,8 @@ _BEST_BYTES = 4  # of a weight in the optimizer: a run keeps the best ones in ma
 
 
 def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTuningConfig()) -> Forecast:
-    """Run a few updates of the tuning with these settings, and predict what all of it will take.
+    """Run a few updates of the tuning with these settings, and predict what all of it will take. For several processes,
+    the updates are the part of the first one.
 
     Raises the errors that the stage raises before it begins: those of `open_start` for the base, InputDataError for the
     conversations or too small a budget, OutOfResourcesError if a single row does not fit into memory.
@@ -41,7 +44,8 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
     num_trained = start.count_trained(model, config)
     chat = PreparedChat(prepared, start.model.config.max_seq_len)
     shape = choices.choose_shape(config, start.config, chat, num_optimized, compute.device)
-    corpus = ChatCorpus(chat, shape, config.seed)
+    processes = RankSlice(size=read_launch().size)
+    corpus = ChatCorpus(chat, shape, config.seed, processes)
     optimizer = choices.optimizer_config(config, start.config, compute)
     pace = trial_pace(
         model,
@@ -49,7 +53,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         Optimizer(model, optimizer),
         corpus,
         compute.device,
-        evaluation_rounds=len(corpus.validation),
+        evaluation_rounds=-(-len(corpus.validation) // processes.size),
     )
     pace = replace(pace, closing_seconds=tests_in_evaluations(corpus) * pace.evaluation_seconds)
     before = seconds_before_plan(pace, calibration_steps(start.config, compute.device))
@@ -73,4 +77,5 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         seconds=before + seconds_of_plan(plan, pace, config),
         memory_bytes=trial_memory_bytes(compute.device) + best_bytes,
         disk_bytes=disk_bytes(config, model, optimizer.kind, plan, pace, prepared),
+        processes=processes.size,
     )

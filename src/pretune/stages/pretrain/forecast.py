@@ -17,10 +17,12 @@ from pretune.compute.device import (
     use_threads,
 )
 from pretune.data.pretraining_data import Corpus
+from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.model.transformer import LanguageModel, initialize
+from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import read_manifest
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.base_model import fit_to_base, open_base, resolve_objective
@@ -52,7 +54,7 @@ from pretune.training.threaded_objective import in_lanes
 def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = None) -> Forecast:
     """Run a few updates of the pre-training with these settings, and predict what all of it will take.
 
-    With `base`, of a model of its shape.
+    With `base`, of a model of its shape. For several processes, the updates are the part of the first one.
 
     Raises the errors that the stage raises before it begins: InputDataError for the text or too small a budget,
     OutOfResourcesError if model or batch do not fit into memory, UsageError for the settings.
@@ -66,7 +68,8 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
     tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
     base_config = None if base_model is None else base_model.config
     rows = row_settings(config, budget, device_at_hand(), base=base_config)
-    corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end)
+    processes = RankSlice(size=read_launch().size)
+    corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end, processes)
     compute = choose_compute(
         precision=config.precision,
         compile=config.compile,
@@ -103,6 +106,7 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
         seconds=before + seconds_of_plan(plan, pace, config),
         memory_bytes=max(trial_memory_bytes(compute.device), peak_before + vectors),
         disk_bytes=disk_bytes(config, model_config, plan, pace, tokenizer_bytes(preprocessed)),
+        processes=processes.size,
     )
 
 
@@ -112,12 +116,12 @@ def _measure_pace(
     """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
     model = LanguageModel(model_config).to(compute.device)
     initialize(model, seed)
-    uncompiled = replace(compute, is_compiled=False)
+    uncompiled, validation = replace(compute, is_compiled=False), (corpus.masked_validation, corpus.causal_validation)
     return trial_pace(
         model,
         in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, uncompiled),
         Optimizer(model, optimizer),
         corpus,
         compute.device,
-        evaluation_rounds=max(len(corpus.masked_validation), len(corpus.causal_validation)),
+        evaluation_rounds=-(-max(map(len, validation)) // corpus.rank_slice.size),
     )
