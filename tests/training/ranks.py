@@ -28,7 +28,7 @@ from pretune.tasks.registry import task_named
 from pretune.training.checkpoint import TrainingState, list_steps
 from pretune.training.distributed_checkpoint import roll_back_together, save_together
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
+from pretune.training.loop import StepResult, accumulate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import LossSum, Objective, TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -95,8 +95,8 @@ def train(ranks: Ranks, kind: str, compiled: bool = False) -> tuple[Parallel, Op
     parallel, optimizer, objective, steps = begin(ranks, kind, compiled=compiled)
     found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
     batches = [batch_of(1000 + i) for i in range(3)]
-    found["evaluation"] = evaluate(objective, batches, parallel)
     rows = evaluate_rows(objective, batches, parallel)
+    found["evaluation"] = [rows.loss, rows.accuracy, rows.count]
     found.update(row_losses=rows.row_losses.tolist(), row_corrects=rows.row_corrects.tolist())
     return parallel, optimizer, found
 

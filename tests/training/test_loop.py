@@ -19,7 +19,7 @@ from pretune.tasks.registry import task_named
 from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
+from pretune.training.loop import StepResult, evaluate_rows, total_weight, train_steps, warm_up
 from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -201,27 +201,32 @@ def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, 
     model = make_language_model()
     objective = TokenObjective(model, torch.float32, compiled=False)
     parts = [draw_masked(1, 2, seed=0), draw_masked(3, 20, seed=1)]
-    loss, accuracy, n = evaluate(objective, parts)
-    whole = evaluate(objective, [join(parts)])
-    assert (loss, accuracy, n) == (pytest.approx(whole[0], abs=1e-5), whole[1], 22)
-    by_row = evaluate_rows(objective, parts)
-    assert (by_row.loss, by_row.accuracy, by_row.count) == (loss, accuracy, n)
+    found, whole = evaluate_rows(objective, parts), evaluate_rows(objective, [join(parts)])
+    assert (found.loss, found.accuracy, found.count) == (pytest.approx(whole.loss, abs=1e-5), whole.accuracy, 22)
     rows = [row for part in parts for row in part.cut(len(part.input_ids))]
-    assert by_row.row_counts.tolist() == [len(row.labels) for row in rows]
-    alone = [evaluate(objective, [row])[0] * len(row.labels) if len(row.labels) else 0.0 for row in rows]
-    assert by_row.row_losses == pytest.approx(alone, abs=1e-4)
-    assert by_row.row_corrects.tolist() == [
-        round(evaluate(objective, [row])[1] * len(row.labels)) if len(row.labels) else 0 for row in rows
-    ]
+    assert found.row_counts.tolist() == [len(row.labels) for row in rows]
+    with torch.no_grad():
+        alone = [objective(row) if len(row.labels) else None for row in rows]
+    losses = [0.0 if sums is None else float(sums.loss) for sums in alone]
+    assert found.row_losses == pytest.approx(losses, abs=1e-4)
+    assert found.row_corrects.tolist() == [0 if sums is None else int(sums.correct) for sums in alone]
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_an_evaluation_waits_for_the_device_at_its_end(monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
     model = LanguageModel(ON_NO_DEVICE).to("meta")
     objective = TokenObjective(model, torch.float32, compiled=False)
-    monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
+    num_read = []
+
+    def read_back(*values: torch.Tensor) -> list[float]:
+        num_read.append(len(values))
+        return [1.0] * len(values)
+
+    monkeypatch.setattr(loop, "read_back", read_back)
     batches = [draw_masked(2, 5, seed).to("meta") for seed in range(3)]
-    assert evaluate(objective, batches) == (3 / 15, 3 / 15, 15)
+    assert loop._total(loop._measure(objective, batches, None), None) == (3 / 15, 3 / 15, 15)
+    warm_up(objective, batches)
+    assert num_read == [3, 3, 3]
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])

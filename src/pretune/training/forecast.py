@@ -13,7 +13,7 @@ from pretune.data.prefetch import Batches, feed
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.training.budget import Pace, median_seconds
 from pretune.training.guard import Guard
-from pretune.training.loop import evaluate, train_steps
+from pretune.training.loop import train_steps, warm_up
 from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
@@ -90,9 +90,9 @@ def trial_pace(
     short = seconds(corpus.short_batches)
     long = seconds(corpus.long_batches) if corpus.long is not None else short
     first = [batch.to(device) for batch in corpus.first_validation()]
-    evaluate(objective, first)
+    warm_up(objective, first)
     start = time.monotonic()
-    evaluate(objective, first)
+    warm_up(objective, first)
     evaluation_seconds = evaluation_rounds * (time.monotonic() - start)
     return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=evaluation_seconds)
 

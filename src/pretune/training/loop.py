@@ -162,16 +162,15 @@ class Evaluation:
     row_counts: npt.NDArray[np.int64]
 
 
-def evaluate(
-    objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None
-) -> tuple[float, float, int]:
-    """Loss per label, accuracy and number of labels over some batches, which the processes of `parallel` divide
-    among themselves."""
-    return _total(_measure(objective, batches, parallel), parallel)
+def warm_up(objective: Objective, batches: Sequence[Batch]) -> None:
+    """Compute the losses of some batches, without gradients, and wait for them: what is compiled or allocated for the
+    first evaluation is there afterwards."""
+    read_back(*(sums.loss for sums in _measure(objective, batches, None).values()))
 
 
 def evaluate_rows(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None) -> Evaluation:
-    """Like `evaluate`, for batches of masked tokens, with the losses, hits and labels of each row, in order."""
+    """Loss per label, accuracy and number of labels over some batches of token predictions, which the processes of
+    `parallel` divide among themselves, with the losses, hits and labels of each row, in order."""
     found = _measure(objective, batches, parallel)
     loss, accuracy, count = _total(found, parallel)
     place = 0

@@ -34,7 +34,7 @@ from pretune.training.budget import (
 from pretune.training.checkpoint import TrainingState, load_best, trained_tensors
 from pretune.training.distributed_checkpoint import agree_to_stop, resume_together, roll_back_together, save_together
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, accumulate, clear_gradients, evaluate, train_steps
+from pretune.training.loop import StepResult, accumulate, clear_gradients, train_steps, warm_up
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
@@ -167,7 +167,7 @@ class PretrainingRun:
         """
         short = self._seconds_per_step(self.corpus.short_batches)
         long = self._seconds_per_step(self.corpus.long_batches) if self.corpus.long is not None else short
-        evaluate(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
+        warm_up(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
         self.measure()  # untimed: it compiles for batches of other shapes and loads what the probes need
         start = time.monotonic()
         self.measure()
@@ -194,7 +194,7 @@ class PretrainingRun:
             for batches in rows:
                 accumulate(self.objective, batches(1), 1.0, self.parallel, self.state.microbatch_split)
                 clear_gradients(self.parallel)
-            evaluate(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
+            warm_up(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
 
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan.
