@@ -260,6 +260,23 @@ def test_a_refusal_leaves_no_folder(tmp_path: Path, error: type[Exception]) -> N
     assert not (tmp_path / "c").exists()
 
 
+def test_a_refusal_keeps_the_files_that_the_user_had_put_into_the_folder(tmp_path: Path) -> None:
+    """A file that was not in the way, as `.gitignore` is not, was removed together with what the stage had written."""
+    path = tmp_path / "c"
+    path.mkdir()
+    (path / ".gitignore").write_text("*\n")
+    folder = open_it(path)
+    with pytest.raises(InputDataError), folder.at_work():
+        (path / "deep").mkdir()
+        (path / "deep" / "part").write_text("half")
+        raise InputDataError("empty")
+    assert [(file.name, file.read_text()) for file in path.iterdir()] == [(".gitignore", "*\n")]
+    finished(path)  # without --redo
+    again = open_it(path, redo=True, seed=2)
+    assert (tmp_path / "c.old-1" / ".gitignore").read_text() == "*\n"
+    again.close()
+
+
 @pytest.mark.parametrize("error", [InputDataError, UsageError, CorruptModelError])
 def test_a_refusal_keeps_the_finished_work_of_a_resumed_folder(tmp_path: Path, error: type[Exception]) -> None:
     """A cluster that was down when a stage was resumed cost all shards that were finished before."""

@@ -40,6 +40,14 @@ def test_a_run_that_is_refused_leaves_no_folder(tmp_path: Path, kind: type[Pretu
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_is_refused_leaves_the_files_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".gitignore").write_text("*\n")
+    with pytest.raises(InputDataError), at_training(open_folder(tmp_path), ALONE, nothing):
+        raise InputDataError("no")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [".gitignore"]
+
+
 def test_a_refusal_of_the_inputs_comes_before_the_block(tmp_path: Path) -> None:
     def refuse() -> None:
         raise InputDataError("changed")

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -100,19 +100,27 @@ class StageFolder:
     def at_work(self) -> Iterator[None]:
         """The block in which the stage writes.
 
-        If the stage rejects its input, the folder is removed, so that the corrected command needs no --redo; if it is
-        stopped, the disk is full or a worker lacks something, the folder stays for a later attempt to resume. A folder
-        that was resumed always stays: it contains finished work.
+        If the stage rejects its input, what it wrote is removed, so that the corrected command needs no --redo; if it
+        is stopped, the disk is full or a worker lacks something, the folder stays for a later attempt to resume. A
+        folder that was resumed always stays: it contains finished work.
         """
         try:
             yield
         except (InputDataError, ModelError, UsageError) as error:
-            self.close()
             if not self.is_resumed and not isinstance(error, WorkersError):
-                remove_folder(self.path)
+                self.remove()
             raise
         finally:
             self.close()
+
+    def remove(self) -> None:
+        """Remove what the stage wrote, and then the folder if it is empty. A file such as `.gitignore`, which was not
+        in the way when the stage was opened, may be the user's own."""
+        self.close()
+        with suppress(OSError):  # something is left, or another process has removed it
+            for entry in [entry for entry in self.path.iterdir() if not is_harmless(entry.name)]:
+                _remove(entry)
+            self.path.rmdir()
 
     def close(self) -> None:
         """Release the folder without finishing it."""
@@ -235,6 +243,13 @@ def _refuse_foreign_files(path: Path) -> None:
 def is_harmless(name: str) -> bool:
     """Whether a file or folder of this name is put there by the system, so that it is nobody's work."""
     return name in _NOT_OF_THE_USER or name.startswith(_BEGINNINGS_NOT_OF_THE_USER)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        remove_folder(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _refuse_difference(

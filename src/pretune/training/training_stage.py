@@ -23,7 +23,7 @@ CHECKPOINTS = "checkpoints"  # the folder inside that of the stage
 def at_training(folder: StageFolder, ranks: Ranks, check_inputs: Callable[[], object]) -> Iterator[StopFlag]:
     """The block in which the processes train; it gives the flag that a signal sets.
 
-    The first process checks the inputs before it. If the run is refused and has no checkpoint yet, the folder is
+    The first process checks the inputs before it. If the run is refused and has no checkpoint yet, its files are
     removed, so that the corrected command needs no --redo.
     """
     try:
@@ -32,8 +32,7 @@ def at_training(folder: StageFolder, ranks: Ranks, check_inputs: Callable[[], ob
             yield stop
     except (InputDataError, ModelError, OutOfResourcesError, UsageError):
         if ranks.is_first and not (folder.path / CHECKPOINTS).is_dir():
-            folder.close()
-            remove_folder(folder.path)
+            folder.remove()
         raise
     finally:
         folder.close()
