@@ -90,6 +90,7 @@ def test_a_run_without_labels_says_what_it_cannot_show(tested_run: Path) -> None
     assert {"help", "prediction", "errors"} <= set(absent)
     assert absent["errors"].sentence == "The run has no labels, so there is no classifier to look at."
     assert absent["errors"].command == joined(label_commands("tested"))
+    assert label_commands("tested")[-1] == "pretune report tested"  # without it, the page of the run stays as it is
     assert trace.insights
     assert trace.quiz is not None
 

@@ -9,7 +9,7 @@ from pretune.run_trace.missing import DAMAGED, find_missing
 from pretune.run_trace.run_card import RunFolder
 from pretune.trace_schema import RunTrace, Strategies
 
-COMPARE = "pretune compare tested/finetune tested/prepare --out tested/compare"
+COMPARE = "pretune compare tested/finetune tested/prepare --out tested/compare && pretune report tested"
 
 
 def sections(trace: RunTrace) -> dict[str, str]:
@@ -108,6 +108,8 @@ def test_a_run_that_got_its_labels_later_is_not_run_again(traced: RunTrace) -> N
     assert traced.comparison is not None
     later = [stage for stage in traced.stages if stage.name not in ("split", "scratch", "compare")]
     bare = replace(traced, stages=later, comparison=None)
+    [damaged, _] = find_missing(replace(bare, predictions=[]), is_damaged=True)
+    assert damaged.command == COMPARE
     [missing] = find_missing(bare)
     assert missing.section == "help"
     assert missing.command == COMPARE
@@ -122,6 +124,18 @@ def test_a_run_that_got_its_labels_later_is_not_run_again(traced: RunTrace) -> N
         ("help", rest),
         ("errors", rest),
     }
+
+
+def test_a_control_that_was_trained_later_is_compared_by_its_own_command(traced: RunTrace) -> None:
+    assert traced.comparison is not None
+    later = [stage for stage in traced.stages if stage.name != "split"]
+    models = [model for model in traced.comparison.models if model.kind != "scratch"]
+    [missing] = find_missing(replace(traced, stages=later, comparison=replace(traced.comparison, models=models)))
+    scratch = COMPARE.replace("--out", "--scratch tested/scratch --out")
+    assert missing.command == scratch.replace("compare &&", "compare --redo &&")  # it was compared without it
+    uncompared = [stage for stage in later if stage.name != "compare"]
+    [missing] = find_missing(replace(traced, stages=uncompared, comparison=None))
+    assert missing.command == scratch
 
 
 def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> None:

@@ -90,6 +90,8 @@ def test_the_folder_has_all_that_fine_tuning_needs(pairs_file: Path, tokenizer_f
     assert (summary["tokens"], summary["supervised_tokens"]) == (total, supervised)
     assert summary["example"]["split"] == "test"
     check_hashes(out, run(pairs_file, out, tokenizer_folder))  # finished, so nothing is done again
+    [flow] = events_of(out, "flow")  # by this name, the trace of a run knows that it has conversations
+    assert "train conversations" in [quantity["name"] for quantity in flow["shape_out"]]
 
 
 def test_an_adapter_without_a_tokenizer_is_prepared_for_by_that_of_its_base(

@@ -14,21 +14,35 @@ def run_command(name: str, *options: str) -> str:
 
 
 def label_commands(run: str) -> tuple[str, ...]:
-    """The stages on labelled examples for a run without: unlike a run with --labels, they keep its pre-trained model.
+    """The stages on labelled examples for a run without, and the page with what they add: unlike a run with --labels,
+    they keep its pre-trained model.
 
     `run` is the folder of the run, or its name for commands that are typed in the folder that it is in.
     """
-    prepared, finetuned = f"{run}/prepare", f"{run}/finetune"
-    return (
-        shlex.join(["pretune", "prepare", "LABELLED.csv", "--base", run, "--out", prepared]),
-        shlex.join(["pretune", "finetune", run, prepared, "--out", finetuned]),
-        compare_command(run),
-    )
+    prepare = shlex.join(["pretune", "prepare", "LABELLED.csv", "--base", run, "--out", f"{run}/prepare"])
+    return prepare, finetune_command(run), compare_command(run), report_command(run)
 
 
-def compare_command(run: str) -> str:
+def finetune_command(run: str) -> str:
+    """Fine-tunes the model of a run on what is prepared in its folder."""
+    return shlex.join(["pretune", "finetune", run, f"{run}/prepare", "--out", f"{run}/finetune"])
+
+
+def control_command(run: str) -> str:
+    """Trains the control on the same rows."""
+    return shlex.join(["pretune", "finetune", run, f"{run}/prepare", "--from-scratch", "--out", f"{run}/scratch"])
+
+
+def compare_command(run: str, *, has_control: bool = False, redo: bool = False) -> str:
     """Compares the classifier of a run with the baselines, and with the control if there is one."""
-    return shlex.join(["pretune", "compare", f"{run}/finetune", f"{run}/prepare", "--out", f"{run}/compare"])
+    control = ["--scratch", f"{run}/scratch"] if has_control else []
+    words = ["pretune", "compare", f"{run}/finetune", f"{run}/prepare", *control, "--out", f"{run}/compare"]
+    return shlex.join([*words, *(["--redo"] if redo else [])])
+
+
+def report_command(run: str) -> str:
+    """Writes the page of a run again, with the stages that were run alone since then."""
+    return shlex.join(["pretune", "report", run])
 
 
 def joined(commands: Iterable[str]) -> str:

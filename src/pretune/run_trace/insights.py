@@ -13,6 +13,7 @@ from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
 from pretune.run_trace.commands import joined, label_commands, run_command
 from pretune.run_trace.comparison import find_verdict, name_test
+from pretune.run_trace.later_labels import describe_untuned, has_later_labels, remaining_commands
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
 from pretune.run_trace.noise import loss_noise
@@ -242,9 +243,12 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     """One command for what this run leaves open; None for a folder without a recipe."""
     if not trace.run.command:
         return None
-    name = trace.run.name
+    name, is_later = trace.run.name, has_later_labels(trace)
     if trace.run.status != "finished":
-        return NextStep(sentence="The run is not finished; this continues it.", command=run_command(name))
+        command = joined(remaining_commands(trace)) if is_later else run_command(name)
+        return NextStep(sentence="The run is not finished; this continues it.", command=command)
+    if trace.phases.finetune is None and is_later:
+        return NextStep(sentence=describe_untuned(trace), command=joined(remaining_commands(trace)))
     if trace.phases.finetune is None:
         return NextStep(
             sentence="Labelled texts show what the pre-trained model is good for.",
@@ -253,7 +257,7 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     verdict = find_verdict(trace.comparison, "scratch")
     models = trace.comparison.models if trace.comparison is not None else []
     seeds = [len(model.seeds) for model in models if model.kind in ("pretrained", "scratch")]
-    if verdict is not None and min(seeds, default=2) == 1:
+    if verdict is not None and min(seeds, default=2) == 1 and not is_later:  # whose recipe has no labels to repeat
         return NextStep(
             sentence="One seed leaves open how much a repeat would vary.",
             command=run_command(name, "--seeds", "3", "--out", f"{name}-seeds"),

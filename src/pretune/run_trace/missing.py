@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pretune.run_trace.commands import compare_command, joined, label_commands, run_command
+from pretune.run_trace.commands import joined, label_commands, run_command
 from pretune.run_trace.headline import NOT_COMPARED, NOT_MEASURED, has_control
+from pretune.run_trace.later_labels import compare_again, describe_untuned, has_later_labels, remaining_commands
 from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
 from pretune.trace_schema import Missing, RunTrace
@@ -34,7 +35,7 @@ def find_missing(
             each for each in found if each.section != "prediction"
         ]
     if trace.comparison is not None and not any(model.kind == "scratch" for model in trace.comparison.models):
-        command = None if _has_later_labels(trace) else _again(trace)
+        command = _compare_control(trace) if has_later_labels(trace) else _again(trace)
         found.append(Missing(section="help", sentence=_describe_control(trace), command=command))
     for stage, count in (damaged_lines or {}).items():
         lines = "1 line" if count == 1 else f"{count} lines"
@@ -52,12 +53,19 @@ def _describe_control(trace: RunTrace) -> str:
     """Why the control is not in the comparison, and how it gets there."""
     if has_control(trace.stages):
         return NOT_COMPARED
-    if trace.run.command and not _has_later_labels(trace):
+    if trace.run.command and not has_later_labels(trace):
         return f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
     return f"{NOT_MEASURED} Fine-tune with --from-scratch on the same rows, and compare with --scratch."
 
 
+def _compare_control(trace: RunTrace) -> str | None:
+    return joined(compare_again(trace)) if has_control(trace.stages) else None
+
+
 def _again(trace: RunTrace) -> str | None:
+    """The command that does what is not finished, and writes the trace of the run again."""
+    if has_later_labels(trace):
+        return joined(remaining_commands(trace))
     return run_command(trace.run.name) if trace.run.command else None
 
 
@@ -79,9 +87,8 @@ def _describe(section: str, trace: RunTrace) -> Missing:
     if section in ("help", "prediction", "errors") and is_chat:
         sentence = "The run was tuned on conversations, so there is no classifier to look at."
         return Missing(section=section, sentence=sentence, command=None)
-    if section in ("help", "prediction", "errors") and _has_later_labels(trace) and known.get("finetune") != "finished":
-        sentence = "The examples are prepared, and no model has been fine-tuned on them yet."
-        return Missing(section=section, sentence=sentence, command=joined(label_commands(trace.run.name)[1:]))
+    if section in ("help", "prediction", "errors") and has_later_labels(trace) and known.get("finetune") != "finished":
+        return Missing(section=section, sentence=describe_untuned(trace), command=_again(trace))
     if trace.run.status != "finished":
         sentence = f"The run has not come so far: {_NEEDED[section]}."
         return Missing(section=section, sentence=sentence, command=_again(trace))
@@ -89,12 +96,11 @@ def _describe(section: str, trace: RunTrace) -> Missing:
     if section in ("help", "errors") and not is_compared and not is_tested:
         sentence = "The run has no test rows, so nothing was compared on them; give --test-labels or --test-fraction."
         command = run_command(trace.run.name, "--test-fraction", "0.1", "--out", f"{trace.run.name}-tested")
-        has_command = trace.run.command and not _has_later_labels(trace)
+        has_command = trace.run.command and not has_later_labels(trace)
         return Missing(section=section, sentence=sentence, command=command if has_command else None)
     if section == "help" and not is_compared:
         sentence = "The stage compare has not run, so nothing was compared on the test rows."
-        again = compare_command(trace.run.name) if _has_later_labels(trace) else _again(trace)
-        return Missing(section=section, sentence=sentence, command=again)
+        return Missing(section=section, sentence=sentence, command=_again(trace))
     again = None if section == "insight" else _again(trace)  # the same command finds nothing else to say
     return Missing(section=section, sentence=f"It is not there: {_NEEDED[section]}.", command=again)
 
@@ -118,10 +124,3 @@ def _has_no_labels(trace: RunTrace) -> bool:
         return False
     is_past_split = "preprocess" in begun or ("collect" in begun and not trace.run.is_synthetic)
     return trace.run.status == "finished" or (bool(trace.run.command) and is_past_split)
-
-
-def _has_later_labels(trace: RunTrace) -> bool:
-    """Whether the labels were added to a finished run stage by stage: its recipe has none, so it does nothing more."""
-    known = {stage.name: stage.status for stage in trace.stages}
-    has_split = known.get("split", "missing") != "missing"  # which a run with labels begins with
-    return bool(trace.run.command) and not has_split and known.get("prepare", "missing") != "missing"
