@@ -32,6 +32,15 @@ def test_several_files_are_read_in_single_precision(sharded: Path) -> None:
     assert weights_file(sharded).name == INDEX
 
 
+def test_with_a_prefix_nothing_else_is_read(tmp_path: Path) -> None:
+    """All weights of an encoder were read and copied for the two tensors of its head."""
+    tensors = {"classifier.weight": torch.ones(2, 3), "encoder.weight": torch.ones(3, 3).to(torch.int8)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert list(read_weights(tmp_path, "classifier.")) == ["classifier.weight"]
+    with pytest.raises(ModelError, match=r"encoder\.weight has numbers of type int8"):  # once it is read
+        read_weights(tmp_path)
+
+
 def test_a_missing_shard_is_named(sharded: Path) -> None:
     (sharded / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CorruptModelError, match=r"00002-of-00002\.safetensors is missing, which model\.safetensors"):

@@ -253,7 +253,7 @@ def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
     if (folder / LABELS_NAME).is_file():
         labelling = _read_labelling(folder, fields)
         model = _task_model(config, labelling, encoder)
-        head = {name: tensor for name, tensor in read_weights(folder).items() if name.startswith("classifier.")}
+        head = read_weights(folder, "classifier.")  # transformers has read the others
         try:
             model.classifier.load_state_dict({name.split(".")[-1]: tensor for name, tensor in head.items()})
         except RuntimeError as error:

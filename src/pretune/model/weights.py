@@ -51,16 +51,18 @@ def has_weights(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME, *_PICKLES))
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors in fp32, by name.
+def read_weights(folder: Path, prefix: str = "") -> dict[str, Tensor]:
+    """All tensors in fp32, by name; with a prefix, only those whose names begin with it are read.
 
     Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError if the weights are
     quantised, or, with the command that converts it, if there is only a pickle.
     """
-    from safetensors.torch import load_file  # here, so that what only looks for files does without torch
+    from safetensors import safe_open  # here, so that what only looks for files does without torch
 
     def read(file: Path) -> dict[str, Tensor]:
-        return {name: _in_fp32(tensor, name, file) for name, tensor in load_file(file).items()}
+        with safe_open(file, framework="pt") as opened:
+            names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name: _in_fp32(opened.get_tensor(name), name, file) for name in names}
 
     return {name: tensor for tensors in _read_each(folder, read) for name, tensor in tensors.items()}
 
