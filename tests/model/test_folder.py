@@ -319,6 +319,33 @@ def test_names_without_their_numbers_are_refused(tmp_path: Path, tokenizer_folde
         load_model_folder(tmp_path / "model")
 
 
+def _without_manifest(folder: Path, tensors: dict[str, torch.Tensor], **fields: object) -> Path:
+    """The folder as others write it, with other tensors and more fields in config.json."""
+    (folder / "manifest.json").unlink()
+    save_file(tensors, folder / "model.safetensors")
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+    return folder
+
+
+def test_a_merged_model_with_a_left_over_quantisation_is_read(language_model_folder: Path) -> None:
+    """The field stays in config.json when an adapter is merged into a model that was loaded in 4 bits."""
+    tensors = {n: t.bfloat16() for n, t in load_file(language_model_folder / "model.safetensors").items()}
+    folder = _without_manifest(language_model_folder, tensors, quantization_config={"quant_method": "bitsandbytes"})
+    assert isinstance(load_model_folder(folder).model, LanguageModel)
+
+
+def test_quantised_weights_under_other_names_are_refused(language_model_folder: Path) -> None:
+    """As GPTQ and AWQ write them: no matrix of a layer has its usual name."""
+    tensors = load_file(language_model_folder / "model.safetensors")
+    packed = {name.replace("proj.weight", "proj.qweight"): tensor for name, tensor in tensors.items()}
+    folder = _without_manifest(language_model_folder, packed, quantization_config={"quant_method": "gptq"})
+    with pytest.raises(
+        ModelError, match=r"config\.json is of a model with quantised weights \(quantization_config: gptq"
+    ):
+        load_model_folder(folder)
+
+
 def test_a_head_with_a_hidden_layer_is_left_aside(tmp_path: Path, tokenizer_folder: Path) -> None:
     save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
     (tmp_path / "model" / "manifest.json").unlink()

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from pretune.errors import ModelError
 from pretune.model.config import PRESETS, RopeScaling
-from pretune.model.native_config import config_from_fields, config_to_fields
+from pretune.model.native_config import config_from_fields, config_to_fields, describe_quantization
 
 CONFIG = replace(PRESETS["tiny"](100), rope_theta=500.0)
 LINEAR = RopeScaling(kind="linear", factor=4.0)
@@ -56,12 +55,13 @@ def test_transformers_accepts_both_names_together(scaling: RopeScaling, older: d
 
 
 @pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
-def test_a_quantised_model_is_refused(name: str) -> None:
+def test_what_the_fields_say_of_quantised_weights(name: str) -> None:
     fields: dict[str, Any] = {"model_type": "llama", **config_to_fields(CONFIG)}
     quantized = {**fields, name: {"quant_method": "fp8", "activation_scheme": "static"}}
-    with pytest.raises(ModelError, match=rf"config\.json is of a model with quantised weights \({name}: fp8\)"):
-        config_from_fields(quantized, Path("config.json"))
-    assert config_from_fields({**fields, name: None}, Path("config.json")).vocab_size == 100
+    assert describe_quantization(quantized) == f"{name}: fp8"
+    assert describe_quantization({**fields, name: {"bits": 4}}) == name
+    assert describe_quantization({**fields, name: None}) is None
+    assert config_from_fields(quantized, Path("config.json")).vocab_size == 100  # only the weights show if it holds
 
 
 @pytest.mark.parametrize(("pad", "expected"), [(5, 5), (0, 0), (-1, 2), (100, 2), (None, 2), ([], 2)])

@@ -29,7 +29,13 @@ from pretune.model.foreign_folder import (
     read_foreign_config,
     to_foreign_folder,
 )
-from pretune.model.native_config import NATIVE_TYPES, OBJECTIVE_FIELD, config_from_fields, config_to_fields
+from pretune.model.native_config import (
+    NATIVE_TYPES,
+    OBJECTIVE_FIELD,
+    config_from_fields,
+    config_to_fields,
+    describe_quantization,
+)
 from pretune.model.transformer import (
     Backbone,
     ClozeClassifier,
@@ -45,6 +51,7 @@ from pretune.model.weights import (
     MOST_TIMES_AS_LARGE,
     WEIGHTS_NAME,
     has_weights,
+    quantized_error,
     read_weights,
     weights_file,
 )
@@ -209,6 +216,9 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         _check_size(config, state)
         model = _with_weights(build, state)
     except (KeyError, RuntimeError) as error:
+        quantized = describe_quantization(fields)
+        if isinstance(error, KeyError) and quantized is not None:  # GPTQ and AWQ have them under other names
+            raise quantized_error(folder / CONFIG_NAME, quantized) from error
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise CorruptModelError(
             f"{weights_file(folder)} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."

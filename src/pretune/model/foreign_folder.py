@@ -26,8 +26,8 @@ from pretune.model.foreign_encoder import (
     quietly,
     transformers_config,
 )
-from pretune.model.native_config import refuse_quantized
-from pretune.model.weights import weights_file
+from pretune.model.native_config import describe_quantization
+from pretune.model.weights import quantized_error, weights_file
 from pretune.runtime.json_text import parse_json
 from pretune.text.tokenizer.files import TOKENIZER_CONFIG_NAME
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -45,7 +45,8 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
     """
     path, kind = folder / "config.json", fields.get("model_type")
     _check_architecture(path, fields)
-    refuse_quantized(fields, path)
+    if (found := describe_quantization(fields)) is not None:  # transformers goes by it, whatever the weights are
+        raise quantized_error(path, found)
     tokenizer = load_tokenizer(folder)
     try:
         full = transformers_config(fields)

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.config import ModelConfig, ObjectiveName, RopeScaling
-from pretune.model.weights import quantized_error
 
 NATIVE_TYPES = ("eurobert", "llama")
 OBJECTIVE_FIELD = "pretune_objective"  # transformers keeps fields that it does not know
@@ -64,7 +63,6 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
         raise ModelError(
             f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(NATIVE_TYPES)}."
         )
-    refuse_quantized(fields, path)
     rope = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         raise CorruptModelError(f"{path} has {rope!r} as rope_parameters; expected an object, so restore the file.")
@@ -108,12 +106,14 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
         ) from error
 
 
-def refuse_quantized(fields: dict[str, Any], path: Path) -> None:
-    """Raise ModelError if the fields of a `config.json` say that the weights are quantised."""
-    if name := next((name for name in _QUANTIZATION_FIELDS if fields.get(name)), None):
-        found = fields[name]
-        method = found.get("quant_method") if isinstance(found, dict) else None
-        raise quantized_error(path, name if method is None else f"{name}: {method}")
+def describe_quantization(fields: dict[str, Any]) -> str | None:
+    """What the fields of a `config.json` say of quantised weights; None if nothing. It may be left over from a model
+    that was merged or converted: only its weights show whether it holds."""
+    name = next((name for name in _QUANTIZATION_FIELDS if fields.get(name)), None)
+    if name is None:
+        return None
+    method = fields[name].get("quant_method") if isinstance(fields[name], dict) else None
+    return name if method is None else f"{name}: {method}"
 
 
 def _read_objective(fields: dict[str, Any], path: Path) -> ObjectiveName:
