@@ -137,6 +137,33 @@ def test_a_plain_causal_model_answers_and_says_what_it_is_not(
     assert "not tuned for conversations" in shown.err
 
 
+def test_a_model_with_the_marks_of_chatml_lacks_only_the_template(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said not to be tuned for conversations, although only the template was missing in its folder."""
+    tokenizer = save_chat_tokenizer(tokenizer_folder, tmp_path / "tokenizer", "")
+    model = LanguageModel(replace(PRESETS["tiny"](tokenizer.vocab_size), objective="causal"))
+    initialize(model, 0)
+    save_model_folder(tmp_path / "model", model, tmp_path / "tokenizer")
+    (tmp_path / "model" / "manifest.json").unlink()
+    settings = tmp_path / "model" / "tokenizer_config.json"
+    fields = json.loads(settings.read_text())
+    fields.pop("chat_template")
+
+    def said() -> str:
+        monkeypatch.setattr("sys.stdin", io.StringIO("The sun?\n"))
+        assert run_command_line(["chat", str(tmp_path / "model"), "--json", "--max-tokens", "3"]) == 0
+        return capsys.readouterr().err
+
+    settings.write_text(json.dumps(fields))
+    without = said()
+    assert f"{tmp_path}/model has no chat template, although its vocabulary has the marks" in without
+    assert "not tuned for conversations" not in without
+    template = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
+    settings.write_text(json.dumps({**fields, "chat_template": template}))  # as the sentence says
+    assert "has no chat template" not in said()
+
+
 def test_an_adapter_without_a_tokenizer_has_template_and_notice_of_its_base(
     tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,7 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
     """What is said before the first message: what the model is, what it was not made for, and its notice."""
     from pretune.text.chat.notice import read_notice
     from pretune.text.chat.template import template_of
-    from pretune.text.chat.tokens import describe_other_template
+    from pretune.text.chat.tokens import describe_missing_template, describe_other_template, has_chat_tokens
 
     path, tokenizer_path = session.generator.path, session.generator.tokenizer_path
     assert path is not None and tokenizer_path is not None
@@ -113,7 +113,9 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
     if is_interactive:
         limit = session.generator.max_seq_len
         sentences.append(f"{clean(path)}, which reads {limit:,} tokens of a conversation. /help lists commands.")
-    if not session.has_template:
+    if not session.has_template and has_chat_tokens(session.generator.tokenizer):
+        sentences.append(clean(describe_missing_template(tokenizer_path)))
+    elif not session.has_template:
         sentences.append(
             "The model was not tuned for conversations in the chat template of pretune: it reads this one as a "
             "transcript, which it continues. To tune it: pretune prepare FILE --task chat, then pretune finetune."

@@ -11,7 +11,13 @@ import tokenizers
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.json_text import parse_json
-from pretune.text.tokenizer.files import SETTINGS_FILES, TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, read_template_file
+from pretune.text.tokenizer.files import (
+    CHAT_TEMPLATE_NAME,
+    SETTINGS_FILES,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+    read_template_file,
+)
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -91,6 +97,16 @@ def describe_other_template(folder: Path, ours: str) -> str | None:
         else "its marks are others than those of ChatML, so what the model has learned of conversations counts less"
     )
     return f"{folder} brings a chat template of its own, which pretune does not run; it writes ChatML: {what}."
+
+
+def describe_missing_template(folder: Path) -> str:
+    """A sentence on a folder that brings no template, although its vocabulary has the marks: it may be a base, or may
+    have lost its template."""
+    return (
+        f"{folder} has no chat template, although its vocabulary has the marks of ChatML, so the model reads this "
+        "conversation as a transcript, which it continues. If it was tuned on ChatML, copy the publisher's "
+        f"{CHAT_TEMPLATE_NAME} into the folder, or the field chat_template into its {TOKENIZER_CONFIG_NAME}."
+    )
 
 
 def _vocabulary(tokenizer: Tokenizer) -> list[Any]:
