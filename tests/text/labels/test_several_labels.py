@@ -121,6 +121,15 @@ def test_a_flag_with_a_missing_cell_is_not_left_out(cell: str) -> None:
         read_flags(records, columns, "rows.csv")
 
 
+def test_answers_of_a_survey_that_are_mostly_missing_are_no_flags() -> None:
+    """A table with three such columns beside that of the label was refused."""
+    answered = [(str(row), "1" if row % 2 else "0", "0", "1", "") for row in range(1, 5)]
+    records = flags(*answered, *((str(row), "", "", "", "") for row in range(36)))
+    assert flag_columns(records, ["x", "y", "z", "never"]) == ()
+    few = flags(*(10 * answered), *((str(row), "", "0", "1", "") for row in range(2)))
+    assert flag_columns(few, ["x"]) == ("x",)
+
+
 def test_a_flag_that_is_neither_0_nor_1_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"rows.csv, line 3: expected 0 or 1 in the column 'x'.*found '2'"):
         read_flags(flags(("7", "0", "1", "0", "0"), ("8", "2", "0", "0", "0")), ["x"], "rows.csv")

@@ -19,6 +19,7 @@ from pretune.text.sources.detect import MISSING_WORDS, cell_of, has_column, word
 SEPARATORS = ("|", ";", ",", "#", "/", "+")
 MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
 MIN_FLAG_COLUMNS = 3  # columns of 0 and 1
+MOST_MISSING_FLAGS = 0.05  # of the cells; a label holds or does not in every row, an answer of a survey may be missing
 FLAGS_JOINED_BY = ","  # the names of several columns in --label-column
 _FLAGS: Mapping[str, bool] = {"0": False, "1": True, "false": False, "true": True}
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
@@ -154,13 +155,16 @@ def count_with_sign(counts: Counter[str], sign: str) -> int:
 def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_words: bool = False) -> tuple[str, ...]:
     """The columns in which every cell is 0 or 1, or 0.0 or 1.0, and both occur; `with_words`, also false and true.
 
-    A missing cell does not decide: `read_flags` refuses it with its line, rather than that a label is left out.
+    A few missing cells do not decide: `read_flags` refuses one with its line, rather than that a label is left out.
     """
     known = _FLAGS if with_words else {"0": False, "1": True}
+    most_missing = max(1, MOST_MISSING_FLAGS * len(records))
     found = []
     for column in columns:
-        cells = {record.fields.get(column, "").strip() for record in records}.difference(("", *MISSING_WORDS))
-        if all(label_text(cell) in known for cell in cells) and {_flag(cell) for cell in cells} == {True, False}:
+        counts = Counter(record.fields.get(column, "").strip() for record in records)
+        num_missing = sum(counts.pop(word, 0) for word in {"", *MISSING_WORDS})
+        are_flags = all(label_text(cell) in known for cell in counts)
+        if are_flags and num_missing <= most_missing and {_flag(cell) for cell in counts} == {True, False}:
             found.append(column)
     return tuple(found)
 
