@@ -20,7 +20,11 @@ test("the list of mistakes is called what it is", () => {
   assert.equal(mistakesNote({ confusion: [[8, 2], [1, 9]], examples }), "All wrong predictions, those with the highest probability first. Some of them may be wrong labels.");
   assert.equal(
     mistakesNote({ confusion: [[8, 9], [1, 9]], examples }),
-    "Of each kind of mistake, that is, one class taken for another, up to 2 with the highest probability. Some of them may be wrong labels.",
+    "Up to 2 of each kind of mistake (one class taken for another), the surest first. Some of them may be wrong labels.",
+  );
+  assert.equal(
+    mistakesNote({ confusion: [[8, 9, 1], [1, 9, 1], [0, 0, 1]], examples: [row(0, 1), row(1, 0)] }),
+    "The surest mistake of each of 2 kinds (one class taken for another). Some of them may be wrong labels.",
   );
 });
 

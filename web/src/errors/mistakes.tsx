@@ -3,7 +3,7 @@ import { Fold } from "../fold.tsx";
 import { count, probability } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { TestErrors, TestRow } from "../trace.ts";
-import { rightIn, totalOf } from "./counts.ts";
+import { confusedPairs, rightIn, totalOf } from "./counts.ts";
 
 const SHOWN = 4;
 const TEXT_LIMIT = 320;
@@ -70,14 +70,18 @@ function Rows({ rows, errors, isRedacted, hasLabels = false }: RowListProps) {
   );
 }
 
-/** What the list of mistakes is: all of them, or some of each cell of the confusion matrix. */
+/** What the list of mistakes is: all of them, or some of each cell of the confusion matrix, or of as many cells as fit. */
 export function mistakesNote({ confusion, examples }: Pick<TestErrors, "confusion" | "examples">): string {
   const rows = examples.filter((row) => row.label !== row.predicted);
   const inCell = (row: TestRow) => rows.filter((other) => other.label === row.label && other.predicted === row.predicted).length;
+  const most = Math.max(1, ...rows.map(inCell));
   const isAll = rows.length >= totalOf(confusion) - rightIn(confusion);
+  const kinds = new Set(rows.map((row) => `${row.label} ${row.predicted}`)).size;
   const list = isAll
     ? "All wrong predictions, those with the highest probability first."
-    : `Of each kind of mistake, that is, one class taken for another, up to ${count(Math.max(1, ...rows.map(inCell)))} with the highest probability.`;
+    : most === 1 && kinds < confusedPairs(confusion).length
+      ? `The surest mistake of each of ${count(kinds)} kinds (one class taken for another).`
+      : `Up to ${count(most)} of each kind of mistake (one class taken for another), the surest first.`;
   return `${list} Some of them may be wrong labels.`;
 }
 
