@@ -34,7 +34,7 @@ def test_a_run_without_control_is_finished_without_it(tested_run: Path) -> None:
     assert build_run_trace(tested_run).run.status == "finished"
 
 
-def test_a_control_that_was_stopped_and_is_no_longer_wanted_is_left_out(tested_run: Path) -> None:
+def test_a_control_that_was_stopped_and_is_no_longer_wanted_is_not_awaited(tested_run: Path) -> None:
     """After Ctrl-C and --without-control, the run stayed unfinished for good: no command went on with its control."""
     log, recipe = tested_run / "scratch" / "events.jsonl", tested_run / "recipe.toml"
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -42,11 +42,12 @@ def test_a_control_that_was_stopped_and_is_no_longer_wanted_is_left_out(tested_r
     assert build_run_trace(tested_run).run.status == "running"
     recipe.write_text('labels = "labelled.csv"\ncontrol = false\n', encoding="utf-8")
     trace = build_run_trace(tested_run)
-    assert (trace.run.status, trace.phases.scratch) == ("finished", None)
-    assert "scratch" not in [stage.name for stage in trace.stages]
+    assert trace.run.status == "finished"
+    assert "at its stage scratch" not in trace.run.headline + (trace.run.detail or "")
     assert [check.id for check in trace.checks if not check.is_ok] == []
-    log.write_text("".join(lines), encoding="utf-8")  # a finished one is kept
-    assert build_run_trace(tested_run).phases.scratch is not None
+    # One that is trained by hand can be followed.
+    assert trace.phases.scratch is not None
+    assert next(stage.status for stage in trace.stages if stage.name == "scratch") == "running"
 
 
 def test_a_run_without_test_rows_is_finished_without_a_comparison(tested_run: Path) -> None:

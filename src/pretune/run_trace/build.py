@@ -38,7 +38,7 @@ def build_run_trace(
         InputDataError: the folder is missing or is no run
     """
     folder, model = read_folder(run), traced_model(run)
-    events = folder.leave_out_unwanted(_read_events(run))
+    events = _read_events(run)
     recorded = Recorded() if predictions or fills else read_recorded(run)
     if model is None or recorded.fingerprint == model:  # copied logs have no manifest
         predictions, fills = [*predictions, *recorded.predictions], [*fills, *recorded.fills]

@@ -35,18 +35,12 @@ class RunFolder:
         is_builtin = not self.recipe.get("corpus") and self.recipe.get("labels") is None
         if self.recipe.get("labels") is None and not is_builtin:
             return LINE[:3]
-        return (*LINE, SPLIT, *(CONTROLS if self._has_control else CONTROLS[1:]))
+        return (*LINE, SPLIT, *(CONTROLS if self.has_control else CONTROLS[1:]))
 
     @property
-    def _has_control(self) -> bool:
+    def has_control(self) -> bool:
+        """Whether the recipe wants the control."""
         return self.recipe is None or bool(self.recipe.get("control", True))
-
-    def leave_out_unwanted(self, events: list[Event]) -> list[Event]:
-        """The events without those of a control that was stopped and that the recipe no longer wants: no command would
-        finish it, and the run would never be finished."""
-        if self._has_control or last_of(events, CONTROL, "stage_finished"):
-            return events
-        return [event for event in events if event.get("stage") != CONTROL]
 
 
 def read_folder(run: Path) -> RunFolder:
@@ -79,7 +73,10 @@ def make_run_card(
     strategies: Strategies | None = None,
 ) -> RunCard:
     """The card of a run from its logs, its folder, and what has been folded already."""
-    headline = write_headline(stages, phases, comparison, strategies)
+    # A control that was stopped and that the recipe no longer wants: no run would finish it. It stays in the trace, for
+    # it may also be one that is being trained by hand.
+    awaited = [each for each in stages if each.name != CONTROL or each.status == "finished" or folder.has_control]
+    headline = write_headline(awaited, phases, comparison, strategies)
     starts = [time for event in events if (time := time_of(event)) is not None]
     seeds = [whole(config_of(events, stage).get("seed")) for stage in ("pretrain", "finetune", "collect")]
     memory = [stage.peak_memory_bytes for stage in stages if stage.peak_memory_bytes is not None]
@@ -90,7 +87,7 @@ def make_run_card(
         id=f"r-{hash_json(prints)[:8]}",
         name=folder.name,
         started=datetime.fromtimestamp(min(starts), UTC).isoformat(timespec="seconds") if starts else None,
-        status=_status(stages, phases, folder),
+        status=_status(awaited, phases, folder),
         seed=next((seed for seed in seeds if seed is not None), None),
         is_synthetic=is_synthetic(events),
         task=_task(phases),
