@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -252,15 +252,9 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def find_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ()) -> list[Difference]:
-    """The inputs and settings that make the results of two recipes differ; of a stage, as `stage.setting`.
-
-    `unchanged` names inputs with the same content, even if their paths differ.
-    """
-    flat_before, flat_now = (
-        {name: value for name, value in _flat(recipe).items() if name not in unchanged} for recipe in (before, now)
-    )
-    return find_differences(flat_before, flat_now)
+def find_changes(before: Recipe, now: Recipe) -> list[Difference]:
+    """The inputs and settings that make the results of two recipes differ; of a stage, as `stage.setting`."""
+    return find_differences(_flat(before), _flat(now))
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
