@@ -161,6 +161,16 @@ def test_inputs_are_looked_for_before_anything_starts(tmp_path: Path) -> None:
         check_inputs(Recipe(labels=str(tmp_path)))
 
 
+def test_a_link_that_leads_to_itself_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Python before 3.13 does not resolve it."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputDataError, match=r"loop/a\.txt does not exist; give --corpus"):
+        check_inputs(Recipe(corpus=(str(loop / "a.txt"),)))
+    with pytest.raises(InputDataError, match=r"loop does not exist; give --labels"):
+        check_inputs(Recipe(labels=str(loop)))
+
+
 def test_a_path_that_no_recipe_can_hold_is_refused_before_anything_starts(tmp_path: Path) -> None:
     """The saved recipe had a lone surrogate, which no reader of TOML takes: the run could never be resumed."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
@@ -239,6 +249,12 @@ def test_a_link_keeps_its_name_in_a_recipe(tmp_path: Path) -> None:
     again = read_recipe(tmp_path / "runs" / "a" / "recipe.toml")
     assert (again.corpus, again.labels, again.base) == (recipe.corpus, recipe.labels, recipe.base)
     check_inputs(again)
+
+
+def test_a_pipe_of_the_shell_keeps_its_name_in_a_recipe(tmp_path: Path) -> None:
+    """Its folder is a link to one with the number of the process, which the same command does not have again."""
+    save_recipe(Recipe(corpus=("/dev/fd/63",)), tmp_path)
+    assert read_recipe(tmp_path / "recipe.toml").corpus == ("/dev/fd/63",)
 
 
 def test_a_step_up_from_a_link_leads_where_the_system_goes(tmp_path: Path) -> None:

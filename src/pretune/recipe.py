@@ -41,6 +41,7 @@ Settings = TypeVar("Settings")
 
 _LISTS = ("corpus", "protect")  # of paths
 _PATHS = ("labels", "test_labels", "base", "data_root")
+_SHELL_PIPES = "/dev/fd/"  # as in --corpus <(zcat a.gz)
 _BUDGETS = {"pretrain": ("minutes", "tokens", "epochs"), "finetune": ("epochs", "updates")}  # one of them is given
 
 
@@ -184,7 +185,7 @@ def name_of_text(path: str, folder: Path = Path()) -> str | None:
 
 def _real_folder(folder: Path) -> Path:
     """The folder itself, or where it really is if symbolic links lead to it: a saved recipe is relative to that."""
-    real = folder.resolve()
+    real = Path(os.path.realpath(folder))
     return folder if real == folder.absolute() else real
 
 
@@ -207,16 +208,14 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _absolute(path: str | None) -> str | None:
-    """The path from the root under its own name, which is part of the input, wherever it leads if it is a link."""
-    if path is None or path == STDIN or is_hub_name(path):
+    """The path from the root in its real folder, wherever links lead, under its own name, which is part of the input
+    even if it is that of a link. The real folder of a pipe of the shell belongs to this process alone."""
+    if path is None or path == STDIN or is_hub_name(path) or path.startswith(_SHELL_PIPES):
         return path
     named = Path(path).absolute()
-    return str(_in_real_folder(named) if ".." in named.parts else named)  # `..` leads elsewhere after a link
-
-
-def _in_real_folder(path: Path) -> Path:
-    """The path in the folder that links lead to."""
-    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+    if named.name in ("", ".."):
+        return os.path.realpath(named)  # unlike Path.resolve, it takes links that lead to themselves
+    return str(Path(os.path.realpath(named.parent), named.name))
 
 
 def save_recipe(recipe: Recipe, folder: Path) -> None:
@@ -239,10 +238,8 @@ def _relative(path: str | None, folder: Path) -> str | None:
     """A path relative to `folder`; a path that is not absolute, or has only the root in common with it, is kept."""
     if path is None or not Path(path).is_absolute():
         return path
-    start = folder.resolve()
-    places = (path, str(_in_real_folder(Path(path))))  # what is next to the run in reality is so in the recipe
-    nearest = max(places, key=lambda place: len(os.path.commonpath([place, start])))
-    return path if os.path.commonpath([nearest, start]) == start.anchor else os.path.relpath(nearest, start)
+    start = os.path.realpath(folder)
+    return path if os.path.commonpath([path, start]) == Path(start).anchor else os.path.relpath(path, start)
 
 
 def _without_none(value: Any) -> Any:
@@ -258,17 +255,12 @@ def find_changes(before: Recipe, now: Recipe) -> list[Difference]:
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
-    def in_real_folder(path: str | None) -> str | None:
-        return str(_in_real_folder(Path(path))) if path is not None and Path(path).is_absolute() else path
-
     flat: dict[str, Any] = {}
     for name, value in describe_recipe(recipe).items():
         if isinstance(value, dict):
             flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in SPEED_ONLY}
-        elif name in _LISTS:
-            flat[name] = list(map(in_real_folder, value))
         elif name != "data_root":  # the data are verified, so their folder does not matter
-            flat[name] = in_real_folder(value) if name in _PATHS else value
+            flat[name] = value
     return flat
 
 
