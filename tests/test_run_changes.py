@@ -163,6 +163,19 @@ def test_what_can_be_read_only_once_is_not_compared(tmp_path: Path, recipe: Reci
     assert refuse_other_run(tmp_path / "run", recipe, redo=False) == FoundRun(has_recipe=True)
 
 
+def test_what_cannot_be_compared_may_be_typed_in_another_way(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again was refused: the saved recipe has public:imdb, and the whole path of the pipe."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    recipe = replace(recipe, corpus=("imdb", "pipe"))
+    begin_with_inputs(tmp_path / "run", recipe, collect={f"corpus {number}": "abc" for number in (1, 2)})
+    assert refuse_other_run(tmp_path / "run", recipe, redo=False) == FoundRun(has_recipe=True)
+    with pytest.raises(FolderInTheWayError, match=r"differs in: corpus \(was \['public:imdb', .* now \['public:imdb'"):
+        refuse_other_run(tmp_path / "run", replace(recipe, corpus=("imdb", "-")), redo=False)
+
+
 def test_a_base_that_was_trained_further_is_a_change(tmp_path: Path, recipe: Recipe, run_folder: Path) -> None:
     base = shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "base")
     recipe, found = replace(recipe, base=str(base)), read_base_folder(base)

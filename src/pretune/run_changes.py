@@ -9,7 +9,7 @@ from pathlib import Path
 from pretune.errors import FolderInTheWayError, InputDataError
 from pretune.model.base_folder import read_base_folder
 from pretune.model.hub import is_hub_name
-from pretune.recipe import Recipe, find_changes, name_of_text, read_recipe
+from pretune.recipe import Recipe, describe_recipe, find_changes, name_of_text, read_recipe
 from pretune.runtime.atomic import temporary_of
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
@@ -140,7 +140,7 @@ def _is_read_content(folder: Path, name: str, before: Recipe, now: Recipe) -> bo
     no stage has read it, or it can be read only once, or only the hub could tell."""
     given, read = getattr(now, name), _inputs_read(folder / _FIRST_READER[name])
     if name == "corpus":
-        return _is_read_corpus(before.corpus, now.corpus, read)
+        return _is_read_corpus(before, now, read)
     if name == "base":
         is_known = given is not None and "tokenizer" in read and not (given == before.base and is_hub_name(given))
         return _is_same_base(folder, Path(given)) if is_known else None
@@ -150,14 +150,16 @@ def _is_read_content(folder: Path, name: str, before: Recipe, now: Recipe) -> bo
     return found == read[name]
 
 
-def _is_read_corpus(before: Sequence[str], now: Sequence[str], read: dict[str, str]) -> bool | None:
-    if not read or not now:
+def _is_read_corpus(before: Recipe, now: Recipe, read: dict[str, str]) -> bool | None:
+    if not read or not now.corpus:
         return None
-    if len(before) != len(now):
+    if len(before.corpus) != len(now.corpus):
         return False
-    for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
-        found, known = _fingerprint(new), read.get(f"corpus {number}")
-        if old != new if found is None or known is None else found != known:
+    names_before, names_now = (describe_recipe(recipe)["corpus"] for recipe in (before, now))  # however they are typed
+    for number, (path, old, new) in enumerate(zip(now.corpus, names_before, names_now, strict=True), 1):
+        found, known = _fingerprint(path), read.get(f"corpus {number}")
+        is_same = old == new if found is None or known is None else found == known
+        if not is_same:
             return False
     return True
 
