@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pretune.model.folder import load_model_folder
 from pretune.model.gguf_folder import CACHE_VARIABLE, cache_folder
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
+from pretune.runtime import manifest
+from pretune.runtime.manifest import hash_file
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 gguf = pytest.importorskip("gguf")
@@ -207,6 +210,21 @@ def test_a_file_is_converted_once(write_gguf: Write, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert local_folder(file) == folder
     assert load_scorer(file).scoring == "causal"
+
+
+def test_a_file_is_read_once_to_find_its_folder(write_gguf: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run asks for the folder several times, and each time the whole file was read."""
+    file, read = write_gguf(), list[Path]()
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return hash_file(path)
+
+    now = time.time()
+    monkeypatch.setattr(manifest.time, "time", lambda: now + 60)
+    monkeypatch.setattr(manifest, "hash_file", counted)
+    assert local_folder(file) == local_folder(file)
+    assert read.count(file) == 1
 
 
 def test_a_missing_package_is_named(write_gguf: Write, monkeypatch: pytest.MonkeyPatch) -> None:

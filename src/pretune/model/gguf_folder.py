@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pretune.errors import CorruptModelError, FolderInTheWayError, ModelError, ModelNotFoundError, shorten_error
 from pretune.runtime.atomic import write_json
 from pretune.runtime.home import expand_home
-from pretune.runtime.manifest import MANIFEST_NAME, hash_file
+from pretune.runtime.manifest import MANIFEST_NAME, hash_input
 
 if TYPE_CHECKING:
     from pretune.model.transformer import LanguageModel
@@ -78,7 +78,7 @@ def converted_folder(file: Path) -> Path:
             raise CorruptModelError(f"{file} is no GGUF file, although its name ends so; get it again.")
     cache = cache_folder() / "gguf"
     cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"{file.stem}-{hash_file(file)[:16]}-{_CONVERSION}"
+    folder = cache / f"{file.stem}-{hash_input(file)[:16]}-{_CONVERSION}"
     with (cache / ".lock").open("w") as lock:  # of several processes, one converts and the others wait
         _wait_for(lock, cache)
         if not (folder / MANIFEST_NAME).is_file():
