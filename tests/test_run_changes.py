@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pretune import run_changes
 from pretune.errors import FolderInTheWayError
 from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, save_recipe
-from pretune.run_changes import FoundRun, changed_parts, refuse_other_run, stages_left_out, stages_to_redo
+from pretune.run_changes import (
+    FoundRun,
+    changed_parts,
+    claim_folder,
+    refuse_other_run,
+    stages_left_out,
+    stages_to_redo,
+)
 from pretune.runtime.stage_folder import open_stage
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.reading_report import Findings
-from pretune.text.sources.files import find_files, fingerprint_files
+from pretune.text.sources import files
+from pretune.text.sources.files import TextFile, find_files, fingerprint_files
 
 
 @pytest.fixture
@@ -141,6 +151,30 @@ def test_an_input_that_was_edited_in_place_is_a_change(tmp_path: Path, recipe: R
         assert changed_parts(run, recipe) == ({"labels"} if path == labels else set())
         path.write_bytes(before)
     assert refuse_other_run(run, recipe, redo=False) == FoundRun(has_recipe=True)
+
+
+def test_a_long_corpus_is_compared_once_and_only_after_saying_so(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was resumed hashed its corpus twice before it said anything, and above 200,000 files a third time."""
+    read = fingerprint_files(find_files(recipe.corpus, Findings()))
+    begin_with_inputs(tmp_path / "run", recipe, collect={"corpus 1": read})
+    done = list[str]()
+
+    def compute(found: list[TextFile]) -> str:
+        done.append("computed")
+        return fingerprint_files(found)
+
+    monkeypatch.setattr(run_changes, "fingerprint_files", compute)
+    for name, limit, sentences in (
+        ("FILES_WORTH_A_NOTICE", 2, []),
+        ("BYTES_WORTH_A_NOTICE", 8, ["Comparing the corpus (1 file) with the one that the run has read."]),
+    ):
+        monkeypatch.setattr(files, name, limit)
+        with ExitStack() as held:
+            found = claim_folder(tmp_path / "run", recipe, held, redo=False, say=done.append)
+        assert (found, done) == (FoundRun(has_recipe=True), [*sentences, "computed"])
+        done.clear()
 
 
 def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path, recipe: Recipe) -> None:

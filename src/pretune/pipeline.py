@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from pretune.errors import ModelError, PretuneError, UsageError
 from pretune.estimate_run import describe, estimate_run
 from pretune.model.config import PREDICTED
-from pretune.recipe import Recipe, check_inputs, read_recipe, save_recipe
+from pretune.recipe import Recipe, check_inputs, read_recipe
 from pretune.run_changes import (
-    FoundRun,
+    announce_left_out,
     changed_parts,
+    claim_folder,
     refuse_other_run,
     stage_status,
     stages_left_out,
@@ -38,7 +39,7 @@ from pretune.runtime.manifest import (
     read_manifest_if_any,
     sealed,
 )
-from pretune.runtime.stage_folder import run_stage, set_aside, take_lock
+from pretune.runtime.stage_folder import run_stage, set_aside
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.sources.public_data import Agree, Say
@@ -57,8 +58,8 @@ def dry_run(recipe: Recipe, say: Say, *, redo: bool = False) -> None:
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
-    found, stages = refuse_other_run(folder, recipe, redo=redo), plan_stages(recipe, folder)
-    _announce_left_out(stages_left_out(folder, recipe, found), say)
+    found, stages = refuse_other_run(folder, recipe, redo=redo, say=say), plan_stages(recipe, folder)
+    announce_left_out(stages_left_out(folder, recipe, found), say)
     again = stages_to_redo(folder, [stage.name for stage in stages], found, redo=redo)
     announce(recipe, stages, folder, say, again, is_begun_estimated=True)
 
@@ -164,13 +165,8 @@ def _pretrain_together(
 
 def _begin(recipe: Recipe, stages: list[PlannedStage], folder: Path, held: ExitStack, *, redo: bool, say: Say) -> None:
     """Claim the folder of the run, and say what the run will do there."""
-    found = _claim_folder(folder, recipe, held, redo=redo, say=say)
+    found = claim_folder(folder, recipe, held, redo=redo, say=say)
     announce(recipe, stages, folder, say, stages_to_redo(folder, [stage.name for stage in stages], found, redo=redo))
-
-
-def _announce_left_out(stages: list[str], say: Say) -> None:
-    if stages:
-        say(f"The run no longer has labels, so the folders of these stages are renamed: {', '.join(stages)}.")
 
 
 def announce(
@@ -357,21 +353,6 @@ def _task_stages(recipe: Recipe, folder: Path) -> list[PlannedStage]:
 
 def _optional_path(path: str | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _claim_folder(folder: Path, recipe: Recipe, held: ExitStack, *, redo: bool, say: Say) -> FoundRun:
-    """Lock the run's folder for as long as `held` is open, save the recipe there, if it differs from the saved one, and
-    return what was found there. Raises what `refuse_other_run` raises, and FolderInTheWayError if another process is at
-    work there."""
-    refuse_other_run(folder, recipe, redo=redo)
-    held.enter_context(take_lock(folder, create=True))
-    found = refuse_other_run(folder, recipe, redo=redo)  # again: another process may have changed it in the meantime
-    _announce_left_out(left_out := stages_left_out(folder, recipe, found), say)
-    for stage in left_out:  # before the recipe is saved: if it stops here, the change is still seen
-        set_aside(folder / stage)
-    if not found.has_recipe:
-        save_recipe(recipe, folder)
-    return found
 
 
 def write_run_trace(run: Path) -> RunTrace:

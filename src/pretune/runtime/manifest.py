@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ def hash_input(path: Path) -> str:
     return _hash_once(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-@lru_cache(maxsize=200_000)
+@cache
 def _hash_once(path: Path, *_state: int) -> str:
     return hash_file(path)
 

@@ -244,9 +244,9 @@ def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_many_files_are_announced_before_they_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_NOTICE", 3)
+    monkeypatch.setattr("pretune.text.sources.files.FILES_WORTH_A_NOTICE", 3)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(f"A text called {name}.\n", encoding="utf-8")
     printed: list[str] = []
     collect([tmp_path], tmp_path / "out", say=printed.append)
-    assert printed == ["Found 3 files; computing their fingerprints."]
+    assert printed == ["Computing the fingerprint of the text (3 files)."]

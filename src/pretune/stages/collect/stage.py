@@ -30,8 +30,14 @@ from pretune.text.collect.work_units import WorkUnit, bytes_to_divide, divide_fi
 from pretune.text.document_store import CorpusWriter, iter_corpus
 from pretune.text.labels.split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.raw.text_stream import STDIN
-from pretune.text.reading_report import Findings
-from pretune.text.sources.files import TextFile, find_files, fingerprint_files, unique_files
+from pretune.text.reading_report import Findings, counted
+from pretune.text.sources.files import (
+    TextFile,
+    find_files,
+    fingerprint_files,
+    take_long_to_fingerprint,
+    unique_files,
+)
 from pretune.text.sources.hub import PREFIX as HUB_PREFIX
 from pretune.text.sources.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
 from pretune.text.sources.public_data import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
@@ -41,7 +47,6 @@ BUILTIN_SOURCE = "built-in world"
 BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
 EXAMPLE_STORED = 10_000  # characters of the example
 EXAMPLE_CANDIDATES = 20_000
-FILES_WORTH_A_NOTICE = 10_000  # so many take seconds to fingerprint, before the first document is read
 
 
 def collect(
@@ -86,9 +91,9 @@ def collect(
                     notice = f"Reading {path} from this folder; the public data set of that name is {PREFIX}{path}."
                     findings.notices.append(notice)
                 groups.append(_rename(find_files([path], findings), path, name))
-        num_files = sum(map(len, groups))
-        if num_files >= FILES_WORTH_A_NOTICE:
-            say(f"Found {num_files:,} files; computing their fingerprints.")
+        every = [file for group in groups for file in group]
+        if take_long_to_fingerprint(every):
+            say(f"Computing the fingerprint of the text ({counted(len(every), 'file')}).")
         from_hub = {path: obtained[path] for path, _ in named if path in obtained}
         inputs = {
             f"corpus {number}": from_hub[path].fingerprint if path in from_hub else fingerprint_files(group)
@@ -103,7 +108,7 @@ def collect(
             folder.log.write("resumed", from_step=0)
         if from_hub:
             folder.note(**{SUMMARY_KEY: {path: one.to_json() for path, one in from_hub.items()}})
-        files = unique_files((file for group in groups for file in group), findings)
+        files = unique_files(every, findings)
         reading = _reading(config, encoding_option)
         with folder.at_work():
             units = divide_files(files, reading)

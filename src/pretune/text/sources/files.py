@@ -24,6 +24,7 @@ from pretune.text.sources.patterns import describe_no_match, match_paths
 NO_ENDING = "file without a known ending"
 NOT_REGULAR = "not a regular file"
 MET_AGAIN = "file already read under another name"
+FILES_WORTH_A_NOTICE, BYTES_WORTH_A_NOTICE = 10_000, 2 * 10**9  # so many take seconds to fingerprint
 _MAIL_FOLDERS = ("cur", "new")  # of a maildir, whose files have no endings
 
 
@@ -261,6 +262,18 @@ def _note_unreadable(error: OSError, named: Path | None, findings: Findings) -> 
     if place == named:
         raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
     findings.could_not_read(str(place), f"{place} cannot be read ({error.strerror}); check its permissions.")
+
+
+def take_long_to_fingerprint(files: Sequence[TextFile]) -> bool:
+    """Whether the user is to be told before the fingerprint of these files is computed."""
+    return len(files) >= FILES_WORTH_A_NOTICE or sum(_size_of(file.path) for file in files) >= BYTES_WORTH_A_NOTICE
+
+
+def _size_of(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
 
 
 def fingerprint_files(files: Sequence[TextFile]) -> str:
