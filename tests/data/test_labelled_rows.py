@@ -3,6 +3,7 @@ seed, epoch and place."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,16 @@ def test_hidden_tokens_are_a_function_of_their_place(data: LabeledShard, special
     assert len({tuple(hidden(*place)) for place in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]}) == 4
 
 
-def test_hidden_tokens_do_not_depend_on_padding(data: LabeledShard, special: SpecialIds) -> None:
+@pytest.mark.parametrize("pad", [0, 5])  # an ordinary token, with which a foreign tokenizer may pad
+def test_hidden_tokens_do_not_depend_on_padding(data: LabeledShard, special: SpecialIds, pad: int) -> None:
+    special = replace(special, pad=pad)
     for index, chosen in enumerate(make_rows(data, special).epoch(0)[:5]):
         narrow, wide = (
             make_rows(data, special, mask_augment=0.3, width_multiple=multiple).training_batch(chosen, 0, index)
             for multiple in (1, 64)
         )
         assert torch.equal(wide.input_ids[:, : narrow.input_ids.shape[1]], narrow.input_ids)
+        assert (wide.input_ids[wide.attention.document_ids < 0] == pad).all()
 
 
 def test_only_ordinary_tokens_are_hidden_and_about_the_requested_fraction(

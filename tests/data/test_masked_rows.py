@@ -145,6 +145,16 @@ def test_rows_are_gathered_chunk_by_chunk(shard: TokenShard, special: SpecialIds
         assert documents[i].tolist() == numbers + [-1] * padding
 
 
+def test_padding_is_never_hidden(shard: TokenShard) -> None:
+    """A foreign tokenizer without a token for padding pads with an ordinary one."""
+    rows = make_rows(shard, SpecialIds(pad=5, mask=3, first_ordinary=4))
+    batches = [rows.batch(index) for index in range(8)]
+    assert any((batch.attention.document_ids < 0).any() for batch in batches)
+    for batch in batches:
+        assert batch.positions is not None
+        assert (batch.attention.document_ids.flatten()[batch.positions] >= 0).all()
+
+
 def test_special_tokens_at_the_end_of_a_vocabulary_are_never_hidden() -> None:
     """As those of EuroBERT, which begin and end every text with ids above all others."""
     special = SpecialIds(pad=0, mask=3, first_ordinary=4, later=(8, 9))

@@ -151,10 +151,10 @@ class LabelledBatches:
         """These rows, with the windows of this epoch, and tokens hidden for `mask_augment`."""
         batch = self._batch(rows, {int(row): self._draw_windows(int(row), epoch) for row in rows if row in self._spans})
         if self.mask_augment > 0:
-            is_ordinary = self.special.is_ordinary(batch.input_ids)
-            drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
-            ids = batch.input_ids[is_ordinary]  # only these, so that the result does not depend on padding
-            batch.input_ids[is_ordinary] = ids.masked_fill(
+            # Only these, so that the result does not depend on padding, for which an ordinary token may be used.
+            may_be_hidden = self.special.is_ordinary(batch.input_ids) & (batch.attention.document_ids >= 0)
+            drawn = generator(self.seed, "hide", epoch, index).random(int(may_be_hidden.sum()))
+            batch.input_ids[may_be_hidden] = batch.input_ids[may_be_hidden].masked_fill(
                 torch.from_numpy(drawn < self.mask_augment), self.special.mask
             )
         return batch

@@ -57,7 +57,7 @@ class MaskedRows(PackedRows):
         """These rows with the masks of batch `index`."""
         input_ids, document_ids = self.gather(rows)
         positions = draw_masked_positions(
-            self.special.are_ordinary(input_ids),
+            self.special.are_ordinary(input_ids) & (document_ids >= 0),  # an ordinary token may also pad
             self.masked_per_batch,
             self.seed,
             "mask",
