@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import signal
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,11 @@ def test_examples_that_an_earlier_version_wrote_are_the_same(tmp_path: Path) -> 
     examples = read_examples(data, SplitConfig())
     assert examples.content != before
     assert folder.labels_file(examples, "labels.jsonl").read_text(encoding="utf-8") == before
+    accented = unicodedata.normalize("NFD", "\u00e9t\u00e9")  # which it wrote as it was given
+    for name, label in (("one", accented), ("several", [accented, "b"]), ("entities", [(0, 3, accented)])):
+        row = json.dumps({"text": "Ann.", "label": label}, ensure_ascii=False)
+        (tmp_path / name).write_text(f"{row}\n", encoding="utf-8")
+        folder.labels_file(read_examples([("Ann.", label)], SplitConfig()), name)
     for other in (before[:-20], before + "{}\n", before.replace("11", "10"), before.replace('"b"', '""'), "[" * 9999):
         target.write_text(other, encoding="utf-8")
         with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):

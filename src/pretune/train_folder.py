@@ -30,6 +30,7 @@ from pretune.runtime.interruption import RUN_AGAIN
 from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
+from pretune.text.labels.label_text import compose
 from pretune.text.labels.python_data import Written, as_pairs, existing_file
 
 LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
@@ -115,23 +116,31 @@ class TrainFolder:
 
 
 def _have_same_examples(before: str, now: str) -> bool:
-    """Whether two files have the same examples. Up to version 0.3, a missing label was written as a blank one, and
-    entities in the order given."""
+    """Whether two files have the same examples. Up to version 0.3, a missing label was written as a blank one, entities
+    in the order given, and letters as they were."""
     old, new = before.split("\n"), now.split("\n")
     try:
         return before == now or (len(old) == len(new) and list(map(_parse_row, old)) == list(map(_parse_row, new)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _parse_row(line: str) -> dict[str, Any]:
-    row = parse_json(line) if line else {}
+    row = _composed(parse_json(line)) if line else {}
     if not isinstance(row, dict):
         raise ValueError("no row")
     for name, value in row.items():
         if isinstance(value, list) and all(isinstance(item, list) for item in value):
             row[name] = sorted({json.dumps(span) for span in value})
     return {name: value for name, value in row.items() if value not in (None, "")}
+
+
+def _composed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _composed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_composed, value))
+    return compose(value) if isinstance(value, str) else value
 
 
 @contextmanager
