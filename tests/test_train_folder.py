@@ -18,6 +18,7 @@ from pretune.errors import (
     UsageError,
 )
 from pretune.runtime.interruption import StopFlag
+from pretune.runtime.stage_folder import take_lock
 from pretune.settings import SplitConfig
 from pretune.text.labels.task_rows import read_task_rows
 from pretune.train_folder import TrainFolder, as_keywords, read_examples
@@ -58,6 +59,18 @@ def test_a_folder_with_other_settings_is_renamed_on_request(run_folder: Path, tm
     assert (tmp_path / "out" / "finetune.old-1").is_dir()
 
 
+def test_a_folder_in_which_another_process_works_is_named_as_the_call_names_it(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "prepare").mkdir(parents=True)
+    with (
+        take_lock(tmp_path / "out" / "prepare"),
+        pytest.raises(FolderInTheWayError, match="or choose another out=") as caught,
+    ):
+        load_pretrained_model(run_folder).train(EXAMPLES, tmp_path / "out", **SETTINGS)
+    assert "--" not in str(caught.value)
+
+
 @pytest.mark.parametrize("redo", [False, True])
 def test_a_model_is_not_trained_into_the_folder_that_it_was_loaded_from(
     run_folder: Path, tmp_path: Path, redo: bool
@@ -88,6 +101,7 @@ def test_a_folder_with_a_model_is_no_place_to_train_in(run_folder: Path, tmp_pat
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an example": ({"data": [*EXAMPLES, ("New.", "rare")]}, r"^data, example 49: the label 'rare' has a single row"),
+    "a label": ({"data": [*EXAMPLES, ("N.", "line 2")]}, r"^data, example 49: the label 'line 2' has a single row"),
     "all": ({"data": [("a", "x")] * 3}, r"^data has only one label"),
     "names": ({"label_names": ("x=y",)}, r"^data: label_names renames 'x'|^label_names renames 'x'"),
     "a test example": ({"test_data": [("N.", "other")]}, r"^test_data, example 1: the label 'other' never occurs"),
@@ -132,6 +146,8 @@ def test_options_are_written_as_keyword_arguments() -> None:
         ("give --label-separator '|'; (see --label-separator)", "give label_separator='|'; (see label_separator)"),
         ("--validation-fraction 0.5 and --test-fraction 0.6", "validation_fraction=0.5 and test_fraction=0.6"),
         ("or give --test-labels.", "or give test_data."),
+        ("as in --label-names 0=O,1=B-PER.", "as in label_names 0=O,1=B-PER."),
+        ("give --method head, or --epochs 2, or", 'give method="head", or epochs=2, or'),
         ("--no-stack or `pretune prepare F --task chat`", "stack=False or `pretune prepare F --task chat`"),
         ("--method head reads, --from DIR", 'method="head" reads, --from DIR'),
     ):

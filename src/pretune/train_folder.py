@@ -38,10 +38,10 @@ DATA_NAME = "data"  # what the examples of a program are called in its errors: t
 _CONFIGS = (SplitConfig, PrepareConfig, FinetuneConfig)
 _KINDS = {name: kind for config in _CONFIGS for name, kind in typing.get_type_hints(config).items()}
 _KEYWORDS = {field.name: field.name for config in _CONFIGS for field in fields(config)} | {"test_labels": "test_data"}
-_LINE = re.compile(r"\bline(s?) (?=[0-9])")
 # A command in backticks, which stays, or an option with what may be its value.
 _OPTION = re.compile(
-    r"`[^`]*`|--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<value>'[^']*'|[a-z]+|[0-9][0-9.e-]*\b))?"
+    r"`[^`]*`|--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)"
+    r"(?: (?P<value>'[^']*'|[a-z]+\b|[0-9][0-9.e-]*\b)(?!=|,\S))?"  # not the first of several, as in 0=O,1=B-PER
 )
 
 
@@ -97,7 +97,8 @@ class TrainFolder:
         """
         for file, name in self._given_as.items():
             if file in message:
-                message = _LINE.sub(r"example\1 ", message.replace(file, name))
+                before = rf"({re.escape(name)}, |\(|\bin )"  # elsewhere, it is in a text of the user
+                message = re.sub(rf"{before}line(s?) (?=[0-9])", r"\1example\2 ", message.replace(file, name))
         return as_keywords(message)
 
     def remove_refused(self) -> None:
@@ -156,13 +157,14 @@ def train_folder(out: Path | str | None) -> Iterator[TrainFolder]:
         advice = f"Call train again with out={str(folder.path)!r} to resume."
         error.args = (str(error).replace(RUN_AGAIN, advice),)
         raise
-    except StageDiffersError as error:
+    except FolderInTheWayError as error:  # it is about the files themselves
+        if not isinstance(error, StageDiffersError):
+            folder.remove_refused()
         error.args = (str(error).replace("--out", "out=").replace("--redo", "redo=True"),)
         raise
     except (InputDataError, ModelError, UsageError) as error:
         folder.remove_refused()
-        if not isinstance(error, FolderInTheWayError):  # which is about the files themselves
-            error.args = (folder.in_terms_of_python(str(error)),)
+        error.args = (folder.in_terms_of_python(str(error)),)
         raise
 
 
