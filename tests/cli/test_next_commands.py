@@ -14,7 +14,7 @@ from pretune.cli.render import describe_next
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.recipe import Recipe
 from pretune.runtime.atomic import write_json
-from pretune.runtime.manifest import MANIFEST_NAME, Manifest, sealed
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest, sealed
 
 
 def write_manifest(folder: Path, stage: str, **summary: object) -> Path:
@@ -47,6 +47,18 @@ def test_each_stage_of_the_line_names_the_next_one(tmp_path: Path) -> None:
     assert commands["pretrain"].endswith("--from runs/base --out DIR")  # there is a pre-trained model already
     assert "LABELLED.csv" in commands["prepare"]
     assert len(shlex.split(commands["predict"])) == 5  # two texts
+
+
+def test_a_model_that_was_trained_with_a_split_leads_to_its_rows(tmp_path: Path) -> None:
+    """The advice was LABELLED.csv, whose test rows the model may have read."""
+    split = read_manifest(write_manifest(tmp_path / "split", "split")).fingerprint
+    beside, elsewhere, other = (
+        write_manifest(tmp_path / name, "pretrain", model={"objective": "masked"}, split=wanted)
+        for name, wanted in (("pretrain", split), ("elsewhere/pretrain", split), ("other", "another"))
+    )
+    assert next_commands.after_pretrain(beside).startswith(f"pretune prepare {tmp_path}/split --base {beside} ")
+    for pretrained in (elsewhere, other):
+        assert next_commands.after_pretrain(pretrained).startswith(f"pretune prepare SPLIT --base {pretrained} ")
 
 
 @pytest.mark.parametrize("objective", ["causal", "hybrid"])

@@ -41,11 +41,23 @@ def after_preprocess(out: Path, arguments: argparse.Namespace) -> str:
 
 
 def after_pretrain(out: Path) -> str:
-    """Stage 4 on labelled examples, or on conversations for a model that writes text."""
+    """Stage 4 on labelled examples, those of the split that the text was made with, or on conversations for a model
+    that writes text."""
     prepared = _next_to(out, "prepare")
     if objective_of(out) != "masked":
         return prepare_chat(out, prepared)
-    return _command("prepare", "LABELLED.csv", "--base", str(out), "--out", prepared)
+    return _command("prepare", _labels_of(out), "--base", str(out), "--out", prepared)
+
+
+def _labels_of(pretrained: Path) -> str:
+    """What to prepare for a pre-trained model: the split whose held-out rows it has not read, if there is one; the
+    manifest has only the fingerprint, so the folder is known only where it is next to the model."""
+    manifest, beside = read_manifest_if_any(pretrained), pretrained.parent / "split"
+    wanted = None if manifest is None else manifest.summary.get("split")
+    if wanted is None:
+        return "LABELLED.csv"
+    found = read_manifest_if_any(beside)
+    return str(beside) if found is not None and found.fingerprint == wanted else "SPLIT"
 
 
 def after_prepare(out: Path, arguments: argparse.Namespace) -> str:
