@@ -88,10 +88,20 @@ def test_a_label_of_one_row_that_is_written_as_another_is_told_so(others: list[s
     rows = make_rows([*MANY, ("odd", "A_"), *((f"odd {label}", label) for label in others)])
     said = "row, as does 1 other label," if others else "row,"
     expected = (
-        rf"line 62: the label 'A_' has a single {said} and differs from 'a' \(30 rows\) only in case, spacing or "
+        rf"line 62: the label 'A_' has a single {said} and seems to be another spelling of 'a' \(30 rows\); write"
     )
-    with pytest.raises(InputDataError, match=expected + "punctuation; write both alike in the file"):
+    with pytest.raises(InputDataError, match=expected):
         checks.check_labels("rows.csv", rows, Lint())
+
+
+def test_a_number_with_zeros_before_it_is_another_spelling() -> None:
+    """The sentence named only case, spacing and punctuation."""
+    sevens = [(f"text {n}", "7") for n in range(30)]
+    with pytest.raises(InputDataError, match=r"'007' has a single row, and seems to be another spelling of '7' \(30 "):
+        checks.check_labels("rows.csv", make_rows([*MANY, *sevens, ("odd", "007")]), Lint())
+    lint = Lint()
+    checks.check_labels("rows.csv", make_rows([*MANY, *sevens, ("odd", "007"), ("odder", "007")]), lint)
+    assert "Labels that seem to be spellings of the same one: '007' / '7'." in [c.sentence for c in lint.concerns]
 
 
 def test_small_classes_and_names_that_look_alike() -> None:

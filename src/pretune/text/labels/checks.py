@@ -117,7 +117,7 @@ def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
 
 
 def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named: bool = False) -> None:
-    """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling.
+    """Refuse a single class and classes of one row; warn of small classes and of other spellings.
 
     Labels that look like several in one, and numbers that look like a measurement, are refused, or only warned of if
     the user has named the task (`is_named`).
@@ -143,7 +143,7 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint, *, is_named:
         _warn_of_measures(path, counts, lint)
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
-    lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
+    lint.warn("alike_labels", len(alike), f"Labels that seem to be spellings of the same one: {shown}.")
 
 
 def single_labels(counts: Mapping[str, int]) -> dict[str, str | None]:
@@ -169,8 +169,8 @@ def refuse_single_rows(
     found = f"{path}, line {line}: the label {shorten(label, 60)!r} has a single row{others}"
     if larger is not None:
         raise InputDataError(
-            f"{found}, and differs from {shorten(larger, 60)!r} ({counted(counts[larger], 'row')}) only in case, "
-            f"spacing or punctuation; write both alike in the file, or add rows if these are two {several}."
+            f"{found}, and seems to be another spelling of {shorten(larger, 60)!r} "
+            f"({counted(counts[larger], 'row')}); write both alike, or add rows if these are two {several}."
         )
     raise InputDataError(
         f"{found}; a {what} needs at least {MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge {several}, or remove "
