@@ -92,6 +92,7 @@ def test_without_a_place_for_compiled_code_training_is_not_compiled(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert not choose_compute(precision="bf16").is_compiled
+    assert not choose_compute(compile="on").is_compiled
     problem = r"file/pretune\S* .*\(Not a directory\)" if is_known else r"the folder of compiled code .*\(Could not.*\)"
     with pytest.raises(UsageError, match=rf"^--compile on is not possible: .*{problem}; XDG_CACHE_HOME .*, or omit"):
         refuse_without_compiler("on")
@@ -153,6 +154,19 @@ def test_threads_are_no_more_than_a_container_may_use(monkeypatch: pytest.Monkey
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     use_threads(None)
     assert chosen == [2]
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_only_a_run_that_is_to_be_compiled_makes_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unchanged")
+    monkeypatch.setattr(device, "_is_there", lambda *_programs: True)
+    assert can_compile("cpu")
+    assert not choose_compute(compile="off").is_compiled
+    assert not choose_compute(precision="fp32").is_compiled
+    assert not any(tmp_path.iterdir())
+    assert choose_compute(compile="on").is_compiled
+    assert any(tmp_path.iterdir())
 
 
 def test_compiled_code_is_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def restored_threads(threads: int | None) -> Iterator[None]:
 def refuse_without_compiler(compile: str) -> None:
     """Raise UsageError if `compile` is `on` and this machine cannot compile, or has no place for compiled code."""
     device = device_at_hand()
-    if compile == "on" and (reason := why_not_compiled(device)) is not None:
+    if compile == "on" and (reason := prepare_to_compile(device)) is not None:
         raise UsageError(
             f"--compile on is not possible: {reason}; correct that, or omit --compile to train uncompiled."
         )
@@ -116,17 +116,12 @@ def choose_compute(
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
-    is_compiled = compile == "on"
-    if compile == "auto":
-        is_compiled = is_worth_compiling and gains_from_compiling(device, precision)
-        is_compiled = is_compiled and why_not_compiled(device) is None
-    elif is_compiled:
-        use_own_compile_cache()
+    wants = compile == "on" or (compile == "auto" and is_worth_compiling and gains_from_compiling(device, precision))
     return Compute(
         device=device,
         threads=torch.get_num_threads(),
         precision="bf16" if precision == "bf16" else "fp32",
-        is_compiled=is_compiled,
+        is_compiled=wants and prepare_to_compile(device) is None,
         torch_version=torch.__version__,
         chip=chip_name(device),
         processes=processes,
@@ -160,8 +155,8 @@ def can_compile(device: str) -> bool:
     return _is_there("CXX", "g++", "clang++", "c++")
 
 
-def why_not_compiled(device: str) -> str | None:
-    """Why this machine cannot compile, as text; None if it can, with a folder for compiled code, which is then used."""
+def prepare_to_compile(device: str) -> str | None:
+    """Use a folder of our own for compiled code. Returns why this machine cannot compile, as text; None if it can."""
     if not can_compile(device):
         return f"compiling needs {_needed_to_compile(device)}, which was not found"
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pretune.compute.device import Compute, available_bytes, gains_from_compiling, why_not_compiled
+from pretune.compute.device import Compute, available_bytes, gains_from_compiling, prepare_to_compile
 from pretune.data.hybrid_rows import HybridRows
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
@@ -210,7 +210,8 @@ def describe_compute(
     """Sentences on the device of the run, and on anything that would make it faster."""
     sentences = [f"Training on {compute.describe()}."]
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
-    if config.compile == "auto" and gains and not compute.is_compiled and (reason := why_not_compiled(compute.device)):
+    is_missed = config.compile == "auto" and gains and not compute.is_compiled
+    if is_missed and (reason := prepare_to_compile(compute.device)) is not None:
         sentences.append(f"Training is not compiled and therefore slower: {reason}.")
     if compute.device == "cuda" and config.tokens_per_step < _GPU_STEP_TOKENS:
         sentences.append(
