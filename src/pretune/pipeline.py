@@ -41,7 +41,7 @@ from pretune.runtime.manifest import (
 )
 from pretune.runtime.stage_folder import run_stage, set_aside
 from pretune.settings import FinetuneConfig
-from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
+from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, refuse_terminal
 from pretune.text.sources.public_data import Agree, Say
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def _check(recipe: Recipe, folder: Path) -> None:
     from pretune.stages.pretrain.base_model import fit_to_base
 
     check_inputs(recipe)
+    if read_launch().is_first:  # the only process that reads the text
+        refuse_terminal(recipe.corpus)
     refuse_notice(recipe.prepare)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)

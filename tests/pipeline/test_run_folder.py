@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import types
 from collections.abc import Callable
@@ -234,3 +235,17 @@ def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monke
 def test_a_run_says_what_it_learns_to_predict(base: str | None, objective: str, title: str, tmp_path: Path) -> None:
     recipe = override(Recipe(base=base), {"pretrain": {"objective": objective}})
     assert [stage.title for stage in pipeline.plan_stages(recipe, tmp_path) if stage.name == "pretrain"] == [title]
+
+
+@pytest.mark.parametrize(
+    "start", [pipeline.run, lambda recipe: pipeline.dry_run(recipe, print)], ids=["run", "dry run"]
+)
+def test_a_terminal_in_place_of_a_text_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Recipe], object]
+) -> None:
+    """The folder was claimed, and the labels were split, before the run was refused."""
+    monkeypatch.setattr("sys.stdin", typed := io.StringIO())
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    with pytest.raises(UsageError, match=r"standard input \(-\), which is the terminal"):
+        start(Recipe(out=str(tmp_path / "run"), corpus=("-",)))
+    assert not (tmp_path / "run").exists()

@@ -133,17 +133,20 @@ def _refuse_pipes(paths: Sequence[str], engine: str) -> None:
         )
 
 
-@contextmanager
-def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
-    """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file.
-
-    Raises UsageError instead of waiting for text that nobody knows is to be typed, as in a run that once was piped.
-    """
+def refuse_terminal(paths: Sequence[str]) -> None:
+    """Raise UsageError instead of waiting for text that nobody knows is to be typed, as in a run that once was
+    piped."""
     if STDIN in paths and sys.stdin.isatty():
         raise UsageError(
             "The text is to be read from standard input (-), which is the terminal; pipe the text into the command, "
             "the same text to resume a run, as in: zcat texts.gz | pretune ..., or name a file."
         )
+
+
+@contextmanager
+def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
+    """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file."""
+    refuse_terminal(paths)
     with tempfile.TemporaryDirectory(prefix="pretune-") as temporary:
         named = []
         for number, path in enumerate(paths):
