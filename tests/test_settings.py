@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_a_value_that_cannot_work_is_refused(config: Any, name: str, value: Any)
             StrategiesConfig,
         )
         for field in dataclasses.fields(config)
-        if "float" in str(field.type)
+        if "float" in str(field.type) and field.name != "max_symbol_ratio"
     ],
 )
 def test_no_number_is_endless_or_none(config: Any, name: str, value: float) -> None:
@@ -82,6 +83,14 @@ def test_no_number_is_endless_or_none(config: Any, name: str, value: float) -> N
     given = (value,) if name == "learning_rates" else value
     with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is {value}; expected a finite number"):
         config(**{name: given})
+
+
+def test_the_rule_of_symbols_may_be_switched_off_by_a_ratio_without_end() -> None:
+    """A run that was made so could not be resumed."""
+    assert PreprocessConfig(max_symbol_ratio=math.inf).max_symbol_ratio == math.inf
+    for value in (-math.inf, math.nan):
+        with pytest.raises(UsageError, match=f"^--max-symbol-ratio is {value}; expected a finite number"):
+            PreprocessConfig(max_symbol_ratio=value)
 
 
 def test_the_ends_of_the_ranges_are_fine() -> None:

@@ -33,14 +33,16 @@ def checked(config: type, name: str, value: Any, *, section: str) -> Any:
     return value
 
 
-def check_kinds(config: Any) -> None:
+def check_kinds(config: Any, *, endless: str | None = None) -> None:
     """Replace the values of a frozen settings object by those that `checked` returns, or raise its UsageError, or that
-    for a number that is none (`nan`) or has no end (`inf`): comparisons with a limit let one or the other pass."""
+    for a number that is none (`nan`) or has no end (`inf`): comparisons with a limit let one or the other pass. The
+    setting `endless` may have no end."""
     kind = type(config)
     for each in fields(config):
         value = checked(kind, each.name, getattr(config, each.name), section=kind.__name__)
         object.__setattr__(config, each.name, value)  # as frozen classes do
-        expect(config, _is_finite, "a finite number", each.name)
+        if (each.name, value) != (endless, math.inf):
+            expect(config, _is_finite, "a finite number", each.name)
 
 
 def expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:

@@ -104,7 +104,7 @@ class PreprocessConfig:
     workers: int | None = _setting(None, _WORKERS)
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_kinds(self, endless="max_symbol_ratio")  # inf switches the rule off, as in earlier runs
         expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
         parse_engine(self.engine)
         expect(self, lambda value: value >= 0, "at least 0", "dropped_listed", "max_symbol_ratio")

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import numpy as np
@@ -24,6 +25,10 @@ def test_texts_that_need_a_check() -> None:
     assert looked_at("w " * 48 + "w", "w " * 49 + "w") == [False, True]
     assert looked_at("Das ist schön", "Ünï ßö") == [False, True]
     assert looked_at() == []
+
+
+def test_a_ratio_without_end_is_compared_without_a_warning() -> None:
+    assert looked_at("a good film", "", "öö", max_symbol_ratio=math.inf)[0] is False
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

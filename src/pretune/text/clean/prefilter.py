@@ -32,7 +32,7 @@ def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float,
     return (
         (num_words < min_words)
         | (num_words >= most_words)
-        | (symbols > max_symbol_ratio * (sizes - blanks - not_ascii))
+        | (symbols > min(max_symbol_ratio, 1.0) * (sizes - blanks - not_ascii))
         | (sizes > LONGEST_MEAN_WORD * num_words)
         | (sizes == 0)
         | (sizes > mask)
