@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 _WORKERS_SECONDS = 60.0  # for the first worker of a cluster to come
-_VERSION_HERE = "__import__('pretune.version').version.VERSION"  # for a worker to evaluate
+_VERSION_THERE = "pretune.version:VERSION"  # a name for a worker to resolve
 
 
 class Dask(WithExecutor):
@@ -86,14 +87,14 @@ class Dask(WithExecutor):
         its tasks starts a worker. If all workers are busy for so long, the task may wait.
         """
         try:
-            client.submit(eval, _VERSION_HERE, pure=False).exception(timeout=_WORKERS_SECONDS)
+            client.submit(pkgutil.resolve_name, _VERSION_THERE, pure=False).exception(timeout=_WORKERS_SECONDS)
         except TimeoutError:
             if not client.nthreads():
                 raise UsageError(
                     f"The Dask scheduler at {self.address} has had no worker for {_WORKERS_SECONDS:.0f} seconds; start "
                     f"some with `dask worker tcp://{self.address} --nthreads 1`, and run the same command again."
                 ) from None
-        found = client.run(eval, _VERSION_HERE, on_error="return")
+        found = client.run(pkgutil.resolve_name, _VERSION_THERE, on_error="return")
         for worker, version in found.items():
             if version != VERSION:
                 there = version if isinstance(version, str) else None
