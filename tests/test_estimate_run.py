@@ -51,6 +51,15 @@ def seconds_of_pretraining(pretrain: dict[str, Any]) -> float:
     return estimate_run(override(Recipe(), {"pretrain": pretrain})).pretrain_seconds
 
 
+def test_self_training_takes_longer() -> None:
+    settings: list[dict[str, Any]] = [
+        {"self_train": count > 0, "self_train_sentences": max(count, 1)} for count in (0, 1000, 100_000)
+    ]
+    without, few, many = (estimate_run(override(Recipe(), {"finetune": each})) for each in settings)
+    assert without.task_seconds < few.task_seconds < many.task_seconds
+    assert few.disk_bytes == many.disk_bytes > without.disk_bytes
+
+
 def test_the_control_may_be_skipped() -> None:
     pretrain = {"minutes": 1, "size": "small"}
     both = estimate_run(override(Recipe(), {"pretrain": pretrain}))

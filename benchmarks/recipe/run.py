@@ -275,7 +275,10 @@ class Runner:
         base, settings = self._base_and_settings(spec)
         log_odds = self._kept({**same, **spec["teacher"], "kind": "teacher"})["sentences"]
         reviews = load_sentences(spec["teacher"]["reviews"])[1]
-        rows, positive = label(log_odds, reviews, spec["smoothing"], spec.get("shuffle"))
+        share = float(task.labels[task.train].mean())
+        rows, positive = label(
+            log_odds, reviews, share, is_smoothed=bool(spec["smoothing"]), shuffle=spec.get("shuffle")
+        )
         sentences = self.encoded_sentences(spec["base"], spec["teacher"]["reviews"])
         ids = self.encoded(spec["base"], task.name)
         true = np.tile(task.train, spec["copies"])

@@ -99,6 +99,10 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
         pass_seconds * sum(_rows_read(trial, recipe) for trial in trials) / _num_rows(task_tokens)
         for trials in (task_trials, control_trials)
     )
+    is_self_trained = bool(task_trials) and recipe.finetune.self_train
+    if is_self_trained:
+        student_rows = _rows_of_student(recipe, tokens_per_epoch) + 2 * _num_rows(task_tokens)
+        task_seconds += pass_seconds * student_rows / _num_rows(task_tokens)
     weights = 4 * cost.count_parameters(model)
     trial_disk = _CHECKPOINTS_PER_TRIAL * (cost.checkpoint_bytes(model) + weights)
     micro_batch_tokens = row_settings(config, budget, compute.device).micro_batch_tokens
@@ -114,7 +118,7 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
         # The trials of a stage are removed when it ends; its model stays.
         disk_bytes=text_bytes * (2 / 3 + 2 / _BYTES_PER_TOKEN)
         + pretrain_disk
-        + len(task_trials) * trial_disk
+        + (len(task_trials) + is_self_trained) * trial_disk
         + (bool(task_trials) + bool(control_trials)) * weights,
     )
 
@@ -179,6 +183,11 @@ def _rows_read(trial: PlannedTrial, recipe: Recipe) -> int:
     """The rows from which a trial learns; it may end within an epoch, of which it has read so many batches."""
     of_epochs = trial.epochs * trial.num_rows
     return of_epochs if trial.updates is None else min(of_epochs, trial.updates * recipe.finetune.batch_size)
+
+
+def _rows_of_student(recipe: Recipe, corpus_tokens: int) -> int:
+    """The sentences that are labelled, in a third of the time of training, and the two thirds that are learned from."""
+    return min(recipe.finetune.self_train_sentences, corpus_tokens // _TOKENS_PER_ROW)
 
 
 def _num_rows(task_tokens: float) -> int:

@@ -218,11 +218,14 @@ def _check_labels(recipe: Recipe) -> None:
     have, before anything is written."""
     from pretune.tasks.labelled_file import split_file
     from pretune.tasks.registry import task_named
-    from pretune.tasks.task import refuse_class_weights
+    from pretune.tasks.task import refuse_class_weights, refuse_self_training
 
     if recipe.labels is not None:
         found = split_file(Path(recipe.labels), _optional_path(recipe.test_labels), recipe.split)
-        refuse_class_weights(task_named(found.rules.name), recipe.finetune.class_weights)
+        task = task_named(found.rules.name)
+        refuse_class_weights(task, recipe.finetune.class_weights)
+        if recipe.finetune.self_train:
+            refuse_self_training(task, has_pairs=any(row.text_pair is not None for row in found.all))
 
 
 def _do(stage: PlannedStage, *, redo: bool) -> None:
@@ -323,7 +326,10 @@ def _task_stages(recipe: Recipe, folder: Path) -> list[PlannedStage]:
         from pretune.stages.finetune.stage import finetune
 
         # If several processes have pre-trained the model, the others have ended.
-        return finetune(folder / "pretrain", folder / "prepare", folder / name, config, redo=redo, alone=True)
+        corpus = folder / "preprocess" if config.self_train else None
+        return finetune(
+            folder / "pretrain", folder / "prepare", folder / name, config, corpus=corpus, redo=redo, alone=True
+        )
 
     def finetune(redo: bool) -> Manifest:
         return train("finetune", recipe.finetune, redo)
@@ -332,7 +338,7 @@ def _task_stages(recipe: Recipe, folder: Path) -> list[PlannedStage]:
         if redo and not recipe.control:  # it belongs to other settings, and is not to be trained again
             set_aside(folder / "scratch")
             return None
-        return train("scratch", replace(recipe.finetune, from_scratch=True), redo)
+        return train("scratch", replace(recipe.finetune, from_scratch=True, self_train=False), redo)
 
     def has_control() -> bool:
         return recipe.control or stage_status(folder / "scratch") == "finished"

@@ -324,6 +324,12 @@ class FinetuneConfig:
         True,
         "also use linear models, saved in a small file beside the network, if that is better on validation",
     )
+    self_train: bool = _setting(
+        False,
+        "classes of single texts: let the model label sentences of the corpus, train one more network on them and on "
+        "the labelled rows, and deliver it unless it is worse on validation",
+    )
+    self_train_sentences: int = _setting(60_000, "about how many sentences of the corpus to label")
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"
     )
@@ -336,11 +342,13 @@ class FinetuneConfig:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         expect(self, is_positive, "numbers above zero", "learning_rates")
         counts = ("epochs", "updates", "patience", "batch_size", "search_rows", "seeds", "threads")
-        expect(self, lambda value: value >= 1, "at least 1", *counts)
+        expect(self, lambda value: value >= 1, "at least 1", *counts, "self_train_sentences")
         expect(self, lambda value: value >= 0, "at least 0", "weight_decay")
         expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
         if self.epochs is not None and self.updates is not None:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
+        if self.from_scratch and self.self_train:
+            raise UsageError("--from-scratch is a control without other text; leave --self-train out.")
         if self.method == "head" and (self.pattern is not None or self.label_words):
             raise UsageError("--method head is given with --pattern or --label-words, which are for cloze; omit them.")
 

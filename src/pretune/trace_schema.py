@@ -321,6 +321,7 @@ class Trial:
     stopped: str | None
     metric: Annotated[str, "by what the best epoch was chosen: the phase's metric, or macro_f1"] | None
     elapsed_seconds: float | None
+    is_student: Annotated[bool, "learned from sentences of the corpus that the model labelled, too"] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,6 +346,7 @@ class TestResult:
     loss: float | None
     slices: list[SliceResult]
     figures: Annotated[dict[str, float], "the other figures of the task, by name"] = field(default_factory=dict)
+    is_student: Annotated[bool, "of the network that learned from the corpus, which has no seed here"] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,6 +398,7 @@ class Phase:
     averaged_trials: Annotated[list[int], "if the mean of their weights is delivered; its test has no seed"] = field(
         default_factory=list
     )
+    is_self_trained: Annotated[bool, "whether a student is delivered, whose test has no seed"] = False
     chosen: str | None
     skipped: list[SkippedUpdate]
     test: list[TestResult]
@@ -445,7 +448,7 @@ class ContinuedPrompt:
 
 
 # The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the weights.
-DELIVERED = ("stack", "averaged")
+DELIVERED = ("stack", "student", "averaged")
 
 
 @dataclass(frozen=True, kw_only=True)

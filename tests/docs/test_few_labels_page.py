@@ -24,7 +24,7 @@ def test_the_commands_run(
         (tmp_path / f"{name}.csv").write_text("\n".join(rows[: num_rows + 1]) + "\n", encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]
-    assert len(commands) == 8
+    assert len(commands) == 10
     for command in commands:
         assert run_command_line(shlex.split(command)[1:]) == 0, f"{command}\n{capsys.readouterr().err}"
     assert "great" in capsys.readouterr().out

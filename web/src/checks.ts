@@ -119,14 +119,14 @@ function attributionGap(prediction: PredictionTrace): number[] {
 
 function totals({ errors, phases }: RunTrace): Recomputed | null {
   if (errors === null) return null;
+  const tuned = phases.finetune;
+  const test = tuned?.test.find((result) => result.seed === errors.seed && result.is_student === tuned.is_self_trained);
   const found = errors.label_sets?.micro_f1 ?? errors.scores?.pearson ?? errors.entities?.entity_f1;
   if (found !== undefined) {
-    const test = phases.finetune?.test.find((result) => result.seed === errors.seed);
     return largest(test === undefined ? [] : [Math.abs(found - test.score), Math.abs(errors.n - test.n)], TOLERANCE);
   }
   const total = errors.confusion.flat().reduce((sum, cell) => sum + cell, 0);
   const right = errors.confusion.reduce((sum, row, index) => sum + (row[index] ?? 0), 0);
-  const test = phases.finetune?.test.find((result) => result.seed === errors.seed);
   const isAccuracy = test === undefined || Math.abs(right / total - test.score) < 1e-4;
   return {
     isOk: total === errors.n && isAccuracy,

@@ -11,7 +11,7 @@ export function shortName(kind: string, name: string): string {
 }
 
 /** The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the seeds. */
-const DELIVERED = ["stack", "averaged"];
+const DELIVERED = ["stack", "student", "averaged"];
 
 /** Whether a kind of model is the one that is delivered, and not one seed of the network alone. */
 export function isDelivered(kind: string | undefined): boolean {
@@ -56,9 +56,10 @@ export function hasModelOfTexts({ phases, stages, run }: Pick<RunTrace, "phases"
 /** The stages that only a run with labels has. */
 const LABELLED = ["split", "prepare"];
 
-/** The test of the delivered weights: of the mean of the seeds, which has no seed itself, or of one seed. The other seeds
- * are tested before it, so it need not be the first one. */
+/** The test of the delivered weights: of a student or the mean of the seeds, which have no seed themselves, or of one
+ * seed. The other seeds are tested before it, so it need not be the first one. */
 export function deliveredTest(phase: Phase | null): TestResult | undefined {
+  if (phase?.is_self_trained) return phase.test.find((test) => test.is_student);
   if (phase?.averaged_trials.length) return phase.test.find((test) => test.seed === null);
   const trial = phase?.trials.find((candidate) => candidate.trial === phase.shown_trial);
   return trial ? phase?.test.find((test) => test.seed === trial.seed) : phase?.test[0];

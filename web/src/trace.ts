@@ -292,6 +292,8 @@ export interface Trial {
   /** by what the best epoch was chosen: the phase's metric, or macro_f1 */
   metric: string | null;
   elapsed_seconds: number | null;
+  /** learned from sentences of the corpus that the model labelled, too */
+  is_student: boolean;
 }
 
 export interface SliceResult {
@@ -318,6 +320,8 @@ export interface TestResult {
   slices: SliceResult[];
   /** the other figures of the task, by name */
   figures: Record<string, number>;
+  /** of the network that learned from the corpus, which has no seed here */
+  is_student: boolean;
 }
 
 export interface SkippedUpdate {
@@ -369,6 +373,8 @@ export interface Phase {
   shown_trial: number | null;
   /** if the mean of their weights is delivered; its test has no seed */
   averaged_trials: number[];
+  /** whether a student is delivered, whose test has no seed */
+  is_self_trained: boolean;
   chosen: string | null;
   skipped: SkippedUpdate[];
   test: TestResult[];

@@ -274,6 +274,11 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, required=False)
     _add_redo(parser)
     _add_dry_run(parser, "a few trial updates; for conversations only")
+    parser.add_argument(
+        "--corpus",
+        metavar="DIR",
+        help="for --self-train: a run or an output folder of preprocess (default: that of the run of PRETRAINED)",
+    )
     own, chat = options_of("finetune", FinetuneConfig), options_of(CHAT, ChatTuningConfig)
     flags, of_chat = {option.flag for option in own}, {option.flag for option in chat}
     merged = merge_options([*own, *chat])

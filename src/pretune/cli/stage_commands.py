@@ -268,12 +268,14 @@ def finetune(arguments: Arguments) -> int:
         if is_chat:
             from pretune.stages.chat_tuning.stage import tune_chat
 
+            refuse_options(arguments, ("--corpus",), "with conversations", "prepare labelled examples")
             tune_chat(pretrained, prepared, out, ChatTuningConfig(**typed), redo=arguments.redo)
         else:
             from pretune.stages.finetune.stage import finetune
 
             config = override(Recipe(), {"finetune": typed}).finetune
-            finetune(pretrained, prepared, out, config, redo=arguments.redo)
+            corpus = None if arguments.corpus is None else stage_folder(arguments.corpus, "preprocess")
+            finetune(pretrained, prepared, out, config, corpus=corpus, redo=arguments.redo)
     from_scratch = bool(typed.get("from_scratch"))
     return _show_stage(
         out,

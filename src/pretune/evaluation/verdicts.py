@@ -17,7 +17,7 @@ from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
 from pretune.trace_schema import DELIVERED
 
-NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", *DELIVERED)  # all others are linear
+NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "teacher", *DELIVERED)  # all others are linear
 _NETWORK = "the pre-trained model"
 _SEEDED = {"scratch": "the network from scratch", "pretrained": "the pre-trained network"}
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
@@ -110,10 +110,10 @@ def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any
 
 def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, Any]]:
     """Verdicts on the pre-trained network against the from-scratch control, and on the model as delivered against the
-    linear baseline with the best test figure, as JSON values.
+    linear baseline with the best test figure, and against the teacher if it is its student, as JSON values.
 
-    The model as delivered is the network with linear models stacked on it, if it has some; else the mean of the
-    seeds' weights, if that is delivered; else the network.
+    The model as delivered is the network with linear models stacked on it, if it has some; else the student or the mean
+    of the seeds' weights, if that is delivered; else the network.
 
     The verdicts on all rows come first, then those on each slice with enough rows. They compare the main metric, which
     for strongly imbalanced classes is macro-F1. A difference counts as clear only if neither the
@@ -129,9 +129,8 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
     linear = [contender for contender in contenders if contender.kind not in NOT_LINEAR]
     best = max(linear, key=lambda c: _score(c, test), default=None)
     delivered = next((by_kind[kind] for kind in DELIVERED if kind in by_kind), pretrained)
-    pairs = [
-        (ours, other) for ours, other in ((pretrained, by_kind.get("scratch")), (delivered, best)) if other is not None
-    ]
+    others = ((pretrained, by_kind.get("scratch")), (delivered, best), (delivered, by_kind.get("teacher")))
+    pairs = [(ours, other) for ours, other in others if other is not None]
     verdicts = [_verdict(*pair, _compare(*pair, test, None), test) for pair in pairs]
     on_slices = [
         (name, pair, _compare(*pair, test, name))

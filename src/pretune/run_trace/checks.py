@@ -66,7 +66,7 @@ def _check_totals(trace: RunTrace) -> Check | None:
     right = sum(row[index] for index, row in enumerate(errors.confusion))
     pointers, differences = ["/errors/confusion"], [abs(total - errors.n) / max(errors.n, 1)]
     for index, test in enumerate(phase.test):
-        if test.seed == errors.seed:
+        if (test.seed, test.is_student) == (errors.seed, phase.is_self_trained):
             pointers.append(f"/phases/finetune/test/{index}")
             differences += [abs(right / max(total, 1) - test.score), abs(test.n - total) / max(total, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
@@ -98,7 +98,7 @@ def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | 
         return None
     pointers, differences = [f"/errors/{place}"], []
     for index, test in enumerate(phase.test):
-        if test.seed == errors.seed:
+        if (test.seed, test.is_student) == (errors.seed, phase.is_self_trained):
             pointers.append(f"/phases/finetune/test/{index}")
             differences += [abs(score - test.score), abs(test.n - errors.n) / max(errors.n, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
@@ -120,14 +120,20 @@ def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | 
 
 
 def _mean_test(phase: Phase, kind: str) -> float | None:
-    """The test score of the seeds, on average, or of the mean of their weights, for these kinds of a compared model."""
+    """The test score of the seeds, on average, of the mean of their weights, or of a student, for these kinds of a
+    compared model."""
     of_seeds = seed_results(phase)
-    tests = {"pretrained": of_seeds, "averaged": [test for test in phase.test if test not in of_seeds]}.get(kind)
+    others = [test for test in phase.test if test not in of_seeds]
+    tests = {
+        "pretrained": of_seeds,
+        "averaged": [test for test in others if not test.is_student],
+        "student": [test for test in others if test.is_student],
+    }.get(kind)
     return math.fsum(test.score for test in tests) / len(tests) if tests else None
 
 
 def _check_test_access(events: list[Event]) -> Check | None:
-    """Test rows were read once for each seed and for their mean, and after every choice was made."""
+    """Test rows were read once for each seed, for their mean and for a student, and after every choice was made."""
     tests = [event for event in events if event["event"] == "test"]
     if not tests:
         return None
@@ -137,7 +143,7 @@ def _check_test_access(events: list[Event]) -> Check | None:
         places = [index for index, event in enumerate(own) if event["event"] == "test"]
         choices = [index for index, event in enumerate(own) if event["event"] in ("evaluation", "chosen")]
         early += sum(place < max(choices, default=-1) for place in places)
-        seeds = [whole(own[place].get("seed")) for place in places]
+        seeds = [(whole(own[place].get("seed")), bool(own[place].get("is_student"))) for place in places]
         repeated += len(seeds) - len(set(seeds))
     return Check(
         id="I14",

@@ -138,7 +138,9 @@ def _describe_network(delivered: ComparedModel, comparison: Comparison, phase: P
     seeds, averaged = models.get("pretrained"), models.get("averaged")
     place = None if phase is None or phase.metric != comparison.metric else find_test(phase)
     name, score = "The network alone", None
-    if delivered.kind == "stack" and averaged is not None:
+    if delivered.kind == "stack" and "student" in models:
+        score = models["student"].score
+    elif delivered.kind == "stack" and averaged is not None:
         score = averaged.score
     elif delivered.kind == "stack" and phase is not None and place is not None:
         score = phase.test[place].score

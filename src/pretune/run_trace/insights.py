@@ -162,7 +162,7 @@ def _calibration(trace: RunTrace) -> Insight | None:
     """Probabilities that are off by more than chance explains."""
     found = trace.errors.calibration if trace.errors is not None else []
     for index, each in enumerate(found):
-        if each.model not in ("pretrained", "averaged") or each.error <= each.error_by_chance:
+        if each.model not in ("pretrained", "averaged", "student") or each.error <= each.error_by_chance:
             continue
         pointer = f"/errors/calibration/{index}"
         numbers = {

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pretune.run_trace.log_values import figure, members, texts, words
 from pretune.runtime.json_text import parse_json
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS
+from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, SEED_PREDICTIONS, STUDENT_PREDICTIONS
 
 # Where each kind of model has its predictions; of several seeds, one file each.
 FOLDERS = {"pretrained": "finetune", "scratch": "scratch"}
@@ -70,10 +70,11 @@ def find_predictions(run: Path, kind: str, seed: int | None = None) -> tuple[Pat
 
 
 def find_delivered_predictions(run: Path, seed: int | None) -> tuple[Path, int | None] | None:
-    """The prediction file of the network that is delivered: the mean of the seeds, which has no seed, if there is one,
-    else that of the chosen `seed`; None if there is none."""
-    averaged = run / FOLDERS["pretrained"] / PREDICTIONS / AVERAGED_PREDICTIONS
-    return (averaged, None) if averaged.is_file() else find_predictions(run, "pretrained", seed)
+    """The prediction file of the network that is delivered: a student or the mean of the seeds, which have no seed, if
+    there is one, else that of the chosen `seed`; None if there is none."""
+    folder = run / FOLDERS["pretrained"] / PREDICTIONS
+    several = [file for name in (STUDENT_PREDICTIONS, AVERAGED_PREDICTIONS) if (file := folder / name).is_file()]
+    return (several[0], None) if several else find_predictions(run, "pretrained", seed)
 
 
 def read_predictions(path: Path, seed: int | None = None) -> PredictedRows | None:

@@ -11,7 +11,8 @@ def trial_shown(phase: Phase) -> Trial | None:
 
 
 def find_test(phase: Phase) -> int | None:
-    """The place of the test of the delivered weights, of one seed or the mean of all; None if they are not tested.
+    """The place of the test of the delivered weights, of one seed, the mean of all or a student; None if they are not
+    tested.
 
     The seeds that are not delivered are tested first, so with several seeds it is never the first place.
     """
@@ -25,9 +26,12 @@ def find_test_of_shown(phase: Phase) -> int | None:
     trial = trial_shown(phase)
     if trial is None:
         return 0 if phase.test else None
+    if trial.is_student:
+        return next((place for place, test in enumerate(phase.test) if test.is_student), None)
     return next((place for place, test in enumerate(phase.test) if test.seed == trial.seed), None)
 
 
 def seed_results(phase: Phase) -> list[TestResult]:
-    """The tests of the seeds, without that of the mean of their weights."""
-    return [test for test in phase.test if test.seed is not None or not phase.averaged_trials]
+    """The tests of the seeds, without those of the mean of their weights and of a student."""
+    has_others = bool(phase.averaged_trials) or phase.is_self_trained
+    return [test for test in phase.test if test.seed is not None or not has_others]

@@ -45,7 +45,9 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     rows = None if found is None else read_predictions(*found)
     if rows is None:
         return None
-    ours = "averaged" if rows.seed is None else "pretrained"  # as the comparison calls the mean of the seeds
+    ours = "pretrained"  # or as the comparison calls what has no seed
+    if rows.seed is None:
+        ours = "student" if phases.finetune is not None and phases.finetune.is_self_trained else "averaged"
     control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
     num_classes = rows.probabilities.shape[1]
     names, texts = read_label_names(run), read_test_rows(run)

@@ -115,6 +115,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         trials=trials,
         shown_trial=shown,
         averaged_trials=wholes(chosen.get("averaged_trials")),
+        is_self_trained=bool(chosen.get("is_student")),
         chosen=words(chosen.get("sentence")) if chosen else None,
         skipped=[_skipped(e) for e in of_stage(own, stage, "skipped_update") if e.get("trial", shown) == shown],
         test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e, metric)) is not None],
@@ -304,6 +305,7 @@ def _read_trials(own: list[Event], stage: str, metric: str) -> list[Trial]:
             stopped=words(event.get("stopped")),
             metric=words(event.get("metric")),
             elapsed_seconds=figure(event.get("elapsed_seconds")),
+            is_student=bool(event.get("is_student")),
         )
         for number, event in merged.items()
     ]
@@ -332,6 +334,7 @@ def _read_test(event: Event, metric: str) -> TestResult | None:
         loss=figure(event.get("loss")),
         slices=read_slices(event.get("slices"), metric),
         figures=read_figures(event, metric),
+        is_student=bool(event.get("is_student")),
     )
 
 

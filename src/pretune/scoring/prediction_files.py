@@ -1,7 +1,8 @@
 """The files in a stage's folder of predictions for the test rows: their names, and their lines.
 
-A fine-tuning has one file for each seed, one for the mean of the seeds' weights if that is delivered, and one for the
-network with linear models stacked on it, if there are some; a comparison has one for each baseline.
+A fine-tuning has one file for each seed, one for the mean of the seeds' weights if that is delivered or labelled the
+corpus, and one for the network with linear models stacked on it, if there are some. If a student that learned from the
+corpus is delivered, it has a file, and so has its teacher. A comparison has one file for each baseline.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ PREDICTIONS = "predictions"
 SEED_PREDICTIONS = "seed-*.jsonl"  # a pattern
 AVERAGED_PREDICTIONS = "averaged.jsonl"
 STACK_PREDICTIONS = "stack.jsonl"
+STUDENT_PREDICTIONS = "student.jsonl"
+TEACHER_PREDICTIONS = "teacher.jsonl"
 
 
 def seed_predictions(seed: int) -> str:

@@ -20,6 +20,8 @@ from pretune.scoring.prediction_files import (
     PREDICTIONS,
     SEED_PREDICTIONS,
     STACK_PREDICTIONS,
+    STUDENT_PREDICTIONS,
+    TEACHER_PREDICTIONS,
     write_predictions,
 )
 from pretune.scoring.stacked_model import name_delivered
@@ -83,6 +85,11 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     if (finetuned / PREDICTIONS / AVERAGED_PREDICTIONS).is_file():
         name = f"mean weights of {len(networks[-1].runs)} seeds"
         networks.append(_read_predictions(finetuned, test, "averaged", name, AVERAGED_PREDICTIONS))
+    if (finetuned / PREDICTIONS / STUDENT_PREDICTIONS).is_file():
+        networks += [
+            _read_predictions(finetuned, test, "teacher", "the model before self-training", TEACHER_PREDICTIONS),
+            _read_predictions(finetuned, test, "student", "student of the corpus", STUDENT_PREDICTIONS),
+        ]
     if (finetuned / PREDICTIONS / STACK_PREDICTIONS).is_file():
         name = name_delivered(finetuned / CHECKPOINT_NAME)
         networks.append(_read_predictions(finetuned, test, "stack", name, STACK_PREDICTIONS))

@@ -128,7 +128,8 @@ class Classification:
     def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         import torch.nn.functional as F
 
-        return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
+        classes = labels if labels.ndim == 1 else labels.argmax(-1)  # of the probabilities (M, C) of pseudo-labels
+        return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == classes
 
     # -- results --
 

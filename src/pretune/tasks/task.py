@@ -54,6 +54,15 @@ def refuse_class_weights(task: Task, class_weights: str) -> None:
         )
 
 
+def refuse_self_training(task: Task, *, has_pairs: bool) -> None:
+    """Raise UsageError for labels that the sentences of a corpus cannot be given."""
+    if task.name != "classification" or has_pairs:
+        raise UsageError(
+            f"--self-train works for classes of single texts, and these labels are of "
+            f"{'pairs of texts' if has_pairs else f'the task {task.name}'}; leave it out."
+        )
+
+
 @runtime_checkable
 class Task(LabelRules, Protocol):
     """A task. The rules for its labels come from `LabelRules`."""

@@ -23,7 +23,13 @@ from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import read_manifest
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS, seed_predictions
+from pretune.scoring.prediction_files import (
+    AVERAGED_PREDICTIONS,
+    PREDICTIONS,
+    STACK_PREDICTIONS,
+    STUDENT_PREDICTIONS,
+    seed_predictions,
+)
 from pretune.text.clean.normalize import clean_text
 from pretune.text.token_shards import TokenShard
 from pretune.trace_schema import FillTrace, PredictionTrace
@@ -227,9 +233,9 @@ def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows 
 
 def _delivered_predictions(run: Path) -> Path:
     """The file of what the delivered model predicts: with linear models stacked on the network, if there are some, or
-    as the mean of the seeds, or else as the chosen seed."""
+    as the student or the mean of the seeds, or else as the chosen seed."""
     folder = run / "finetune" / PREDICTIONS
-    several = (folder / name for name in (STACK_PREDICTIONS, AVERAGED_PREDICTIONS))
+    several = (folder / name for name in (STACK_PREDICTIONS, STUDENT_PREDICTIONS, AVERAGED_PREDICTIONS))
     found = next((path for path in several if path.is_file()), None)
     if found is not None:
         return found

@@ -62,6 +62,8 @@ class TrialSettings:
     device: str
     updates: int | None = None  # the exact number of updates, if it is not that of whole epochs
     keeps_last: bool = False  # there are too few validation rows to choose an epoch
+    evaluations: int | None = None  # so many, evenly spread, if not one after each epoch
+    is_student: bool = False  # learns from sentences of the corpus, too
 
 
 class FinetuningTrial:
@@ -117,6 +119,8 @@ class FinetuningTrial:
         self.steps = settings.updates or settings.epochs * self.steps_per_epoch
         epochs = 1 if settings.updates is None else -(-settings.epochs // _EVALUATIONS_OF_UPDATES)
         self.steps_per_evaluation = epochs * self.steps_per_epoch
+        if settings.evaluations is not None:
+            self.steps_per_evaluation = -(-self.steps // settings.evaluations)
         self.validation_weights, self.validation_groups = validation_weights, validation_groups
         self.state = TrainingState(
             microbatch_split=MicrobatchSplit(count=split_count),
@@ -162,6 +166,7 @@ class FinetuningTrial:
                 epochs=s.epochs,
                 rows=len(self.train.data),
                 is_search=s.is_search,
+                **({"is_student": True} if s.is_student else {}),
             )
         self._train(stop)
         best: Scores = self.state.more["best"]

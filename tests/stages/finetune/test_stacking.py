@@ -156,7 +156,7 @@ def test_a_training_whose_stack_failed_is_resumed_without_one(
 
     given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(f"pretune.stages.finetune.stage.{place}", fail)
+        patch.setattr(f"pretune.stages.finetune.candidates.{place}", fail)
         finetune(*given, LEARNED_NOTHING)
     monkeypatch.setattr(FinetuningTrial, "run", fail)  # no trial runs again
     manifest = finetune(*given, replace(LEARNED_NOTHING, stack=False))
@@ -181,11 +181,11 @@ def test_a_resumed_training_that_keeps_no_stack_has_no_predictions_of_one(
 
     given = run_folder / "pretrain", root / "prepare", tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr("pretune.stages.finetune.stage.save_model_folder", fail)
+        patch.setattr("pretune.stages.finetune.candidates.save_model_folder", fail)
         finetune(*given, LEARNED_NOTHING)
     left = tmp_path / "out" / "predictions" / "stack.jsonl"
     assert left.is_file()
-    monkeypatch.setattr("pretune.stages.finetune.stage.train_stack", lambda *_: None)  # not better this time
+    monkeypatch.setattr("pretune.stages.finetune.candidates.train_stack", lambda *_, **__: None)  # not better this time
     finetune(*given, LEARNED_NOTHING)
     assert not left.exists()
 

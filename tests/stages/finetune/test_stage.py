@@ -45,7 +45,7 @@ def picking() -> Iterator[None]:
     """Few rows are enough to choose by here, and a seed is chosen; test_stage_few_labels.py and test_stage_averaged.py
     have what happens otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretune.stages.finetune.stage.average_seeds", lambda trials, single, *_: single)
+        patch.setattr("pretune.stages.finetune.candidates.average_seeds", lambda trials, single, *_: single)
         patch.setattr("pretune.stages.finetune.prepared_rows.LEAST_PICKING_ROWS", 1)
         yield
 
@@ -229,7 +229,7 @@ def test_a_finished_trial_with_damaged_weights_runs_again(
         raise StoppedError("Stopped.")
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr("pretune.stages.finetune.stage._Finetuning._test", stop)
+        patch.setattr("pretune.stages.finetune.stage._Finetuning._conclude", stop)
         run(run_folder / "pretrain", prepared_folder, tmp_path / "out")
     newest = sorted((tmp_path / "out" / "checkpoints" / f"trial-{trial:02d}").glob("step-*"))[-1]
     weights = newest / "training_state" / "best.safetensors"

@@ -21,6 +21,7 @@ from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, 
 from pretune.settings import FinetuneConfig
 from pretune.stages.compare import compare
 from pretune.stages.finetune import delivered
+from pretune.stages.finetune.candidates import Candidates
 from pretune.stages.finetune.stage import _Finetuning, finetune
 from pretune.tracing.examples import read_test_rows
 
@@ -56,7 +57,7 @@ def run(
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Finetuning, "_score", lambda self, trial: (0.0, 0.0))
+        patch.setattr(Candidates, "score", lambda self, trial: (0.0, 0.0))
         patch.setattr(delivered, "average_weights", record)
         finetune(run_folder / "pretrain", prepared_folder, folder / "finetune", SETTINGS)
     (folder / "prepare").symlink_to(prepared_folder)
@@ -136,7 +137,7 @@ def test_the_mean_is_delivered_again_after_a_kill_at_the_end(
     run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The choice is made again from the same weights, and what the attempt before it wrote is replaced."""
-    monkeypatch.setattr(_Finetuning, "_score", lambda self, trial: (0.0, 0.0))
+    monkeypatch.setattr(Candidates, "score", lambda self, trial: (0.0, 0.0))
     out, settings = tmp_path / "finetune", FinetuneConfig(**{**vars(SETTINGS), "seeds": 2})
 
     def die(*_: Any, **__: Any) -> None:

@@ -50,7 +50,8 @@ function lead(errors: TestErrors, alone: string, phase: Phase | null): string {
   if (total === 0) return "The test split has no rows.";
   const [low, high] = test ? [1 - test.high, 1 - test.low] : wilson(wrong, total);
   const interval = `with a 95${THIN_SPACE}% interval of ${rateRange(low, high)}`;
-  const which = averaged ? `the mean of the weights of ${averaged} seeds` : errors.seed === null ? "" : `the one of seed ${errors.seed}`;
+  const which = phase?.is_self_trained ? "the student, which also learned from the corpus"
+    : averaged ? `the mean of the weights of ${averaged} seeds` : errors.seed === null ? "" : `the one of seed ${errors.seed}`;
   const seed = which && ` The ${alone ? "network" : "model"} is ${which}.`;
   if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${alone}${seed}`;
   return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${alone}${seed}`;

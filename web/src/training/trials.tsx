@@ -46,5 +46,6 @@ function TrialTable({ phase }: { phase: Phase }) {
 
 function kind(phase: Phase, trial: Trial): string {
   if (phase.averaged_trials.includes(trial.trial)) return "averaged";
+  if (trial.is_student) return "student";
   return trial.is_search ? "search" : "full";
 }

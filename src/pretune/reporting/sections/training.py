@@ -11,7 +11,7 @@ from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.sections.flow import MASK, synthetic_note
 from pretune.run_trace import formats
 from pretune.run_trace.metrics import FIGURE_TITLES, title_of, write_interval, write_noise, write_score
-from pretune.run_trace.shown_trial import find_test, trial_shown
+from pretune.run_trace.shown_trial import find_test, seed_results, trial_shown
 from pretune.terminal import (
     NARROW,
     ROOMY,
@@ -414,7 +414,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.validation_score, partial(write_score, phase.metric)),
             _known(trial.validation_loss, formats.nats),
             ENDINGS.get(trial.stopped or "", "not finished"),
-            "● averaged" if is_averaged else "● chosen" if is_chosen else _search(trial),
+            "● averaged" if is_averaged else "● chosen" if is_chosen else _kind(trial),
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
     if page.width < NARROW:  # without the loss and the ending
@@ -422,8 +422,10 @@ def _trials(phase: Phase, page: Page) -> Lines:
     return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
 
 
-def _search(trial: Trial) -> str:
+def _kind(trial: Trial) -> str:
     """A trial of the search for the learning rate sees fewer rows, so its scores do not compare with the others."""
+    if trial.is_student:
+        return "student"
     return f"search, {formats.count(trial.rows)} rows" if trial.is_search and trial.rows is not None else ""
 
 
@@ -431,7 +433,9 @@ def _tests(phase: Phase, page: Page) -> Lines:
     if not phase.test:
         return []
     place = find_test(phase) if phase.chosen is not None and len(phase.test) > 1 else None
-    whose = "each seed and for the mean of their weights" if phase.averaged_trials else "each seed"
+    others = [test for test in phase.test if test not in seed_results(phase)]
+    names = ["the student" if test.is_student else "the mean of their weights" for test in others]
+    whose = " and for ".join(["each seed", *names])
     lines = [Text(""), Text("").append(f"Test set, evaluated once for {whose}", style="bold")]
     for index, test in enumerate(phase.test):
         is_chosen = index == place
@@ -439,9 +443,13 @@ def _tests(phase: Phase, page: Page) -> Lines:
     return lines
 
 
+def _without_seed(test: TestResult) -> str:
+    return "student" if test.is_student else "mean weights"
+
+
 def _describe_test(test: TestResult, metric: str) -> str:
     others = [f"{FIGURE_TITLES[name]} {write_score(name, value)}" for name, value in test.figures.items()]
-    of = "mean weights" if test.seed is None else f"seed {test.seed}"
+    of = _without_seed(test) if test.seed is None else f"seed {test.seed}"
     parts = [
         f"{of}: {title_of(metric)} {write_score(metric, test.score)} "
         f"(95 % interval {write_interval(metric, (test.low, test.high))})",

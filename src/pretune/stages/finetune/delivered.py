@@ -22,6 +22,7 @@ Trial = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 AVERAGED = "averaged_trials"
+STUDENT = "is_student"  # of a trial that learned from sentences of the corpus, too
 
 
 def average_seeds(
@@ -78,9 +79,15 @@ def delivered_weights(chosen: Trial, folder_of: Callable[[int], Path]) -> dict[s
 
 def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int | None, score: str, single: str) -> str:
     """A sentence about the weights that are delivered; `num_rows` are the validation rows if they are too few to choose
-    an epoch or a seed, and else None. `score` is the validation score of what is delivered, `single` the best seed's.
+    an epoch or a seed, and else None. `score` is the validation score of what is delivered, `single` the best seed's,
+    or that of the teacher of a student.
     """
     rate = f"learning rate {chosen['learning_rate']:g}"
+    if chosen.get(STUDENT):
+        return (
+            f"Delivered: the student, which also learned from sentences of the corpus (validation {score}; its "
+            f"teacher has {single}, both without linear models)."
+        )
     if num_rows is None and AVERAGED in chosen:
         return (
             f"Chosen: the mean of the weights of {num_seeds} seeds at {rate} (validation {score}; the best seed alone "

@@ -20,11 +20,16 @@ from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.json_text import parse_json
 from pretune.runtime.manifest import Manifest
 from pretune.scoring.nested_rows import groups_of_lines
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, seed_predictions, write_predictions
+from pretune.scoring.prediction_files import (
+    AVERAGED_PREDICTIONS,
+    STUDENT_PREDICTIONS,
+    seed_predictions,
+    write_predictions,
+)
 from pretune.scoring.row_statistics import describe_part
 from pretune.scoring.stacked_model import StackedModel
 from pretune.settings import FinetuneConfig
-from pretune.stages.finetune.delivered import AVERAGED
+from pretune.stages.finetune.delivered import AVERAGED, STUDENT
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, predict_windows
 from pretune.stages.finetune.stacking import linear_texts
@@ -138,6 +143,11 @@ class PreparedRows:
         """The weights of the validation targets that make their loss comparable with that of these training targets."""
         return self._label_weights(train, self.targets["validation"]) if self.is_balanced else None
 
+    def soft_label_weights(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The weights (M,) of rows of classification with soft targets (M, C): those of their classes, on average."""
+        of_classes = self._label_weights(self.targets["train"], Targets.of_rows(np.arange(probabilities.shape[1])))
+        return (probabilities @ of_classes).astype(np.float32)
+
     @property
     def weighs_classes(self) -> bool:
         """Whether the loss of some training targets counts more than that of others."""
@@ -162,15 +172,18 @@ class PreparedRows:
         return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def test(self, trial: dict[str, Any], logits: FloatArray, folder: Path) -> dict[str, Any]:
-        """Write the predictions of one seed, or of the mean of all, for the test rows; returns its figures, on all rows
-        and on each slice. The mean has no trial and no seed."""
+        """Write the predictions of one seed, of the mean of all, or of the student, for the test rows; returns its
+        figures, on all rows and on each slice. The mean has no trial, and neither it nor the student has a seed."""
         task, names, rows = self.task, self.labelling.names, self.rows["test"]
         decision = trial.get(DECISION, dict(self.labelling.decision))
         outputs, true = task.decode(logits, self.targets["test"], decision), task.true_values(rows, names)
-        number, seed = (None, None) if AVERAGED in trial else (trial["trial"], trial["seed"])
-        name = AVERAGED_PREDICTIONS if seed is None else seed_predictions(seed)
+        whose, name = {"trial": trial["trial"], "seed": trial["seed"]}, seed_predictions(trial["seed"])
+        if AVERAGED in trial:
+            whose, name = {"trial": None, "seed": None}, AVERAGED_PREDICTIONS
+        elif trial.get(STUDENT):
+            whose, name = {"trial": trial["trial"], "seed": None, STUDENT: True}, STUDENT_PREDICTIONS
         write_predictions(folder / name, rows, lambda index: task.to_fields(outputs, index))
-        figures = {"trial": number, "seed": seed, **self.measure(logits, "test", decision)}
+        figures = {**whose, **self.measure(logits, "test", decision)}
         slices = np.array([row.get("slice", "") for row in rows])
         named = [name for name in sorted(set(slices.tolist())) if name]
         if named:

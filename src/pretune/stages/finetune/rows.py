@@ -19,7 +19,7 @@ from pretune.settings import FinetuneConfig
 from pretune.text.tokenizer.windows import WindowRule
 
 FloatArray = npt.NDArray[np.float64]
-_EVALUATION_ROWS = 128
+EVALUATION_ROWS = 128
 TRAIN_WINDOWS = 1  # of a long text in an epoch, drawn at random; ADR 0026 has the measurement
 
 
@@ -54,7 +54,7 @@ def make_batches(
     return LabelledBatches(
         data,
         special,
-        batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
+        batch_size=config.batch_size if is_training else EVALUATION_ROWS,
         seed=seed,
         mask_augment=config.mask_augment if is_training and special.mask >= 0 else 0.0,
         label_weights=label_weights(data.targets) if is_training and label_weights is not None else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pretune.data.targets import Targets
 from pretune.runtime.stage_folder import StageFolder
 from pretune.scoring.nested_rows import group_rows, is_new
-from pretune.scoring.partners import TITLES
-from pretune.scoring.prediction_files import STACK_PREDICTIONS, write_predictions
+from pretune.scoring.partners import TITLES, Partner
+from pretune.scoring.prediction_files import write_predictions
 from pretune.scoring.stacked_model import StackedModel, train_stacked
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.rows import texts_of
@@ -39,10 +39,13 @@ def train_stack(
     outputs: FloatArray,
     targets: Targets,
     metric: str,
+    train_partners: Callable[[LabelledLines], list[Partner]],
+    *,
+    purpose: str = "",
 ) -> StackedModel | None:
-    """Train the linear models of the task on the training rows, and stack them on the model that has these outputs
-    (M, K) for the targets of the validation rows; None if that is not better. The figures are logged. If `metric` is
-    macro-F1, rare classes count more.
+    """Stack the linear models that `train_partners` returns on the model that has these outputs (M, K) for the targets
+    of the validation rows; None if that is not better. The figures are logged, after the words of the `purpose`. If
+    `metric` is macro-F1, rare classes count more.
 
     Only validation rows that are new decide: a linear model knows parts of training rows by heart.
     """
@@ -51,11 +54,11 @@ def train_stack(
     if not labelling.has_pairs:
         new = np.flatnonzero(is_new([row["text"] for row in validation], [row["text"] for row in train]))
     if len(new) < LEAST_ROWS:
-        folder.log.write("notice", sentence=_describe_too_few(len(new), len(validation)))
+        folder.log.write("notice", sentence=purpose + _describe_too_few(len(new), len(validation)))
         return None
     chosen = [validation[index] for index in new.tolist()]
     data = LabelledLines(train=train, validation=chosen, test=(), names=labelling.names, metric=metric)
-    partners = task.partners(data)
+    partners = train_partners(data)
     if not partners:
         return None
     own = targets.take(new)
@@ -75,7 +78,7 @@ def train_stack(
         is_imbalanced=metric == "macro_f1",
         entity_f1=entity_f1 if task.is_token_level else None,
     )
-    folder.log.write("notice", sentence=stacked.describe())
+    folder.log.write("notice", sentence=purpose + stacked.describe())
     if not stacked.is_better:
         return None
     decision = task.decide(combined, own, dict(labelling.decision))
@@ -83,11 +86,11 @@ def train_stack(
 
 
 def write_stack_predictions(
-    folder: Path, task: Task, rows: Rows, targets: Targets, outputs: FloatArray, stacked: StackedModel
+    file: Path, task: Task, rows: Rows, targets: Targets, outputs: FloatArray, stacked: StackedModel
 ) -> None:
     """Write the combined predictions for the test rows, for whose targets the model has these outputs (M, K)."""
     found = task.decode(stacked.combine(outputs, linear_texts(rows, targets)), targets, stacked.decision)
-    write_predictions(folder / STACK_PREDICTIONS, rows, lambda index: task.to_fields(found, index))
+    write_predictions(file, rows, lambda index: task.to_fields(found, index))
 
 
 def linear_texts(rows: Rows, targets: Targets) -> list[Any]:

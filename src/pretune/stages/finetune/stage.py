@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
 from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
-from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError
+from pretune.data.labelled_rows import LabelledBatches
+from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError, UsageError
 from pretune.model import cost
 from pretune.model.base_folder import CHECKPOINT_NAME, fingerprint_of
 from pretune.model.config import ForeignConfig
-from pretune.model.folder import (
-    LoadedModel,
-    describe_native_head,
-    describe_native_windows,
-    load_model_folder,
-    save_model_folder,
-)
+from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.hub import local_folder
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag
+from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
-from pretune.scoring.prediction_files import AVERAGED_PREDICTIONS, PREDICTIONS, STACK_PREDICTIONS
-from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import LATE, FinetuneConfig, to_identity
-from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
+from pretune.stages.finetune.candidates import Candidates
+from pretune.stages.finetune.delivered import AVERAGED, STUDENT, describe_delivered
 from pretune.stages.finetune.notices import starting_notices
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.rows import texts_of
-from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
+from pretune.stages.finetune.self_training import EVALUATIONS, PSEUDO_LABELS, find_corpus, student_batches
 from pretune.stages.finetune.starting_weights import StartingWeights
+from pretune.tasks.task import refuse_self_training
 from pretune.text.chat.prepared_folder import refuse_conversations
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, join_seen, load_seen, save_seen
 from pretune.text.splits import SPLITS
 from pretune.training.checkpoint import load_best
-from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
-from pretune.training.objective import TaskObjective
+from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings
 from pretune.training.parallel import Parallel
 from pretune.training.training_stage import (
     CHECKPOINTS,
@@ -64,6 +56,7 @@ def finetune(
     out: Path,
     config: FinetuneConfig = FinetuneConfig(),
     *,
+    corpus: Path | None = None,
     redo: bool = False,
     alone: bool = False,
 ) -> Manifest:
@@ -71,14 +64,18 @@ def finetune(
 
     `pretrained` is the folder of stage 3, any model folder, a GGUF file, or `hf:OWNER/NAME`.
 
-    With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
-    the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, training
-    chooses no epoch and no seed on them, and a rate only if several are given (see `pretune.training.few_labels`). The
-    test rows are read once, at the end. The same call resumes after an interruption, also with another `config.stack`,
-    which acts after all training. The processes of a launch train together, unless only this one makes the call, with
-    `alone`. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for
-    conversations and for a pattern or label words that do not work, InterruptedByUserError or StoppedError after a
-    signal and a commit.
+    Learning rates are tried with the first seed, and the best on validation is used for all seeds; with fewer than 200
+    validation rows, training chooses no epoch and no seed on them, and a rate only if several are given (see
+    `pretune.training.few_labels`). The test rows are read once, at the end. With `config.from_scratch`, only the shape
+    and the tokenizer of the model are used. With `config.self_train`, the result labels sentences of the `corpus`, an
+    output folder of preprocess, and a student learns from these, too; without a `corpus`, it is that of the run of the
+    model.
+
+    The same call resumes after an interruption, also with another `config.stack`, which acts after all training unless
+    the corpus is labelled. The processes of a launch train together, unless only this one makes the call, with `alone`.
+    Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for
+    conversations, for a pattern or label words that do not work, and for a corpus that is not found or of no use,
+    InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
@@ -87,9 +84,15 @@ def finetune(
     loaded = load_model_folder(model_folder_of(local_folder(pretrained)))
     stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
+    if config.self_train:
+        corpus = find_corpus(Path(pretrained), corpus)
+        inputs["corpus"] = read_manifest(corpus, "preprocess").fingerprint
+    elif corpus is not None:
+        raise UsageError(f"The corpus {corpus} is given, which only --self-train reads; add it, or omit the corpus.")
 
     def open_folder() -> StageFolder:
-        return open_stage(Path(out), stage, config=to_identity(config), inputs=inputs, redo=redo, late=LATE)
+        late = () if config.self_train else LATE  # linear models take part in labelling the corpus
+        return open_stage(Path(out), stage, config=to_identity(config), inputs=inputs, redo=redo, late=late)
 
     folder = open_together(ranks, Path(out), open_folder)
     if folder.is_finished:
@@ -97,7 +100,7 @@ def finetune(
             remove_folder(folder.path / CHECKPOINTS)
         return folder.manifest
     with at_training(folder, ranks, lambda: check_hashes(prepared, source)) as stop:
-        _Finetuning(Path(pretrained), loaded, prepared, source, folder, config, ranks).run(stop)
+        _Finetuning(Path(pretrained), loaded, prepared, source, folder, config, ranks, corpus).run(stop)
     return folder.manifest
 
 
@@ -124,14 +127,17 @@ class _Finetuning:
         folder: StageFolder,
         config: FinetuneConfig,
         ranks: Ranks,
+        corpus: Path | None,
     ) -> None:
         ranks.open_group(device_at_hand(), _HANG_SECONDS, keep_note=lambda note: folder.note(**note))
         self.start = time.monotonic() - (folder.manifest.summary.get("spent_seconds") or 0.0)
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
-        self.config, self.ranks = config, ranks
+        self.config, self.ranks, self.corpus = config, ranks, corpus
         self.compute = choose_compute_together(ranks, config.precision)
         width = 8 if self.compute.device == "cuda" else 1
         self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width, given=given)
+        if corpus is not None:
+            refuse_self_training(data.task, has_pairs=data.labelling.has_pairs)
         self.model_config = replace(loaded.config, max_seq_len=data.max_seq_len)
         self.start_weights = StartingWeights(
             loaded,
@@ -159,7 +165,17 @@ class _Finetuning:
             reads_windows=self.data.window_rule is not None,
         )
         self.validation = self.data.batches("validation", config.seed)
-        self.test = self.data.batches("test", config.seed)
+        self.candidates = Candidates(
+            folder=folder,
+            data=self.data,
+            config=config,
+            start_weights=self.start_weights,
+            device=self.compute.device,
+            tokenizer_folder=loaded.tokenizer_path,
+            validation=self.validation,
+            test_rows=self.data.batches("test", config.seed),
+            folder_of=self._trial_folder,
+        )
 
     def run(self, stop: StopFlag) -> None:
         """Run all trials, choose one, and test."""
@@ -168,28 +184,74 @@ class _Finetuning:
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
             self._log_start()
-        elif len(trials) == len(self.planned_trials):  # the steps after the last trial run again
+        elif len(trials) >= len(self.planned_trials):  # the steps after the last trial run again
             self.folder.log.write("resumed", trial=len(trials), from_step=0)
         for planned in self.planned_trials[len(trials) :]:
-            rate = planned.learning_rate or max(trials, key=self._score)["learning_rate"]
+            rate = planned.learning_rate or max(trials, key=self.candidates.score)["learning_rate"]
             try:
                 trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
             except (InterruptedByUserError, StoppedError):
                 self._note(trials)
                 raise
             self._note(trials)
-        reported = [trial for trial in trials if not trial["is_search"]]
-        chosen = self._choose(reported)
+        reported = [trial for trial in trials if not trial["is_search"] and not trial.get(STUDENT)]
+        chosen = teacher = self.ranks.answer(lambda: self.candidates.choose(reported), "the mean of the seeds")
+        if self.corpus is not None:
+            chosen = self._self_train(trials, teacher, self.corpus, stop)
         self.folder.log.write(
             "chosen",
             trial=chosen["trial"],
             learning_rate=chosen["learning_rate"],
             seed=chosen["seed"],
-            **{name: chosen[name] for name in (AVERAGED,) if name in chosen},
-            sentence=self._describe_choice(chosen, reported),
+            **{name: chosen[name] for name in (AVERAGED, STUDENT) if name in chosen},
+            sentence=self._describe_choice(chosen, reported if chosen is teacher else [teacher]),
         )
-        tests = self.ranks.answer(lambda: self._test(reported, chosen), "the test")
+        tests = self.ranks.answer(lambda: self._conclude(reported, chosen, teacher), "the test")
         self._finish(trials, chosen, tests)
+
+    def _self_train(
+        self, trials: list[dict[str, Any]], teacher: dict[str, Any], corpus: Path, stop: StopFlag
+    ) -> dict[str, Any]:
+        """Let the teacher label sentences of the corpus, and train a student; returns the better of the two.
+
+        The labels are written once, so that an interrupted student resumes with the same ones.
+        """
+        written = self.folder.path / PSEUDO_LABELS
+        if not self.ranks.answer(written.is_file, "the labels of the corpus"):
+            sentence = self.ranks.answer(lambda: self.candidates.label_corpus(teacher, corpus), "labelling the corpus")
+            self.folder.log.write("notice", sentence=sentence)
+        if not self.ranks.answer(written.is_file, "the labels of the corpus"):
+            return teacher
+        student = next((trial for trial in trials if trial.get(STUDENT)), None)
+        if student is None:
+            student = self._run_student(self._student_rate(teacher), stop)
+            trials.append(student)
+            self._note(trials)
+        if self.ranks.answer(lambda: self.candidates.prefers(student, teacher), "the choice of the student"):
+            return student
+        sentence = "The student is worse on validation than the model that labelled the corpus, so it is not delivered."
+        self.folder.log.write("notice", sentence=sentence)
+        return teacher
+
+    def _student_rate(self, teacher: dict[str, Any]) -> float:
+        """The rate that was chosen for the teacher; if none was, because there are few rows, a usual one for the many
+        rows of a student, between those that would be tried."""
+        if self.data.is_picking or self.config.learning_rates is not None:
+            return float(teacher["learning_rate"])
+        tried = default_rates(self.loaded.config)
+        return float(f"{math.prod(tried) ** (1 / len(tried)):.1g}")
+
+    def _run_student(self, learning_rate: float, stop: StopFlag) -> dict[str, Any]:
+        batches = student_batches(self.folder.path, self.data, self.config.seed)
+        planned = PlannedTrial(
+            trial=len(self.planned_trials),
+            learning_rate=learning_rate,
+            seed=self.config.seed,
+            epochs=1,
+            num_rows=len(batches.data),
+            is_search=False,
+        )
+        return {**self._run_trial(planned, stop, student=batches), STUDENT: True}
 
     def _trials_done(self) -> list[dict[str, Any]]:
         """The finished trials of earlier attempts, before the first whose weights are needed but damaged.
@@ -203,7 +265,7 @@ class _Finetuning:
             try:
                 load_best(self._trial_folder(number))
             except CorruptModelError:
-                for later in range(number + 1, len(self.planned_trials)):
+                for later in range(number + 1, len(self.planned_trials) + 1):  # a student comes after all others
                     remove_folder(self._trial_folder(later))
                 self._note(trials[:number])
                 return trials[:number]
@@ -215,13 +277,17 @@ class _Finetuning:
 
     # -- trials --------------------------------------------------------------------------------------------------
 
-    def _run_trial(self, planned: PlannedTrial, stop: StopFlag) -> dict[str, Any]:
+    def _run_trial(
+        self, planned: PlannedTrial, stop: StopFlag, *, student: LabelledBatches | None = None
+    ) -> dict[str, Any]:
+        """Train on the labelled rows, or on those of a student."""
+        train = student or self.data.batches("train", planned.seed, planned.num_rows)
         settings = TrialSettings(
             trial=planned.trial,
             learning_rate=planned.learning_rate,
             seed=planned.seed,
             epochs=planned.epochs,
-            patience=self.config.patience,
+            patience=self.config.patience if student is None else EVALUATIONS,
             weight_decay=self.config.weight_decay,
             metric=self.data.metric,
             is_search=planned.is_search,
@@ -229,11 +295,10 @@ class _Finetuning:
             keeps_last=not self.data.is_picking and not planned.is_search,
             dtype=self.compute.dtype,
             device=self.compute.device,
+            evaluations=None if student is None else EVALUATIONS,
+            is_student=student is not None,
         )
-        model, train = (
-            self.start_weights.make(planned.seed),
-            self.data.batches("train", planned.seed, planned.num_rows),
-        )
+        model = self.start_weights.make(planned.seed)
         best = FinetuningTrial(
             model,
             train,
@@ -248,102 +313,23 @@ class _Finetuning:
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
             split_count=noted_split(self.folder),
-            validation_weights=self.data.validation_weights(train.targets),
+            validation_weights=self.data.validation_weights(
+                self.data.targets["train"] if student is not None else train.targets
+            ),
             validation_groups=self.data.groups["validation"],
         ).run(stop)
         return {**vars(planned), **best}
 
-    def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
-        """The trial to deliver, or the mean of all."""
-        single = max(reported, key=self._score) if self.data.is_picking else reported[-1]
-        if len(reported) == 1 or self.config.from_scratch:  # from scratch, the seeds start from different weights
-            return single
-        model = self.start_weights.new_model()
-        objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
-        return self.ranks.answer(
-            lambda: average_seeds(
-                reported,
-                single,
-                self._trial_folder,
-                objective,
-                self.validation,
-                self.data.groups["validation"],
-                self.data.task,
-                self.data.measure_validation,
-                self._score if self.data.is_picking else None,
-            ),
-            "the mean of the seeds",
-        )
-
-    def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
-        return trial[self.data.metric], -trial["loss"]
-
     def _trial_folder(self, number: int) -> Path:
         return self.folder.path / CHECKPOINTS / f"trial-{number:02d}"
 
-    # -- the test rows, once -------------------------------------------------------------------------------------
-
-    def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
-        """The results on the test rows, which only the first process reads: of each seed, and of their mean if that is
-        delivered."""
-        folder = self.folder.path / PREDICTIONS
-        folder.mkdir(exist_ok=True)
-        for name in (AVERAGED_PREDICTIONS, STACK_PREDICTIONS):  # of an attempt before this one
-            (folder / name).unlink(missing_ok=True)
-        model = self.start_weights.new_model()
-        objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
-        tests: list[dict[str, Any]] = []
-        if not len(self.test.targets):
-            self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
-        logits = None
-        others = [t for t in reported if AVERAGED in chosen or t["trial"] != chosen["trial"]]
-        for trial in [*others, chosen]:  # the chosen weights stay in the model
-            model.load_state_dict(delivered_weights(trial, self._trial_folder))
-            if len(self.test.targets):
-                logits = predict_outputs(objective, self.test, self.compute.device)
-                tests.append(self.data.test(trial, logits, folder))
-                self.folder.log.write("test", **tests[-1])
-        labelling = replace(self.data.labelling, decision=chosen.get(DECISION, self.data.labelling.decision))
-        stacked = self._stack(objective, logits)
-        save_model_folder(
-            self.folder.path / CHECKPOINT_NAME,
-            model,
-            self.loaded.tokenizer_path,
-            labelling,
-            write_more=None if stacked is None else lambda partial: save_stacked(partial, stacked),
-        )
-        for notice in describe_native_head(model), describe_native_windows(model, labelling):
-            if notice is not None:
-                self.folder.log.write("notice", sentence=notice)
-        if example := self.source.summary.get("example"):
-            predicted = self.data.predict_example(model, dict(labelling.decision), example, stacked)
-            self.folder.log.write("example", **predicted)
+    def _conclude(
+        self, reported: list[dict[str, Any]], chosen: dict[str, Any], teacher: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Read the test rows, once, and write the checkpoint."""
+        tests = self.candidates.test(reported, chosen, teacher)
+        self.candidates.save(chosen, self.source.summary.get("example"))
         return tests
-
-    def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
-        """The linear models that are stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config):
-            return None
-        logits = predict_outputs(objective, self.validation, self.compute.device)
-        stacked = train_stack(
-            self.folder,
-            self.data.task,
-            self.data.labelling,
-            self.data.rows,
-            logits,
-            self.validation.targets,
-            self.data.metric,
-        )
-        if stacked is not None and test_logits is not None:
-            write_stack_predictions(
-                self.folder.path / PREDICTIONS,
-                self.data.task,
-                self.data.rows["test"],
-                self.test.targets,
-                test_logits,
-                stacked,
-            )
-        return stacked
 
     # -- logging -------------------------------------------------------------------------------------------------
 
@@ -365,7 +351,7 @@ class _Finetuning:
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         shown, single = (
             write_metric(self.data.metric, trial[self.data.metric])
-            for trial in (chosen, max(reported, key=self._score))
+            for trial in (chosen, max(reported, key=self.candidates.score))
         )
         num_rows = None if self.data.is_picking else len(self.data.rows["validation"])
         return describe_delivered(chosen, len(reported), num_rows, shown, single)
@@ -380,7 +366,7 @@ class _Finetuning:
         finish_together(
             self.ranks,
             self.folder,
-            self._save_seen,
+            lambda: self._save_seen(chosen),
             leftovers=self._trial_folder(0).parent,  # last, because a run resumed just before reads from it
             chosen=chosen,
             tests=tests,
@@ -394,15 +380,19 @@ class _Finetuning:
             return cost.count_parameters(self.model_config)
         return sum(parameter.numel() for parameter in self.loaded.model.transformer.parameters())
 
-    def _save_seen(self) -> None:
-        """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
+    def _save_seen(self, chosen: dict[str, Any]) -> None:
+        """Record the texts that the new model was trained on: those of its base, if any, and its own rows; of a student
+        also its sentences."""
         rows = [texts_of(row) for row in self.data.rows["train"]]
         texts = [join_pair(*row) if len(row) == 2 else row[0] for row in rows]
         before = None
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:
-            hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
+            if chosen.get(STUDENT):
+                self._save_seen_sentences()
+            else:
+                hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         known = join_seen(before, load_seen(self.prepared, TRAINING))
         save_seen(
@@ -411,4 +401,15 @@ class _Finetuning:
             texts,
             [] if known is None else [known.hashes],
             is_complete=before is None or before.is_complete,
+        )
+
+    def _save_seen_sentences(self) -> None:
+        """Record the sentences of the corpus with the pre-training text of the base: they have no true labels."""
+        before = load_seen(self.loaded.path, PRETRAINING)
+        save_seen(
+            self.folder.path,
+            PRETRAINING,
+            [line["text"] for line in read_json_lines(self.folder.path / PSEUDO_LABELS)],
+            [] if before is None else [before.hashes],
+            is_complete=before is not None and before.is_complete,
         )

@@ -1,0 +1,258 @@
+"""The model labels sentences of a corpus, and a student learns from them: what is read, what is written, what remains
+after an interruption, and what is delivered."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pretune.errors import InputDataError, StageDiffersError, StoppedError, UsageError
+from pretune.inference.load import load_classifier
+from pretune.run_trace.training import read_phase
+from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import read_manifest
+from pretune.scoring.prediction_files import PREDICTIONS, STUDENT_PREDICTIONS, TEACHER_PREDICTIONS
+from pretune.settings import FinetuneConfig, SplitConfig
+from pretune.stages.collect.stage import collect
+from pretune.stages.compare import compare
+from pretune.stages.finetune import self_training
+from pretune.stages.finetune.candidates import Candidates
+from pretune.stages.finetune.self_training import PSEUDO_LABELS, find_corpus
+from pretune.stages.finetune.stage import finetune
+from pretune.stages.prepare import prepare
+from pretune.stages.preprocess.stage import preprocess
+from pretune.text.seen_texts import PRETRAINING, TRAINING, load_seen
+from pretune.training.finetuning_trial import FinetuningTrial
+
+SETTINGS = FinetuneConfig(epochs=1, learning_rates=(1e-3,), seeds=2, self_train=True, self_train_sentences=400)
+WORDS = "the film food hotel phone book was and very battery days".split()
+
+
+def write_corpus(path: Path) -> Path:
+    """120 documents of ten sentences, all of which have one of two words; every third document is a single sentence."""
+    draw, lines = random.Random(1), []
+    for number in range(120):
+        word = ("dreadful", "wonderful")[number % 2]
+        sentences = []
+        for place in range(1 if number % 3 == 0 else 10):
+            words = draw.choices(WORDS, k=draw.randint(4, 9))
+            words.insert(draw.randrange(len(words)), word)
+            sentences.append(" ".join([*words, str(1000 * number + place)]) + ".")
+        lines.append(json.dumps({"text": " ".join(sentences)}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    collect([str(write_corpus(folder / "texts.jsonl"))], folder / "collect")
+    preprocess(folder / "collect", folder / "preprocess", base=run_folder / "pretrain")
+    return folder / "preprocess"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def choosing() -> Iterator[None]:
+    """The validation rows are too few to refuse a student; a test below has what happens otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.stages.finetune.candidates.is_clearly_worse", lambda *_: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("self") / "run"
+    finetune(run_folder / "pretrain", prepared_folder, folder / "finetune", SETTINGS, corpus=corpus)
+    (folder / "prepare").symlink_to(prepared_folder)
+    return folder
+
+
+def of_kind(folder: Path, kind: str) -> list[Event]:
+    return [event for event in read_events(folder) if event["event"] == kind]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_pseudo_labels_can_be_read(run: Path, prepared_folder: Path) -> None:
+    lines = lines_of(run / "finetune" / PSEUDO_LABELS)
+    assert 200 < len(lines) < 400  # two thirds of about as many as were asked for
+    for line in lines:
+        assert line["text"].endswith(".")
+        assert sum(line["probabilities"]) == pytest.approx(1, abs=1e-5)
+    known = {row["text"] for row in lines_of(prepared_folder / "train.jsonl")}
+    assert not known & {line["text"] for line in lines}
+    mean = np.mean([line["probabilities"] for line in lines], axis=0)
+    np.testing.assert_allclose(mean, 0.5, atol=0.1)
+    assert PSEUDO_LABELS in read_manifest(run / "finetune").outputs
+
+
+def test_documents_are_cut_into_sentences_or_taken_whole(run: Path) -> None:
+    lines = lines_of(run / "finetune" / PSEUDO_LABELS)
+    by_document: dict[int, list[str]] = {}
+    for line in lines:
+        by_document.setdefault(line["document"], []).append(line["text"])
+    assert max(map(len, by_document.values())) > 1
+    for texts in by_document.values():  # a document says one thing throughout
+        assert len({re.findall("dreadful|wonderful", text)[0] for text in texts}) == 1
+
+
+def test_the_student_reads_its_sentences_and_every_labelled_row_twice(run: Path, prepared_folder: Path) -> None:
+    [started] = [event for event in of_kind(run / "finetune", "trial_started") if event.get("is_student")]
+    num_labelled = len(lines_of(prepared_folder / "train.jsonl"))
+    assert started["rows"] == len(lines_of(run / "finetune" / PSEUDO_LABELS)) + 2 * num_labelled
+    assert started["trial"] == 2
+    evaluations = [event for event in of_kind(run / "finetune", "evaluation") if event["trial"] == 2]
+    assert len(evaluations) == self_training.EVALUATIONS
+
+
+def test_the_student_is_delivered_and_tested_last(run: Path) -> None:
+    [chosen], tests = of_kind(run / "finetune", "chosen"), of_kind(run / "finetune", "test")
+    assert chosen["is_student"]
+    assert "the student, which also learned from sentences of the corpus" in chosen["sentence"]
+    assert [(test["seed"], bool(test.get("is_student"))) for test in tests] == [
+        (0, False),
+        (1, False),
+        (None, False),  # the mean of both, which labelled the corpus
+        (None, True),
+    ]
+    delivered = lines_of(run / "finetune" / PREDICTIONS / STUDENT_PREDICTIONS)
+    assert np.mean([line["predicted"] == line["label"] for line in delivered]) == pytest.approx(tests[-1]["accuracy"])
+    rows = {row["row"]: row["text"] for row in lines_of(run / "prepare" / "test.jsonl")}
+    predicted = load_classifier(run / "finetune").predict([rows[line["row"]] for line in delivered[:5]])
+    for found, line in zip(predicted, delivered, strict=False):
+        assert list(found.probabilities.values()) == pytest.approx(line["probabilities"], abs=1e-5)
+
+
+def test_the_sentences_are_on_record(run: Path) -> None:
+    sentences = [line["text"] for line in lines_of(run / "finetune" / PSEUDO_LABELS)]
+    seen = load_seen(run / "finetune", PRETRAINING)
+    assert seen is not None
+    assert seen.among(sentences).all()
+    assert not seen.is_complete  # of this base, nothing is recorded
+    rows = load_seen(run / "finetune", TRAINING)
+    assert rows is not None
+    assert not rows.among(sentences).any()
+
+
+def test_the_trace_says_which_trial_is_the_student(run: Path) -> None:
+    phase = read_phase(read_events(run / "finetune"), "finetune")
+    assert phase is not None
+    assert phase.is_self_trained
+    assert not phase.averaged_trials
+    assert [trial.is_student for trial in phase.trials] == [False, False, True]
+    assert phase.shown_trial == 2
+    assert [test.is_student for test in phase.test] == [False, False, False, True]
+
+
+def test_the_comparison_has_the_student_and_its_teacher(run: Path) -> None:
+    compare(run / "finetune", None, run / "prepare", run / "compare")
+    [event] = of_kind(run / "compare", "comparison")
+    kinds = [row["kind"] for row in event["rows"]]
+    assert kinds[-2:] == ["teacher", "student"] or kinds[-3:] == ["teacher", "student", "stack"]
+    assert ["teacher"] in [verdict["between"][1:] for verdict in event["verdicts"]]
+    [verdict] = [verdict for verdict in event["verdicts"] if verdict["between"][1:] == ["teacher"]]
+    assert "the model before self-training" in verdict["sentence"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["label_corpus", "run", "prefers", "save"])
+def test_an_interrupted_student_ends_as_if_nothing_had_been(
+    place: str, run: Path, run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    owner = FinetuningTrial if place == "run" else Candidates
+    original: Callable[..., Any] = getattr(owner, place)
+
+    def stop(self: Any, *given: Any) -> Any:
+        if place == "run" and not self.settings.is_student:
+            return original(self, *given)
+        if place == "label_corpus":
+            original(self, *given)  # the labels are written, and the student has not begun
+        raise StoppedError("Stopped.")
+
+    given = run_folder / "pretrain", prepared_folder, tmp_path / "out", SETTINGS
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(owner, place, stop)
+        finetune(*given, corpus=corpus)
+    finetune(*given, corpus=corpus)
+    for name in ("checkpoint/model.safetensors", PSEUDO_LABELS, f"{PREDICTIONS}/{STUDENT_PREDICTIONS}"):
+        assert (tmp_path / "out" / name).read_bytes() == (run / "finetune" / name).read_bytes(), name
+    for kind in ("chosen", "test"):
+        assert len(of_kind(tmp_path / "out", kind)) == len(of_kind(run / "finetune", kind)) or place == "save"
+
+
+@pytest.mark.slow
+def test_a_student_that_is_worse_is_not_delivered(
+    run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.stages.finetune.candidates.is_clearly_worse", lambda *_: True)
+    monkeypatch.setattr("pretune.stages.finetune.delivered.is_clearly_worse", lambda *_: False)
+    out = tmp_path / "out"
+    finetune(run_folder / "pretrain", prepared_folder, out, SETTINGS, corpus=corpus)
+    [chosen] = of_kind(out, "chosen")
+    assert "is_student" not in chosen
+    assert chosen["averaged_trials"] == [0, 1]
+    assert not (out / PREDICTIONS / STUDENT_PREDICTIONS).exists()
+    assert not (out / PREDICTIONS / TEACHER_PREDICTIONS).exists()
+    assert any("not delivered" in event["sentence"] for event in of_kind(out, "notice"))
+
+
+def test_too_few_sentences_leave_the_model_as_it_is(
+    run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    few = replace(SETTINGS, seeds=1, self_train_sentences=20)
+    finetune(run_folder / "pretrain", prepared_folder, out, few, corpus=corpus)
+    [sentence] = [e["sentence"] for e in of_kind(out, "notice") if e["sentence"].startswith("--self-train found")]
+    assert "at least 200 are needed" in sentence
+    assert not (out / PSEUDO_LABELS).exists()
+    assert "is_student" not in of_kind(out, "chosen")[0]
+
+
+def test_what_cannot_be_labelled_is_refused_and_leaves_nothing(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"the film number {number}", "label": number / 7} for number in range(60)]
+    labels = tmp_path / "scores.jsonl"
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", split=SplitConfig(task="regression"))
+    with pytest.raises(UsageError, match="these labels are of the task regression; leave it out"):
+        finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out", SETTINGS, corpus=corpus)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_corpus_is_named_or_found(run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="name one with --corpus"):
+        finetune(run_folder / "pretrain", prepared_folder, out, SETTINGS)
+    with pytest.raises(InputDataError):
+        finetune(run_folder / "pretrain", prepared_folder, out, SETTINGS, corpus=prepared_folder)
+    with pytest.raises(UsageError, match="only --self-train reads"):
+        finetune(run_folder / "pretrain", prepared_folder, out, replace(SETTINGS, self_train=False), corpus=corpus)
+    with pytest.raises(UsageError, match="leave --self-train out"):
+        replace(SETTINGS, from_scratch=True)
+    assert not out.exists()
+
+
+def test_another_corpus_is_another_model(
+    run: Path, run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "preprocess"
+    shutil.copytree(corpus, other)
+    given = run_folder / "pretrain", prepared_folder, run / "finetune"
+    finetune(*given, SETTINGS, corpus=other)  # the same text in another place
+    with pytest.raises(StageDiffersError):
+        finetune(*given, replace(SETTINGS, self_train=False))
+
+
+def test_the_corpus_of_the_run_of_the_base_is_found(small_run: Path) -> None:
+    for base in (small_run, small_run / "pretrain", small_run / "pretrain" / "checkpoint"):
+        assert find_corpus(base, None).resolve() == (small_run / "preprocess").resolve()
