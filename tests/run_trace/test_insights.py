@@ -8,7 +8,7 @@ import pytest
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.expression import evaluate, read_pointer
 from pretune.run_trace.insights import MOST, RULES, choose_next_step, find_insights
-from pretune.trace_schema import Comparison, Phase, RunTrace, Verdict
+from pretune.trace_schema import Comparison, Phase, Quantity, RunTrace, Verdict
 
 
 def test_every_number_of_an_insight_re_derives(traced: RunTrace) -> None:
@@ -169,9 +169,31 @@ def test_more_seeds_are_offered_only_to_a_run_with_one(traced: RunTrace) -> None
     assert "--seeds" not in command(3)
 
 
+def test_self_training_is_offered_where_labels_are_few_and_fit(traced: RunTrace) -> None:
+    real = replace(traced, run=replace(traced.run, is_synthetic=False), comparison=None)
+
+    def step(trace: RunTrace, rows: int) -> str:
+        counts = [Quantity(name="train rows", value=rows - 100), Quantity(name="validation rows", value=100)]
+        stages = [replace(each, shape_out=counts) if each.name == "prepare" else each for each in trace.stages]
+        found = choose_next_step(replace(trace, stages=stages))
+        assert found is not None
+        return f"{found.sentence} {found.command}"
+
+    offered = "pretune finetune tested tested/prepare --self-train --out tested-self-trained"
+    assert offered in step(real, 2000)
+    assert "2,000 labelled rows" in step(real, 2000)
+    assert offered not in step(real, 2001)
+    assert offered not in step(replace(real, run=replace(real.run, task="multilabel")), 1000)
+    assert offered not in step(replace(real, run=replace(real.run, has_pairs=True)), 1000)
+    phase = real.phases.finetune
+    assert phase is not None
+    phase = replace(phase, trials=[replace(phase.trials[0], is_student=True)])
+    assert offered not in step(replace(real, phases=replace(real.phases, finetune=phase)), 1000)
+
+
 @pytest.mark.parametrize(("minutes", "longer"), [(2.4, 60), (29, 60), (119.8, 240), (121, 250)])
 def test_a_longer_run_is_longer(traced: RunTrace, minutes: float, longer: int) -> None:
-    stages = [replace(each, seconds=60 * minutes) if each.name == "pretrain" else each for each in traced.stages]
+    stages = [replace(each, seconds=60 * minutes) for each in traced.stages if each.name in ("preprocess", "pretrain")]
     real = replace(traced, run=replace(traced.run, is_synthetic=False), comparison=None, stages=stages)
     step = choose_next_step(real)
     assert step is not None and f"--minutes {longer} " in step.command

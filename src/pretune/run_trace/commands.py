@@ -28,6 +28,12 @@ def finetune_command(run: str) -> str:
     return shlex.join(["pretune", "finetune", run, f"{run}/prepare", "--out", f"{run}/finetune"])
 
 
+def self_train_command(run: str) -> str:
+    """Fine-tunes the model of a run again, beside it, with a student that learns from its corpus too."""
+    words = ["pretune", "finetune", run, f"{run}/prepare", "--self-train", "--out", f"{run}-self-trained"]
+    return shlex.join(words)
+
+
 def control_command(run: str) -> str:
     """Trains the control on the same rows."""
     return shlex.join(["pretune", "finetune", run, f"{run}/prepare", "--from-scratch", "--out", f"{run}/scratch"])

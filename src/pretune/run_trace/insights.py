@@ -11,7 +11,7 @@ from typing import Any
 
 from pretune.evaluation.verdicts import NOT_LINEAR
 from pretune.run_trace import formats
-from pretune.run_trace.commands import joined, label_commands, run_command
+from pretune.run_trace.commands import joined, label_commands, run_command, self_train_command
 from pretune.run_trace.comparison import find_verdict, name_test
 from pretune.run_trace.later_labels import describe_untuned, has_later_labels, remaining_commands
 from pretune.run_trace.log_values import rounded
@@ -22,6 +22,7 @@ from pretune.scoring.metric_titles import points_interval, signed_points
 from pretune.trace_schema import DELIVERED, Insight, NextStep, Phase, RunTrace, Verdict
 
 MOST = 3
+FEW_ROWS = 2000  # labelled; a student was found better with 1,000 (docs/experiments.md)
 Rule = Callable[[RunTrace], Insight | None]
 Numbers = dict[str, tuple[float, Any]]  # the value of each number, and the expression that computes it
 
@@ -262,6 +263,12 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
             sentence="One seed leaves open how much a repeat would vary.",
             command=run_command(name, "--seeds", "3", "--out", f"{name}-seeds"),
         )
+    if (rows := _labelled_rows(trace)) is not None and rows <= FEW_ROWS and _may_self_train(trace):
+        return NextStep(
+            sentence=f"{formats.count(rows)} labelled rows are few; a student can also learn from sentences of the text "
+            "that the model labels.",
+            command=self_train_command(name),
+        )
     if trace.run.is_synthetic:
         return NextStep(
             sentence="This run was made of synthetic text; your own text and labels show what it does for you.",
@@ -271,6 +278,21 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
         sentence="Longer pre-training, or more text, shows whether the limit is reached.",
         command=run_command(name, "--minutes", str(_longer_minutes(trace)), "--out", f"{name}-longer"),
     )
+
+
+def _labelled_rows(trace: RunTrace) -> int | None:
+    """The rows of training and validation; None if they are not known, or there are no rows."""
+    counts = [each for stage in trace.stages if stage.name == "prepare" for each in stage.shape_out]
+    rows = [each.value for each in counts if each.name in ("train rows", "validation rows")]
+    return sum(value for value in rows if isinstance(value, int)) if rows else None
+
+
+def _may_self_train(trace: RunTrace) -> bool:
+    """Whether a student fits the labels of a real run, and none was trained."""
+    is_fit = trace.run.task == "classification" and not trace.run.has_pairs and not trace.run.is_synthetic
+    has_corpus = any(stage.name == "preprocess" and stage.status == "finished" for stage in trace.stages)
+    trials = trace.phases.finetune.trials if trace.phases.finetune is not None else []
+    return is_fit and has_corpus and not any(trial.is_student for trial in trials)
 
 
 def _longer_minutes(trace: RunTrace) -> int:
