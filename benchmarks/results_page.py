@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,12 +15,13 @@ from data_sets import DATA_SETS
 from machine import RESULTS
 from scipy import stats
 
+from pretune.trace_schema import DELIVERED
+
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 START = "<!-- results: written by `python benchmarks/results_table.py --write` -->"
 END = "<!-- end of the results -->"
 _TRIVIAL = ("majority", "mean", "gazetteer")
-_DELIVERED = ("stack", "averaged")
-_NETWORKS = ("scratch", "pretrained", *_DELIVERED)
+_NETWORKS = ("scratch", "pretrained", "teacher", *DELIVERED)
 _METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -50,10 +51,14 @@ class Difference(NamedTuple):
 
 
 def read_figures(folder: Path = RESULTS) -> dict[str, Row]:
-    """The figures of each data set that has been run."""
+    """The figures of each data set that has been run, and of its variants, by the name of their file."""
     files = sorted(folder.glob("results-*.json"))
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return {each["data_set"]: each for each in found}
+    return {file.stem.removeprefix("results-"): json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def name_figures(data_set: str, variant: str | None) -> str:
+    """The name of the figures of a data set, or of one of its variants."""
+    return data_set if variant is None else f"{data_set}--{variant.replace(' ', '-')}"
 
 
 def write_tables(page: Path = PAGE, figures: dict[str, Row] | None = None) -> Path:
@@ -71,11 +76,27 @@ def write_tables(page: Path = PAGE, figures: dict[str, Row] | None = None) -> Pa
 def render(figures: dict[str, Row]) -> str:
     """The tables: a line for every data set, one that has not been run says so; budgets; targets."""
     lines = [_line(_FIGURES), _line(["---"] * len(_FIGURES))]
-    lines += [_line(_figures_of(each.title, figures.get(each.name))) for each in DATA_SETS]
+    lines += [_line(_figures_of(title, result)) for title, result in _rows_of_table(figures)]
     lines += ["", _line(_BUDGETS), _line(["---"] * len(_BUDGETS))]
-    lines += [_line(_budget_of(each.title, figures[each.name])) for each in DATA_SETS if each.name in figures]
+    lines += [_line(_budget_of(title, result)) for title, result in _rows_of_table(figures) if result is not None]
     lines += ["", *render_targets(figures)]
     return "\n".join([*lines, "", *_machines(figures.values())]) + "\n"
+
+
+def _rows_of_table(figures: dict[str, Row]) -> Iterator[tuple[str, Row | None]]:
+    """The title and the figures of each row: every data set, whether it has been run or not, then its variants."""
+    for each in DATA_SETS:
+        yield each.title, figures.get(each.name)
+        for result in _variants(each.name, figures):
+            yield _title_of_variant(each.title, result), result
+
+
+def _title_of_variant(title: str, result: Row) -> str:
+    return f"{title} ({result['variant']})"
+
+
+def _variants(name: str, figures: dict[str, Row]) -> list[Row]:
+    return [result for result in figures.values() if result["data_set"] == name and result.get("variant")]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -145,12 +166,12 @@ def _rows(draws: Sequence[Row], kind: str) -> list[Row | None]:
 
 def _is_combined(draws: Sequence[Row]) -> bool:
     """Whether what is delivered is not one seed of the network alone, in any of the draws."""
-    return any(_row(draw, kind) for draw in draws for kind in _DELIVERED)
+    return any(_row(draw, kind) for draw in draws for kind in DELIVERED)
 
 
 def _delivered(draw: Row) -> Row | None:
     """The combination or the mean of the seeds, or the network if neither was better on validation."""
-    return next(filter(None, (_row(draw, kind) for kind in (*_DELIVERED, "pretrained"))), None)
+    return next(filter(None, (_row(draw, kind) for kind in (*DELIVERED, "pretrained"))), None)
 
 
 def _value(of_draws: Sequence[Row | None], metric: str) -> str:
@@ -272,21 +293,27 @@ def render_targets(figures: dict[str, Row]) -> list[str]:
     """A line for each target; the last is the promise that no data set is clearly below the best linear baseline, as
     far as there are intervals."""
     titles = {each.name: each.title for each in DATA_SETS}
-    over_linear = {name: _compare(name, result["draws"], is_control=False) for name, result in figures.items()}
+    measured_rows = {title: result for title, result in _rows_of_table(figures) if result is not None}
+    over_linear = {
+        title: _compare(result["data_set"], result["draws"], is_control=False)
+        for title, result in measured_rows.items()
+    }
     lines = [_line(_TARGETS), _line(["---"] * len(_TARGETS))]
     for target in TARGETS:
-        cells = _judge(target, figures.get(target.data_set))
-        lines.append(_line([titles[target.data_set], f"accuracy, {target.kind}", *cells]))
+        title, what = titles[target.data_set], f"accuracy, {target.kind}"
+        lines.append(_line([title, what, *_judge(target, figures.get(target.data_set))]))
+        for result in _variants(target.data_set, figures):
+            lines.append(_line([_title_of_variant(title, result), what, *_judge(target, result)]))
     for name in CLEARLY_ABOVE:
-        found = over_linear.get(name)
+        found = over_linear.get(titles[name])
         measured, verdict = "-", "not run yet"
         if found is not None:
             measured, verdict = write_difference(found), "not known"
         if found is not None and found.interval is not None:
             verdict = "reached" if found.interval[0] > 0 else "missed"
         lines.append(_line([titles[name], _OVER_LINEAR, "clearly above 0", measured, verdict]))
-    intervals = {name: found.interval for name, found in over_linear.items() if found is not None and found.interval}
-    worse = [titles[name] for name in titles if name in intervals and intervals[name][1] < 0]
+    intervals = {title: found.interval for title, found in over_linear.items() if found is not None and found.interval}
+    worse = [title for title, (_, high) in intervals.items() if high < 0]
     verdict = f"missed: {'; '.join(worse)}" if worse else "reached"
     measured = "-" if len(intervals) == len(figures) else f"{len(intervals)} of {len(figures)} have an interval"
     return [*lines, _line(["all that were run", _OVER_LINEAR, "not clearly below 0", measured, verdict])]

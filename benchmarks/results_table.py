@@ -30,7 +30,7 @@ from data_sets import (
 )
 from machine import say, write_result
 from parts import PartFailedError, Record, describe_records, is_finished, make, read_record, run_part
-from results_page import read_figures, write_tables
+from results_page import name_figures, read_figures, write_tables
 
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.errors import PretuneError, UsageError
@@ -48,6 +48,7 @@ class Plan:
     minutes: float | None
     size: str
     finetune_options: tuple[str, ...]
+    variant: str | None = None
     control: bool = True
     pretraining_seeds: int = 1
     given_bases: dict[str, Path] = field(default_factory=dict)
@@ -66,7 +67,8 @@ def main() -> None:
         for data_set in chosen:
             say(f"-- {data_set.title}")
             try:
-                path = write_result(f"results-{data_set.name}", run_data_set(data_set, plan))
+                name = f"results-{name_figures(data_set.name, plan.variant)}"
+                path = write_result(name, run_data_set(data_set, plan))
                 say(f"figures in {path.name}")
             except KeyboardInterrupt:
                 raise SystemExit("Interrupted; the same command continues.") from None
@@ -89,6 +91,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="pre-train each base for so many minutes, not tokens")
     parser.add_argument("--size", default="micro", help="of the models, or auto (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
+    parser.add_argument(
+        "--variant", help="what sets this run apart, as 'without bf16': rows beside those that are there"
+    )
     parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
     parser.add_argument("--pretraining-seeds", type=int, default=1, help="bases of each kind, with other seeds (1)")
     parser.add_argument("--without-control", action="store_true", help="nothing from scratch: a quarter of the time")
@@ -130,6 +135,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         minutes=options.minutes,
         size=options.size,
         finetune_options=tuple(options.finetune),
+        variant=options.variant,
         control=not options.without_control,
         pretraining_seeds=options.pretraining_seeds,
         given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
@@ -157,7 +163,7 @@ def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
     draws = []
     for seed, base in enumerate(bases):
         for draw, draw_files in enumerate(files):
-            folder = plan.work / "tasks" / data_set.name / _with_seed(f"draw-{draw}", seed)
+            folder = plan.work / "tasks" / name_figures(data_set.name, plan.variant) / _with_seed(f"draw-{draw}", seed)
             made, draw_result = run_draw(data_set, draw_files, base, folder, plan)
             records += made
             draws.append({"pretraining_seed": seed, **draw_result})
@@ -165,6 +171,7 @@ def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
         **describe_records(records),
         "data_set": data_set.name,
         "title": data_set.title,
+        "variant": plan.variant,
         "base": describe_base(data_set.base, bases[0], plan),
         "finetune_options": options_of(data_set, plan),
         "draws": draws,

@@ -385,6 +385,31 @@ def test_a_target_is_judged_by_the_precision_that_was_trained_in() -> None:
     assert target_lines({})[0][2:] == ["0.865; with bf16 0.875", "-", "not run yet"]
 
 
+def test_a_variant_has_a_row_a_budget_and_a_target_of_its_own_beside_the_data_set() -> None:
+    found = result("sst2", [comparison(0.90, 0.8, 0.81)])
+    variant = {**result("sst2", [comparison(0.70, 0.8, 0.81)]), "variant": "without bf16"}
+    figures = {"sst2": found, page.name_figures("sst2", "without bf16"): variant}
+    text = page.render(figures)
+    assert [len(cells(text, f"SST-2, sentiment of phrases{mark}")) for mark in ("", " (without bf16)")] == [3, 3]
+    lines = target_lines(figures)
+    assert [line[0] for line in lines[:2]] == [
+        "SST-2, sentiment of phrases",
+        "SST-2, sentiment of phrases (without bf16)",
+    ]
+    assert [line[3] for line in lines[:2]] == ["0.910", "0.710"]
+    assert lines[-1][-1] == "missed: SST-2, sentiment of phrases (without bf16)"
+
+
+def test_a_student_is_what_is_delivered_and_its_teacher_is_no_baseline() -> None:
+    each = comparison(0.80, 0.70, 0.75)
+    names = {"stack": "student", "pretrained": "pretrained", "tfidf": "tfidf"}
+    each["rows"] = [{**row, "kind": names[row["kind"]]} for row in each["rows"] if row["kind"] in names]
+    each["rows"].append({"name": "the model before self-training", "kind": "teacher", "accuracy": 0.79})
+    figures, _ = cells(page.render({"trec": result("trec", [each])}), "TREC, question types")
+    assert figures[7].startswith("0.810")
+    assert figures[9].startswith("0.750")
+
+
 def test_the_encoder_alone_has_a_target_of_its_own() -> None:
     lines = target_lines({"imdb-folds": result("imdb-folds", [comparison(0.90, 0.8, 0.81)] * 2)})
     assert [line[3] for line in lines if "IMDB" in line[0]] == ["0.910", "0.900"]
