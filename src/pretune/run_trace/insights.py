@@ -265,8 +265,8 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
         )
     if (rows := _labelled_rows(trace)) is not None and rows <= FEW_ROWS and _may_self_train(trace):
         return NextStep(
-            sentence=f"{formats.count(rows)} labelled rows are few; a student can also learn from sentences of the text "
-            "that the model labels.",
+            sentence=f"{formats.count(rows)} labelled rows are few; a student can also learn from sentences of the "
+            "text, which the model labels.",
             command=self_train_command(name),
         )
     if trace.run.is_synthetic:
