@@ -269,6 +269,18 @@ def test_a_resume_names_its_step_and_a_restart_does_not(fields: dict[str, Any], 
     assert Narrator().sentence({"event": "resumed", "stage": "finetune", "time": 0.0, **fields}) == line
 
 
+def test_a_student_is_named_in_every_line() -> None:
+    narrator, student = Narrator(), {"stage": "finetune", "time": 0.0, "trial": 3, "is_student": True}
+    started = {**student, "event": "trial_started", "learning_rate": 1e-3, "seed": 0, "epochs": 1, "rows": 52000}
+    assert narrator.sentence(started) == (
+        "trial 3, the student: 52,000 sentences and labelled rows, learning rate 0.001, seed 0, 1 epoch"
+    )
+    finished = {**student, "event": "trial_finished", "best_epoch": 1.0, "validation_accuracy": 0.75}
+    assert str(narrator.sentence(finished)).startswith("trial 3, the student: kept epoch 1")
+    test = {**student, "event": "test", "seed": None, "accuracy": 0.8, "accuracy_interval": [0.7, 0.9], "n": 100}
+    assert str(narrator.sentence(test)).startswith("test set, the student: accuracy 80.0 %")
+
+
 def test_a_trial_of_the_rate_search_is_marked_with_its_rows() -> None:
     trial = {"event": "trial_started", "stage": "finetune", "time": 0.0, "trial": 1, "learning_rate": 1e-3, "seed": 0}
     line = Narrator().sentence({**trial, "epochs": 1, "rows": 3000, "is_search": True})

@@ -346,19 +346,25 @@ def _trial_started(event: Event) -> str:
     rate, epochs = formats.rate(event["learning_rate"]), event["epochs"]
     limit = f"at most {epochs} epochs" if epochs != 1 else "1 epoch"
     search = f" (search on {formats.count(event['rows'])} rows)" if event.get("is_search") else ""
-    return f"trial {event['trial']}{search}: learning rate {rate}, seed {event['seed']}, {limit}"
+    reads = f"{formats.count(event['rows'])} sentences and labelled rows, " if event.get("is_student") else ""
+    return f"{_name_trial(event)}{search}: {reads}learning rate {rate}, seed {event['seed']}, {limit}"
+
+
+def _name_trial(event: Event) -> str:
+    return f"trial {event['trial']}" + (", the student" if event.get("is_student") else "")
 
 
 def _trial_finished(event: Event, epochs: list[float]) -> str:
     metric = "accuracy" if event.get("validation_accuracy") is not None else metric_of([event])
     score = f"validation {write_named(metric, event['validation_accuracy' if metric == 'accuracy' else metric])}"
-    return f"trial {event['trial']}: kept epoch {formats.epoch(event['best_epoch'], epochs)}, {score}"
+    return f"{_name_trial(event)}: kept epoch {formats.epoch(event['best_epoch'], epochs)}, {score}"
 
 
 def _test(event: Event) -> str:
     metric = metric_of([event])
     interval = f"95 % interval {write_interval(metric, event[f'{metric}_interval'])}"
     of = "mean weights of the seeds" if event.get("seed") is None else f"seed {event['seed']}"
+    of = "the student" if event.get("is_student") else of
     return f"test set, {of}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
 
 
