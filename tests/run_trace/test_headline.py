@@ -85,6 +85,23 @@ def test_without_a_test_validation_is_named_as_such(full_run: Any) -> None:
     assert card.detail.startswith("It has not been tried on test texts.")
 
 
+def test_a_student_is_set_beside_the_model_that_labelled_the_corpus(full_run: Any) -> None:
+    (event,) = [event for event in full_run.events if event["event"] == "comparison"]
+    rows = [row for row in event["rows"] if row["kind"] != "scratch"]
+    for kind, name, score in (
+        ("averaged", "mean weights of 3 seeds", 0.955),
+        ("teacher", "the model before self-training", 0.96),
+        ("student", "student of the corpus", 0.97),
+    ):
+        figures = {"accuracy": score, "accuracy_interval": [score - 0.01, score + 0.01], "seeds": [score]}
+        rows.append({**rows[-1], "name": name, "kind": kind, **figures})
+    event |= {"rows": rows, "verdicts": []}
+    card = full_run.trace.run
+    expected = "The model as delivered, student of the corpus, classifies 97.0 % of the test texts correctly."
+    assert card.headline == expected
+    assert "The model before self-training: 96.0 %." in card.detail
+
+
 def test_a_run_without_labels_is_about_masked_tokens(full_run: Any) -> None:
     card = without(full_run, "compare", "finetune", "prepare")
     assert card.headline == "After 2,400 steps, 39.9 % of masked tokens are predicted correctly."

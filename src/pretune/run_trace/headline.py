@@ -133,12 +133,15 @@ def _of_delivered(comparison: Comparison, phase: Phase | None, open_question: st
 
 
 def _describe_network(delivered: ComparedModel, comparison: Comparison, phase: Phase | None) -> str:
-    """The figure of the network that linear models are stacked on, or of one seed of those that are averaged."""
+    """The figure of the network that linear models are stacked on, of one seed of those that are averaged, or of the
+    model that labelled the corpus for a student."""
     models = {each.kind: each for each in comparison.models}
-    seeds, averaged = models.get("pretrained"), models.get("averaged")
+    seeds, averaged, teacher = models.get("pretrained"), models.get("averaged"), models.get("teacher")
     place = None if phase is None or phase.metric != comparison.metric else find_test(phase)
     name, score = "The network alone", None
-    if delivered.kind == "stack" and "student" in models:
+    if delivered.kind == "student" and teacher is not None:
+        name, score = "The model before self-training", teacher.score
+    elif delivered.kind == "stack" and "student" in models:
         score = models["student"].score
     elif delivered.kind == "stack" and averaged is not None:
         score = averaged.score
