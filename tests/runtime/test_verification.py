@@ -168,6 +168,18 @@ def test_a_stage_made_from_another_input_is_named(run: Path) -> None:
     assert "made from another preprocess" in fault.found
 
 
+def test_the_corpus_of_a_student_is_that_of_the_run_if_its_recipe_asks_for_one(run: Path) -> None:
+    def find(corpus: str) -> list[tuple[str, str]]:
+        file = run / "finetune" / "manifest.json"
+        edit(file, lambda value: value["inputs"].update(corpus=corpus), is_sealed_again=True)
+        return [(fault.file, fault.found) for fault in faults(verify(run))]
+
+    assert find("0" * 64) == []  # labels that came later are trained stage by stage, and --corpus may name any folder
+    (run / "recipe.toml").write_text(sealed_text("[finetune]\nself_train = true\n"))
+    assert find(read_manifest(run / "preprocess").fingerprint) == []
+    assert find("0" * 64) == [("finetune/manifest.json", "it was made from another preprocess stage than this run's")]
+
+
 def test_a_stage_that_was_renamed_is_not_compared_with_the_new_ones(run: Path) -> None:
     """After --redo, the renamed folder was said for good to be made from another stage than the run's."""
     shutil.copytree(run / "pretrain", run / "pretrain.old-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,12 @@ from pretune.runtime.stage_folder import LOCK_NAME, WORK_NAME, is_harmless
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"
 _MAX_NAMES = 3  # in one note
+_CORPUS = "corpus"  # of a student; if the recipe of the run asks for none, --corpus may have named any folder
 # The names that stages give to their inputs, and the stage of the same run that wrote them.
 _WRITTEN_BY = {
     "collected": "collect",
     "preprocessed": "preprocess",
+    _CORPUS: "preprocess",
     "pretrained": "pretrain",
     "split": "split",
     "prepared": "prepare",
@@ -225,12 +228,13 @@ class _Reader:
     def compare_inputs(self, results: list[Verified]) -> None:
         """Check that each stage of a run was made from the other stages in the run, and that these exist."""
         is_run = (self.top / RECIPE_NAME).is_file() or (self.top / TRACE_NAME).is_file()
+        wants_student = _wants_student(self.top / RECIPE_NAME)
         for name, manifest in self.stages.items():
             [result] = [result for result in results if result.path == name]
             for input_name, fingerprint in manifest.inputs.items():
                 folder = _WRITTEN_BY.get(input_name, "")
                 source = self.stages.get(folder)
-                if not folder or not is_run:
+                if not folder or not is_run or (input_name == _CORPUS and not wants_student):
                     continue
                 path = self.top / folder
                 if source is None and not (path / MANIFEST_NAME).is_file():
@@ -346,6 +350,13 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     except (ValueError, OSError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _wants_student(recipe: Path) -> bool:
+    try:
+        return bool(tomllib.loads(_read_text(recipe)).get("finetune", {}).get("self_train"))
+    except (ValueError, AttributeError):
+        return False
 
 
 def _read_text(file: Path) -> str:
