@@ -399,6 +399,7 @@ class Phase:
         default_factory=list
     )
     is_self_trained: Annotated[bool, "whether a student is delivered, whose test has no seed"] = False
+    wants_student: Annotated[bool, "whether a student was asked for, which may have been left out"] = False
     chosen: str | None
     skipped: list[SkippedUpdate]
     test: list[TestResult]
@@ -447,7 +448,8 @@ class ContinuedPrompt:
 # ---- did pre-training help
 
 
-# The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the weights.
+# The kinds of a delivered model that is not one seed: the network with linear models, a student of the corpus, or the
+# mean of the weights. The first that is there is delivered.
 DELIVERED = ("stack", "student", "averaged")
 
 

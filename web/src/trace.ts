@@ -375,6 +375,8 @@ export interface Phase {
   averaged_trials: number[];
   /** whether a student is delivered, whose test has no seed */
   is_self_trained: boolean;
+  /** whether a student was asked for, which may have been left out */
+  wants_student: boolean;
   chosen: string | null;
   skipped: SkippedUpdate[];
   test: TestResult[];

@@ -288,11 +288,11 @@ def _labelled_rows(trace: RunTrace) -> int | None:
 
 
 def _may_self_train(trace: RunTrace) -> bool:
-    """Whether a student fits the labels of a real run, and none was trained."""
+    """Whether a student fits the labels of a real run, and none was asked for."""
     is_fit = trace.run.task == "classification" and not trace.run.has_pairs and not trace.run.is_synthetic
     has_corpus = any(stage.name == "preprocess" and stage.status == "finished" for stage in trace.stages)
-    trials = trace.phases.finetune.trials if trace.phases.finetune is not None else []
-    return is_fit and has_corpus and not any(trial.is_student for trial in trials)
+    phase = trace.phases.finetune
+    return is_fit and has_corpus and phase is not None and not phase.wants_student
 
 
 def _longer_minutes(trace: RunTrace) -> int:

@@ -116,6 +116,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         shown_trial=shown,
         averaged_trials=wholes(chosen.get("averaged_trials")),
         is_self_trained=bool(chosen.get("is_student")),
+        wants_student=bool(members(last_of(own, stage, "stage_started").get("config")).get("self_train")),
         chosen=words(chosen.get("sentence")) if chosen else None,
         skipped=[_skipped(e) for e in of_stage(own, stage, "skipped_update") if e.get("trial", shown) == shown],
         test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e, metric)) is not None],
