@@ -10,17 +10,24 @@ export function shortName(kind: string, name: string): string {
   return SHORT_NAMES[kind] ?? name;
 }
 
-/** The kinds of a delivered model that is not one seed: the network with linear models, or the mean of the seeds. */
+/** The kinds of a delivered model that is not one seed: the network with linear models, a student of the corpus, or the
+ * mean of the seeds. The first that is there is delivered. */
 const DELIVERED = ["stack", "student", "averaged"];
 
-/** Whether a kind of model is the one that is delivered, and not one seed of the network alone. */
+/** Whether a kind of model that a verdict is about is the one that is delivered, and not one seed of the network alone. */
 export function isDelivered(kind: string | undefined): boolean {
   return kind !== undefined && DELIVERED.includes(kind);
 }
 
-/** Whether a model is the pre-trained network, its seeds, their mean, or either with linear models stacked on it. */
-export function isOurs({ kind }: ComparedModel): boolean {
-  return kind === "pretrained" || isDelivered(kind);
+/** Whether a model is a single one, of which a number of seeds says nothing: as delivered, or on the way to that. */
+export function isSingle({ kind }: Pick<ComparedModel, "kind">): boolean {
+  return kind === "teacher" || isDelivered(kind);
+}
+
+/** The kinds of the pre-trained network, and of the model as delivered if that is another one. */
+export function ourKinds(models: Pick<ComparedModel, "kind">[]): string[] {
+  const delivered = DELIVERED.find((each) => models.some(({ kind }) => kind === each));
+  return delivered === undefined ? ["pretrained"] : ["pretrained", delivered];
 }
 
 /** Whether linear models are stacked on the network, so that it is not, alone, the model that predicts. */

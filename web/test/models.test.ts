@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hasModelOfTexts } from "../src/models.ts";
+import { hasModelOfTexts, isSingle, ourKinds } from "../src/models.ts";
 import type { RunTrace } from "../src/trace.ts";
 
 function run(values: { pretrain?: string | null; finetune?: string | null; scratch?: null; labels?: boolean; status?: string }): RunTrace {
@@ -28,4 +28,12 @@ test("it is not asked for where every answer would be a refusal", () => {
   assert.ok(!hasModelOfTexts(run({ pretrain: "causal" })));
   assert.ok(!hasModelOfTexts(run({ pretrain: "causal", status: "running" })));
   assert.ok(!hasModelOfTexts(run({}))); // the folder of a stage without a model
+});
+
+test("of the models of a student, only the student is the delivered one, and a single one has no number of seeds", () => {
+  const models = ["tfidf", "pretrained", "averaged", "teacher", "student"].map((kind) => ({ kind }));
+  assert.deepEqual(ourKinds(models), ["pretrained", "student"]);
+  assert.deepEqual(ourKinds([...models, { kind: "stack" }]), ["pretrained", "stack"]);
+  assert.deepEqual(ourKinds(models.slice(0, 2)), ["pretrained"]);
+  assert.deepEqual(models.map(isSingle), [false, false, true, true, true]);
 });

@@ -82,7 +82,9 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         if source in folders
     ]
     finetuned = folders["finetuned"]
-    if (finetuned / PREDICTIONS / AVERAGED_PREDICTIONS).is_file():
+    averaged, teacher = (finetuned / PREDICTIONS / name for name in (AVERAGED_PREDICTIONS, TEACHER_PREDICTIONS))
+    is_teacher = teacher.is_file() and averaged.is_file() and teacher.read_bytes() == averaged.read_bytes()
+    if averaged.is_file() and not is_teacher:
         name = f"mean weights of {len(networks[-1].runs)} seeds"
         networks.append(_read_predictions(finetuned, test, "averaged", name, AVERAGED_PREDICTIONS))
     if (finetuned / PREDICTIONS / STUDENT_PREDICTIONS).is_file():

@@ -58,6 +58,19 @@ def test_equal_accuracies_can_be_drawn(builder: Any) -> None:
     assert "●" in rendered(builder, 120)
 
 
+def test_only_one_model_is_marked_as_delivered(full_run: Any) -> None:
+    (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]
+    last = comparison["rows"][-1]
+    comparison["rows"] += [{**last, "kind": kind, "name": kind} for kind in ("averaged", "teacher", "student")]
+    page = Page(100)
+    marked = {
+        line.plain.split()[0]
+        for line in render_comparison(full_run.trace, page)
+        if any("green" in str(span.style) for span in line.spans)
+    }
+    assert marked == {"pre-trained", "student"}
+
+
 def test_the_calibration_is_one_sentence(full_run: Any) -> None:
     assert "calibration" not in rendered(full_run)  # as in the log of an older version
     (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]

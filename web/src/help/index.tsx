@@ -2,7 +2,7 @@ import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, drawnGuess, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
 import { capital, count, counted, fixed, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
-import { isDelivered, isOurs, modelValue, numClasses, shortName } from "../models.ts";
+import { isDelivered, isSingle, modelValue, numClasses, ourKinds, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
 import { isolated, LEFT_OUT, UserText } from "../text.tsx";
 import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
@@ -64,8 +64,9 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
   const hidden = allSlices(models).size - slices.length;
   const k = numClasses(trace);
   const n = models[0]?.n ?? 0;
+  const ours = ourKinds(models);
   const plot: IntervalPlotProps = {
-    rows: models.map((model) => ({ name: model.name, shortName: shortName(model.kind, model.name), isAccent: isOurs(model) })),
+    rows: models.map((model) => ({ name: model.name, shortName: shortName(model.kind, model.name), isAccent: ours.includes(model.kind) })),
     panels: [
       { title: `all ${count(n)} test ${comparison.metric === "entity_f1" ? "rows" : "texts"}`, values: models.map(modelValue) },
       ...slices.map(({ name, n: rows }) => ({
@@ -118,7 +119,7 @@ interface PanelRow {
 
 function PanelTable({ models, metric }: { models: ComparedModel[]; metric: string }) {
   const rows: PanelRow[] = models.flatMap((model) => [
-    { model: model.name, slice: null, n: model.n, value: isDelivered(model.kind) ? { ...modelValue(model), seeds: [] } : modelValue(model), figures: model.figures },
+    { model: model.name, slice: null, n: model.n, value: isSingle(model) ? { ...modelValue(model), seeds: [] } : modelValue(model), figures: model.figures },
     ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.score, seeds: [] }, figures: {} })),
   ]);
   return (

@@ -6,7 +6,7 @@ import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
 import { capital, count, counted, duration, instant, NONE, percent, range, significant, size, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
-import { deliveredTest, isDelivered, isOurs, modelValue, shortName } from "../models.ts";
+import { deliveredTest, isSingle, modelValue, ourKinds, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
 import type { ComparedModel, Comparison, Hardware, RunTrace, Stage } from "../trace.ts";
@@ -79,11 +79,12 @@ function Scores({ trace }: { trace: RunTrace }) {
   const metric = trace.comparison?.metric ?? "accuracy";
   if (trace.comparison === null || models.length === 0) return null;
   const gain = gainOf(trace.comparison);
+  const ours = ourKinds(models);
   const plot: IntervalPlotProps = {
     rows: models.map((model) => ({
       name: model.name,
       shortName: shortName(model.kind, model.name),
-      isAccent: isOurs(model),
+      isAccent: ours.includes(model.kind),
     })),
     panels: [{ title: "", values: models.map(modelValue) }],
     metric,
@@ -112,7 +113,7 @@ function ScoreTable({ models, metric }: { models: ComparedModel[]; metric: strin
         { name: capital(metricTitle(metric)), value: (model) => writeMetric(metric, model.score), isNumber: true },
         { name: "95 % interval", value: (model) => metricRange(metric, model.low, model.high), isNumber: true },
         ...(metric === "accuracy" ? accuracyColumns : figureColumns(models)),
-        { name: "Seeds", value: (model) => (isDelivered(model.kind) ? NONE : count(Math.max(1, model.seeds.length))), isNumber: true },
+        { name: "Seeds", value: (model) => (isSingle(model) ? NONE : count(Math.max(1, model.seeds.length))), isNumber: true },
         { name: "Test texts", value: (model) => count(model.n), isNumber: true },
       ]}
     />

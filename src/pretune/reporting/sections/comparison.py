@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pretune.reporting.sections.flow import synthetic_note
 from pretune.run_trace import formats
+from pretune.run_trace.comparison import find_delivered
 from pretune.run_trace.headline import NOT_COMPARED, has_control
 from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, rows_of, title_of, write_interval, write_score
 from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
@@ -21,7 +22,6 @@ NAMES = {
     "scratch": "from scratch",
     "pretrained": "pre-trained",
 }
-OURS = ("pretrained", *DELIVERED)
 NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
 REST_OF_TABLE = 82  # columns of the table without that
@@ -36,8 +36,10 @@ def render_comparison(trace: RunTrace, page: Page) -> Lines:
     models = comparison.models
     tested = f"{formats.count(max(model.n for model in models))} test {rows_of(comparison.metric)}"
     lines = heading(TITLE, " · ".join(filter(None, [f"all models on the same {tested}", note])), page)
-    lines += _table(models, comparison.metric, page)
-    lines += _slices(models, comparison.metric, page)
+    delivered = find_delivered(comparison)
+    ours = ["pretrained", *([delivered.kind] if delivered is not None else [])]
+    lines += _table(models, ours, comparison.metric, page)
+    lines += _slices(models, ours, comparison.metric, page)
     lines += _verdicts(comparison.verdicts, models, NOT_COMPARED if has_control(trace.stages) else NO_CONTROL, page)
     for sentence in (_explain_titles(models), clean(comparison.coverage, 400), _calibration(models)):
         if sentence:
@@ -49,7 +51,7 @@ def _name(model: ComparedModel) -> str:
     return NAMES.get(model.kind, clean(model.name, 32))
 
 
-def _table(models: list[ComparedModel], metric: str, page: Page) -> Lines:
+def _table(models: list[ComparedModel], ours: list[str], metric: str, page: Page) -> Lines:
     low, high = _ruler_range(models)
     ruler = min(page.width - REST_OF_TABLE, RULER[1])
     is_narrow = page.width < NARROW and metric != "accuracy"
@@ -69,7 +71,7 @@ def _table(models: list[ComparedModel], metric: str, page: Page) -> Lines:
         columns.insert(3, Column(left + right.rjust(ruler - len(left))))
     cells: list[Row] = []
     for model in models:
-        style = "bold green" if model.kind in OURS else ""
+        style = "bold green" if model.kind in ours else ""
         seeds = " ".join(_seed(metric, seed) for seed in model.seeds) if len(model.seeds) > 1 else ""
         line: list[str | Cell] = [
             Cell(_name(model), style),
@@ -123,7 +125,7 @@ def _explain_titles(models: list[ComparedModel]) -> str:
     return "; ".join(f"{SHORT_TITLES[name]}: {FIGURE_TITLES[name]}" for name in known)
 
 
-def _slices(models: list[ComparedModel], metric: str, page: Page) -> Lines:
+def _slices(models: list[ComparedModel], ours: list[str], metric: str, page: Page) -> Lines:
     by_model = [{found.name: found for found in model.slices} for model in models]
     names = list(dict.fromkeys(name for slices in by_model for name in slices))
     if not names:
@@ -136,7 +138,7 @@ def _slices(models: list[ComparedModel], metric: str, page: Page) -> Lines:
     ]
     cells: list[Row] = []
     for model, slices in zip(models, by_model, strict=True):
-        style = "bold green" if model.kind in OURS else ""
+        style = "bold green" if model.kind in ours else ""
         found = [Cell(_slice(slices.get(name), metric, has_intervals), style) for name in names]
         cells.append([Cell(_name(model), style), *found])
     return [Text(""), *table(columns, cells, page)]
