@@ -52,6 +52,15 @@ def test_the_mean_of_the_seeds_has_a_test_of_its_own(two_tests: Any) -> None:
     assert two_tests.trace.run.headline == "The fine-tuned model classifies 97.0 % of the test texts correctly."
 
 
+def test_a_student_has_a_test_of_its_own(two_tests: Any) -> None:
+    phase = two_tests.trace.phases.finetune
+    student = replace(phase.test[0], seed=None, is_student=True)
+    tests = [*phase.test, replace(phase.test[0], seed=None), student]  # the third is of the mean, the teacher
+    phase = replace(phase, test=tests, is_self_trained=True)
+    assert (find_test(phase), find_test_of_shown(phase)) == (3, 3)
+    assert find_test(replace(phase, test=tests[:3])) is None  # only the others are tested so far
+
+
 def test_a_log_with_the_test_of_another_seed_alone_has_a_headline(two_tests: Any) -> None:
     kept = ("trial_started", "trial_finished", "chosen", "test")
     own = [event for event in two_tests.events if event["stage"] == "finetune" and event["event"] in kept]

@@ -158,6 +158,22 @@ def test_outputs_are_in_the_order_of_the_rows(make_trial: Callable[..., Finetuni
         np.testing.assert_allclose(found[row], logits.double(), atol=1e-6)
 
 
+def test_outputs_are_the_same_if_they_are_reported_and_a_report_may_end_the_work(
+    make_trial: Callable[..., FinetuningTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretune.training.finetuning_trial._BATCHES_OF_REPORT", 2)
+    trial, reported = make_trial("a"), list[int]()
+    found = predict_outputs(trial.objective, trial.validation, "cpu", report=reported.append)
+    np.testing.assert_array_equal(found, predict_outputs(trial.objective, trial.validation, "cpu"))
+    assert reported == [32, 40]  # three batches of 16
+
+    def stop(done: int) -> None:
+        raise StoppedError(f"{done}")
+
+    with pytest.raises(StoppedError, match="32"):
+        predict_outputs(trial.objective, trial.validation, "cpu", report=stop)
+
+
 def test_an_evaluation_holds_one_batch_at_a_time(
     make_trial: Callable[..., FinetuningTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,11 +23,11 @@ def find_test(phase: Phase) -> int | None:
 
 def find_test_of_shown(phase: Phase) -> int | None:
     """The place of the test of the trial that is shown, of whose seed the evaluations are; None if it is not tested."""
+    if phase.is_self_trained:
+        return next((place for place, test in enumerate(phase.test) if test.is_student), None)
     trial = trial_shown(phase)
     if trial is None:
         return 0 if phase.test else None
-    if trial.is_student:
-        return next((place for place, test in enumerate(phase.test) if test.is_student), None)
     return next((place for place, test in enumerate(phase.test) if test.seed == trial.seed), None)
 
 

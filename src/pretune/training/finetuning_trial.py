@@ -39,6 +39,7 @@ from pretune.training.threaded_objective import ThreadedObjective
 CLIP_NORM = 1.0
 WARMUP_FRACTION = 0.06
 _EVALUATIONS_OF_UPDATES = 8  # at most
+_BATCHES_OF_REPORT = 8
 
 FloatArray = npt.NDArray[np.float64]
 DECISION = "decision"  # among the scores: what the task chose on validation to turn outputs into predictions
@@ -166,7 +167,7 @@ class FinetuningTrial:
                 epochs=s.epochs,
                 rows=len(self.train.data),
                 is_search=s.is_search,
-                **({"is_student": True} if s.is_student else {}),
+                **self._mark(),
             )
         self._train(stop)
         best: Scores = self.state.more["best"]
@@ -295,7 +296,7 @@ class FinetuningTrial:
         if self.state.guard.is_hopeless:
             return "diverged"
         if self.settings.keeps_last:
-            return "updates"
+            return "updates"  # whatever sets their number: to its readers, the last weights are kept unchosen
         return "epochs" if self.state.step >= self.steps else "patience"
 
     def _describe(self, best: Scores) -> dict[str, Any]:
@@ -313,15 +314,27 @@ class FinetuningTrial:
             "metric": s.metric,
             "patience": s.patience,
             "elapsed_seconds": self.run_log.elapsed(),
+            **self._mark(),
         }
+
+    def _mark(self) -> dict[str, Any]:
+        return {"is_student": True} if self.settings.is_student else {}
 
 
 @torch.no_grad()
-def predict_outputs(objective: TaskObjective, rows: LabelledBatches, device: str, ranks: Ranks = ALONE) -> FloatArray:
+def predict_outputs(
+    objective: TaskObjective,
+    rows: LabelledBatches,
+    device: str,
+    ranks: Ranks = ALONE,
+    *,
+    report: Callable[[int], None] | None = None,
+) -> FloatArray:
     """The outputs (M, K) for the targets of the rows, in their order and in double precision; computed in the precision
     of the objective, which is bf16 while a trial trains in it.
 
-    Several processes divide the rows among themselves, and all of them return all outputs.
+    Several processes divide the rows among themselves, and all of them return all outputs. `report` is told every few
+    batches how many rows are done; what it raises ends the work.
     """
 
     def logits_of(chosen: npt.NDArray[np.int64]) -> Tensor:
@@ -331,7 +344,12 @@ def predict_outputs(objective: TaskObjective, rows: LabelledBatches, device: str
     counts = torch.tensor([of_row[chosen].sum() for chosen in batches], dtype=torch.long)
     of_batch = torch.arange(len(batches)).repeat_interleave(counts)
     logits = torch.zeros(len(of_batch), objective.model.classifier.out_features, dtype=torch.float64)
-    own = lanes_for(device).map(logits_of, batches[ranks.rank :: ranks.size])
+    own_batches, own = batches[ranks.rank :: ranks.size], list[Tensor]()
+    at_once = max(1, len(own_batches)) if report is None else _BATCHES_OF_REPORT
+    for start in range(0, len(own_batches), at_once):
+        own += lanes_for(device).map(logits_of, own_batches[start : start + at_once])
+        if report is not None:
+            report(sum(map(len, own_batches[: start + at_once])))
     if own:
         logits[of_batch % ranks.size == ranks.rank] = torch.cat(own).cpu().double()
     ranks.all_reduce(logits, "an evaluation")

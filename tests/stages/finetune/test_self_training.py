@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pretune.errors import InputDataError, StageDiffersError, StoppedError, Usag
 from pretune.inference.load import load_classifier
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, read_events
-from pretune.runtime.manifest import read_manifest
+from pretune.runtime.manifest import read_manifest, read_manifest_if_any
 from pretune.scoring.prediction_files import PREDICTIONS, STUDENT_PREDICTIONS, TEACHER_PREDICTIONS
 from pretune.settings import FinetuneConfig, SplitConfig
 from pretune.stages.collect.stage import collect
@@ -71,13 +72,22 @@ def choosing() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def run(run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("self") / "run"
-    finetune(run_folder / "pretrain", prepared_folder, folder / "finetune", SETTINGS, corpus=corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.runtime.events.PROGRESS_SECONDS", 0.0)
+        finetune(run_folder / "pretrain", prepared_folder, folder / "finetune", SETTINGS, corpus=corpus)
     (folder / "prepare").symlink_to(prepared_folder)
     return folder
 
 
 def of_kind(folder: Path, kind: str) -> list[Event]:
     return [event for event in read_events(folder) if event["event"] == kind]
+
+
+def story(folder: Path) -> list[Event]:
+    """The log of a stage without times, and without what is logged by the clock or at a stop."""
+    timed = ("time", "seconds", "elapsed_seconds", "peak_memory_bytes")
+    events = [event for event in read_events(folder) if event["event"] not in ("train", "progress", "checkpoint")]
+    return [{name: value for name, value in event.items() if name not in timed} for event in events]
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -95,6 +105,13 @@ def test_the_pseudo_labels_can_be_read(run: Path, prepared_folder: Path) -> None
     mean = np.mean([line["probabilities"] for line in lines], axis=0)
     np.testing.assert_allclose(mean, 0.5, atol=0.1)
     assert PSEUDO_LABELS in read_manifest(run / "finetune").outputs
+
+
+def test_labelling_says_how_far_it_is(run: Path) -> None:
+    sentences = [event["sentence"] for event in of_kind(run / "finetune", "notice")]
+    assert "The model labels up to 400 sentences of the corpus." in sentences
+    *_, last = of_kind(run / "finetune", "progress")
+    assert (last["done"], last["unit"]) == (last["total"], "sentences")
 
 
 def test_documents_are_cut_into_sentences_or_taken_whole(run: Path) -> None:
@@ -149,6 +166,7 @@ def test_the_trace_says_which_trial_is_the_student(run: Path) -> None:
     phase = read_phase(read_events(run / "finetune"), "finetune")
     assert phase is not None
     assert phase.is_self_trained
+    assert phase.wants_student
     assert not phase.averaged_trials
     assert [trial.is_student for trial in phase.trials] == [False, False, True]
     assert phase.shown_trial == 2
@@ -159,36 +177,43 @@ def test_the_comparison_has_the_student_and_its_teacher(run: Path) -> None:
     compare(run / "finetune", None, run / "prepare", run / "compare")
     [event] = of_kind(run / "compare", "comparison")
     kinds = [row["kind"] for row in event["rows"]]
-    assert kinds[-2:] == ["teacher", "student"] or kinds[-3:] == ["teacher", "student", "stack"]
+    assert kinds[-3:] == ["pretrained", "teacher", "student"]  # the teacher is the mean of the seeds, listed once
     assert ["teacher"] in [verdict["between"][1:] for verdict in event["verdicts"]]
     [verdict] = [verdict for verdict in event["verdicts"] if verdict["between"][1:] == ["teacher"]]
     assert "the model before self-training" in verdict["sentence"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["label_corpus", "run", "prefers", "save"])
+@pytest.mark.parametrize("place", ["labelling", "label_corpus", "run", "_evaluate", "_save", "prefers", "save"])
 def test_an_interrupted_student_ends_as_if_nothing_had_been(
     place: str, run: Path, run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    owner = FinetuningTrial if place == "run" else Candidates
-    original: Callable[..., Any] = getattr(owner, place)
+    owner = FinetuningTrial if place in ("run", "_evaluate", "_save") else Candidates
+    name = "label_corpus" if place == "labelling" else place
+    original: Callable[..., Any] = getattr(owner, name)
+    out, spent = tmp_path / "out", []
 
     def stop(self: Any, *given: Any) -> Any:
-        if place == "run" and not self.settings.is_student:
+        if owner is FinetuningTrial and not self.settings.is_student:
             return original(self, *given)
-        if place == "label_corpus":
-            original(self, *given)  # the labels are written, and the student has not begun
+        spent.append(read_manifest_if_any(out).summary["spent_seconds"])  # type: ignore[union-attr]
+        if place == "labelling":
+            given[-1].signal_number = signal.SIGTERM
+        if place in ("labelling", "label_corpus", "_evaluate", "_save"):  # the student has not begun, or no checkpoint
+            original(self, *given)
         raise StoppedError("Stopped.")
 
-    given = run_folder / "pretrain", prepared_folder, tmp_path / "out", SETTINGS
+    given = run_folder / "pretrain", prepared_folder, out, SETTINGS
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(owner, place, stop)
+        patch.setattr(owner, name, stop)
         finetune(*given, corpus=corpus)
+    assert (out / PSEUDO_LABELS).is_file() == (place != "labelling")
+    spent.append(read_manifest_if_any(out).summary["spent_seconds"])  # type: ignore[union-attr]
+    assert spent[1] > spent[0] or place == "save"  # which ends no training
     finetune(*given, corpus=corpus)
     for name in ("checkpoint/model.safetensors", PSEUDO_LABELS, f"{PREDICTIONS}/{STUDENT_PREDICTIONS}"):
-        assert (tmp_path / "out" / name).read_bytes() == (run / "finetune" / name).read_bytes(), name
-    for kind in ("chosen", "test"):
-        assert len(of_kind(tmp_path / "out", kind)) == len(of_kind(run / "finetune", kind)) or place == "save"
+        assert (out / name).read_bytes() == (run / "finetune" / name).read_bytes(), name
+    assert story(out) == story(run / "finetune")
 
 
 @pytest.mark.slow
@@ -217,6 +242,10 @@ def test_too_few_sentences_leave_the_model_as_it_is(
     assert "at least 200 are needed" in sentence
     assert not (out / PSEUDO_LABELS).exists()
     assert "is_student" not in of_kind(out, "chosen")[0]
+    phase = read_phase(read_events(out), "finetune")
+    assert phase is not None
+    assert phase.wants_student
+    assert not phase.is_self_trained
 
 
 def test_what_cannot_be_labelled_is_refused_and_leaves_nothing(run_folder: Path, corpus: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Only the first of several processes has candidates; a trial stands for its best 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ import torch
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.model.base_folder import CHECKPOINT_NAME
 from pretune.model.folder import describe_native_head, describe_native_windows, save_model_folder
+from pretune.runtime.interruption import RUN_AGAIN, StopFlag
 from pretune.runtime.stage_folder import StageFolder
 from pretune.scoring.partners import Partner
 from pretune.scoring.prediction_files import (
@@ -98,22 +100,35 @@ class Candidates:
 
     # -- a student and its teacher -------------------------------------------------------------------------------
 
-    def label_corpus(self, teacher: Trial, corpus: Path) -> str:
+    def label_corpus(self, teacher: Trial, corpus: Path, student: int, stop: StopFlag) -> None:
         """Let the teacher, with the linear models stacked on it, label sentences of the corpus, and write the labels.
 
-        Returns a sentence about them. There may be too few to learn from: then nothing is written.
+        Logs a sentence about them, which stays if the trial of the `student` starts over: they are made once. There may
+        be too few to learn from: then nothing is written. Raises the stop's error after a signal.
         """
+        log, begun = self.folder.log, time.monotonic()
+        log.write(
+            "notice", sentence=f"The model labels up to {self.config.self_train_sentences:,} sentences of the corpus."
+        )
         sentences = read_sentences(corpus, self.data, self.config.self_train_sentences)
         if len(sentences.texts) < LEAST_SENTENCES:
-            return (
+            sentence = (
                 f"--self-train found {len(sentences.texts):,} sentences in {corpus} that are as long as the labelled "
                 f"rows and not among them; at least {LEAST_SENTENCES} are needed, so that is left out."
             )
-        stacked = self.stacked(teacher)
+            log.write("notice", sentence=sentence)
+            return
+        stacked = self.stacked(teacher, purpose="To label the corpus: ")
         self._load(teacher)
 
+        def report(done: int) -> None:
+            log.write_progress(done, len(sentences.texts), "sentences", since=begun)
+            if stop.is_set:
+                saved = f"the trials are saved in {self.folder.path}"
+                raise stop.error(f"Stopped while labelling the corpus, which starts over; {saved}. {RUN_AGAIN}")
+
         def predict(rows: LabelledBatches, texts: Sequence[str]) -> FloatArray:
-            outputs = predict_outputs(self.objective, rows, self.device)
+            outputs = predict_outputs(self.objective, rows, self.device, report=report)
             return log_softmax(outputs) if stacked is None else stacked.combine(outputs, texts)
 
         found = label_sentences(sentences, self.data, predict)
@@ -127,7 +142,7 @@ class Candidates:
                 f" What it says of a sentence correlates with what it says of the others of its document by "
                 f"{found.agreement:.2f}, so {'' if found.is_smoothed else 'not '}both count."
             )
-        return sentence
+        log.write("notice", trial=student, step=-1, sentence=sentence)  # as of before its step 0, to which it goes back
 
     def prefers(self, student: Trial, teacher: Trial) -> bool:
         """Whether the student is delivered, both with the linear models that are stacked on them: if validation rows
@@ -152,14 +167,20 @@ class Candidates:
 
     # -- outputs, and what is stacked on them --------------------------------------------------------------------
 
-    def stacked(self, trial: Trial) -> StackedModel | None:
-        """The linear models that are stacked on a trial, if that is better on validation."""
+    def stacked(self, trial: Trial, purpose: str = "") -> StackedModel | None:
+        """The linear models that are stacked on a trial, if that is better on validation; its figures are logged after
+        the words of the `purpose`."""
+
+        def log(sentence: str) -> None:
+            if trial.get(STUDENT) or not (self.folder.path / PSEUDO_LABELS).is_file():  # else the log has them
+                self.folder.log.write("notice", sentence=purpose + sentence)
+
         if not can_stack(self.config):
             return None
         name = _name(trial)
         if name not in self._stacks:
             self._stacks[name] = train_stack(
-                self.folder,
+                log,
                 self.data.task,
                 self.data.labelling,
                 self.data.rows,
@@ -167,7 +188,6 @@ class Candidates:
                 self.validation.targets,
                 self.data.metric,
                 self._train_partners,
-                purpose="To label the corpus: " if self.config.self_train and not trial.get(STUDENT) else "",
             )
         return self._stacks[name]
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.targets import Targets
-from pretune.runtime.stage_folder import StageFolder
 from pretune.scoring.nested_rows import group_rows, is_new
 from pretune.scoring.partners import TITLES, Partner
 from pretune.scoring.prediction_files import write_predictions
@@ -32,7 +31,7 @@ def can_stack(config: FinetuneConfig) -> bool:
 
 
 def train_stack(
-    folder: StageFolder,
+    log: Callable[[str], None],
     task: Task,
     labelling: Labelling,
     rows: Mapping[str, Rows],
@@ -40,12 +39,10 @@ def train_stack(
     targets: Targets,
     metric: str,
     train_partners: Callable[[LabelledLines], list[Partner]],
-    *,
-    purpose: str = "",
 ) -> StackedModel | None:
     """Stack the linear models that `train_partners` returns on the model that has these outputs (M, K) for the targets
-    of the validation rows; None if that is not better. The figures are logged, after the words of the `purpose`. If
-    `metric` is macro-F1, rare classes count more.
+    of the validation rows; None if that is not better. `log` takes a sentence with the figures. If `metric` is
+    macro-F1, rare classes count more.
 
     Only validation rows that are new decide: a linear model knows parts of training rows by heart.
     """
@@ -54,7 +51,7 @@ def train_stack(
     if not labelling.has_pairs:
         new = np.flatnonzero(is_new([row["text"] for row in validation], [row["text"] for row in train]))
     if len(new) < LEAST_ROWS:
-        folder.log.write("notice", sentence=purpose + _describe_too_few(len(new), len(validation)))
+        log(_describe_too_few(len(new), len(validation)))
         return None
     chosen = [validation[index] for index in new.tolist()]
     data = LabelledLines(train=train, validation=chosen, test=(), names=labelling.names, metric=metric)
@@ -78,7 +75,7 @@ def train_stack(
         is_imbalanced=metric == "macro_f1",
         entity_f1=entity_f1 if task.is_token_level else None,
     )
-    folder.log.write("notice", sentence=purpose + stacked.describe())
+    log(stacked.describe())
     if not stacked.is_better:
         return None
     decision = task.decide(combined, own, dict(labelling.decision))

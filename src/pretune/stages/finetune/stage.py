@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,20 +186,17 @@ class _Finetuning:
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
             self._log_start()
-        elif len(trials) >= len(self.planned_trials):  # the steps after the last trial run again
-            self.folder.log.write("resumed", trial=len(trials), from_step=0)
-        for planned in self.planned_trials[len(trials) :]:
-            rate = planned.learning_rate or max(trials, key=self.candidates.score)["learning_rate"]
-            try:
+        elif len(trials) >= len(self.planned_trials) and not self._has_begun(len(trials)):
+            self.folder.log.write("resumed", trial=len(trials), from_step=0)  # what follows the last trial runs again
+        with self._noting(trials):
+            for planned in self.planned_trials[len(trials) :]:
+                rate = planned.learning_rate or max(trials, key=self.candidates.score)["learning_rate"]
                 trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
-            except (InterruptedByUserError, StoppedError):
                 self._note(trials)
-                raise
-            self._note(trials)
-        reported = [trial for trial in trials if not trial["is_search"] and not trial.get(STUDENT)]
-        chosen = teacher = self.ranks.answer(lambda: self.candidates.choose(reported), "the mean of the seeds")
-        if self.corpus is not None:
-            chosen = self._self_train(trials, teacher, self.corpus, stop)
+            reported = [trial for trial in trials if not trial["is_search"] and not trial.get(STUDENT)]
+            chosen = teacher = self.ranks.answer(lambda: self.candidates.choose(reported), "the mean of the seeds")
+            if self.corpus is not None:
+                chosen = self._self_train(trials, teacher, self.corpus, stop)
         self.folder.log.write(
             "chosen",
             trial=chosen["trial"],
@@ -218,8 +217,8 @@ class _Finetuning:
         """
         written = self.folder.path / PSEUDO_LABELS
         if not self.ranks.answer(written.is_file, "the labels of the corpus"):
-            sentence = self.ranks.answer(lambda: self.candidates.label_corpus(teacher, corpus), "labelling the corpus")
-            self.folder.log.write("notice", sentence=sentence)
+            given = teacher, corpus, len(self.planned_trials), stop
+            self.ranks.answer(lambda: self.candidates.label_corpus(*given), "labelling the corpus")
         if not self.ranks.answer(written.is_file, "the labels of the corpus"):
             return teacher
         student = next((trial for trial in trials if trial.get(STUDENT)), None)
@@ -267,9 +266,24 @@ class _Finetuning:
             except CorruptModelError:
                 for later in range(number + 1, len(self.planned_trials) + 1):  # a student comes after all others
                     remove_folder(self._trial_folder(later))
+                if number < len(self.planned_trials):  # of the teacher, which labels the corpus again
+                    (self.folder.path / PSEUDO_LABELS).unlink(missing_ok=True)
                 self._note(trials[:number])
                 return trials[:number]
         return trials
+
+    def _has_begun(self, number: int) -> bool:
+        """Whether a trial, such as a student, has begun and is not finished; it logs itself where it resumes."""
+        return self.ranks.answer(self._trial_folder(number).is_dir, "the trials that have begun")
+
+    @contextmanager
+    def _noting(self, trials: list[dict[str, Any]]) -> Iterator[None]:
+        """A block of training; the time spent on what is stopped in it counts, too."""
+        try:
+            yield
+        except (InterruptedByUserError, StoppedError):
+            self._note(trials)
+            raise
 
     def _note(self, trials: list[dict[str, Any]]) -> None:
         """Record the finished trials and the time spent, from which the next attempt resumes."""
