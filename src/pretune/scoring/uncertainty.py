@@ -72,7 +72,7 @@ def ratio_interval(sums: FloatArray, counts: Counts) -> tuple[float, float] | No
     error = ratio_error(sums, counts)
     if error is None:
         return None
-    ratio, half = float(sums.sum() / counts.sum()), _t_quantile(len(sums) - 1) * error
+    ratio, half = float(sums.sum() / counts.sum()), t_quantile(len(sums) - 1) * error
     return ratio - half, ratio + half
 
 
@@ -85,7 +85,7 @@ def fraction_interval(hits: Counts, counts: Counts) -> tuple[float, float]:
     """
     fraction, count = float(hits.sum() / counts.sum()), float(counts.sum())
     if error := ratio_error(hits.astype(np.float64), counts):
-        half = _t_quantile(len(hits) - 1) * error
+        half = t_quantile(len(hits) - 1) * error
         count = min(count, Z_95**2 * fraction * (1 - fraction) / half**2)
     return wilson_interval(fraction * count, count)
 
@@ -111,9 +111,9 @@ def accuracy_over_seeds(correct: BoolArray, groups: IntArray | None = None) -> t
     if groups is None:
         squared = Z_95**2 * float(of_rows.var()) / num_rows
     else:
-        squared = (_t_quantile(max(1, len(sums) - 1)) * (ratio_error(sums, sizes) or 0.0)) ** 2
+        squared = (t_quantile(max(1, len(sums) - 1)) * (ratio_error(sums, sizes) or 0.0)) ** 2
     if num_seeds > 1:
-        squared += _t_quantile(num_seeds - 1) ** 2 * float(correct.mean(axis=1).var(ddof=1)) / num_seeds
+        squared += t_quantile(num_seeds - 1) ** 2 * float(correct.mean(axis=1).var(ddof=1)) / num_seeds
     count = Z_95**2 * mean * (1 - mean) / squared if squared > 0 else len(sums)
     count = min(count, num_rows * num_seeds)
     return mean, wilson_interval(mean * count, count)
@@ -224,7 +224,7 @@ def bootstrap_over_seeds(
     else:  # a replicate is at the bound, and its logarithm infinite, so by the derivative
         width = _half_width(of_rows, of_seeds, num_rows) / distance
     if _says_little(drawn, num_rows, distance):
-        width = max(width, _t_quantile(max(1, num_rows - 1)) / (num_rows + 1))
+        width = max(width, t_quantile(max(1, num_rows - 1)) / (num_rows + 1))
     ratio = math.exp(min(width, -math.log(_NEAREST)))
     low, high = sorted((bound + sign * distance / ratio, bound + sign * distance * ratio))
     return mean, (low, high)
@@ -277,9 +277,9 @@ def _add_half_units(sums: FloatArray, sizes: FloatArray, reach: float) -> tuple[
 
 def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
     """Half of an interval by the replicates (R,) of the rows and, from two on, the figures (S,) of the seeds."""
-    squared = _t_quantile(max(1, num_rows - 1)) ** 2 * float(drawn.var())
+    squared = t_quantile(max(1, num_rows - 1)) ** 2 * float(drawn.var())
     if len(figures) > 1:
-        squared += _t_quantile(len(figures) - 1) ** 2 * float(figures.var(ddof=1)) / len(figures)
+        squared += t_quantile(len(figures) - 1) ** 2 * float(figures.var(ddof=1)) / len(figures)
     return math.sqrt(squared)
 
 
@@ -349,7 +349,7 @@ def _difference(
     if variance == 0:  # the errors of all rows are equal
         return Difference(difference=mean, interval=(mean, mean), p_value=1.0)
     error = math.sqrt(variance)
-    half = _t_quantile(freedom) * error
+    half = t_quantile(freedom) * error
     interval = (max(-limit, min(centre - half, mean)), min(limit, max(centre + half, mean)))
     return Difference(difference=mean, interval=interval, p_value=_t_p_value(abs(centre) / error, freedom))
 
@@ -363,7 +363,8 @@ def _add_seed_variance(row_variance: float, num_rows: int, *figures: FloatArray)
     return variance, variance**2 / spread if spread > 0 else float(max(1, num_rows - 1))
 
 
-def _t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
+    """The standard errors on either side of an interval of 95 %, by the degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))
