@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from pretune.scoring.pseudo_labels import (
     CLIP_NATS,
     KEPT_FRACTION,
+    PseudoLabels,
     align,
     clip_scores,
     make_pseudo_labels,
@@ -110,3 +111,25 @@ def test_two_classes_are_treated_alike() -> None:
     other = make_pseudo_labels(log_probabilities[:, ::-1].copy(), documents, np.array([0.7, 0.3]))
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_allclose(one.targets, other.targets[:, ::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "end"),
+    [
+        (0.345, "of its document by 0.34, so both count."),
+        (0.1, "by 0.10, so both count."),
+        (0.096, "by 0.096, less than 0.1, so only the sentence itself counts."),
+        (-0.25, "by -0.25, less than 0.1, so only the sentence itself counts."),
+        (None, ""),
+    ],
+)
+def test_the_agreement_is_told_with_what_follows(agreement: float | None, end: str) -> None:
+    found = PseudoLabels(rows=np.arange(1), targets=np.ones((1, 2)), agreement=agreement)
+    assert found.describe_agreement().endswith(end)
+    assert bool(found.describe_agreement()) == bool(end)
+
+
+def test_a_class_without_rows_is_no_sentence_s() -> None:
+    log_probabilities, documents, _ = make_documents(20, 1.0, is_shared=True)
+    found = make_pseudo_labels(log_probabilities, documents, np.array([0.0, 1.0]))
+    assert found.targets[:, 0].max() < 1e-3

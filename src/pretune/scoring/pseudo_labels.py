@@ -33,13 +33,23 @@ class PseudoLabels:
         """Whether the other sentences of a document count."""
         return self.agreement is not None and self.agreement >= LEAST_AGREEMENT
 
+    def describe_agreement(self) -> str:
+        """A sentence about the agreement and what follows from it; empty if no document has several sentences."""
+        if self.agreement is None:
+            return ""
+        found = f"{self.agreement:.2f}, so both count"
+        if not self.is_smoothed:
+            found = f"{self.agreement:.3g}, less than {LEAST_AGREEMENT}, so only the sentence itself counts"
+        return f"What it says of a sentence correlates with what it says of the others of its document by {found}."
+
 
 def make_pseudo_labels(log_probabilities: FloatArray, documents: IntArray, prior: FloatArray) -> PseudoLabels:
     """Targets from log-probabilities (N, C) of sentences of these documents (N,).
 
     A sentence counts as much as the mean of the others of its document, if they agree at all. The targets are then
     shifted so that their mean is `prior` (C,), the frequencies of the classes in the labelled rows ("distribution
-    alignment", arXiv:1911.09785), and the third of the sentences of each class that is least certain is left out.
+    alignment", arXiv:1911.09785). At last, the third of the sentences of each class that is least certain is left out;
+    the mean of the others may differ from the prior.
     """
     own = clip_scores(log_probabilities)
     others, is_alone = mean_of_others(own, documents)
