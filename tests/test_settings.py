@@ -20,6 +20,7 @@ from pretune.settings import (
     Sampling,
     SplitConfig,
     StrategiesConfig,
+    to_identity,
 )
 
 
@@ -49,6 +50,7 @@ from pretune.settings import (
         (FinetuneConfig, "batch_size", 0),
         (FinetuneConfig, "seeds", 0),
         (FinetuneConfig, "mask_augment", 1.0),
+        (FinetuneConfig, "self_train_sentences", 199),
         (FinetuneConfig, "weight_decay", -0.1),
         (PreprocessConfig, "max_symbol_ratio", -0.5),
     ],
@@ -164,3 +166,12 @@ def test_values_become_those_of_python() -> None:
     assert type(config.epochs) is int and type(config.weight_decay) is float
     assert SplitConfig(label_names=["0=bad"]).label_names == ("0=bad",)  # type: ignore[arg-type]
     assert type(PretrainConfig(minutes=20).minutes) is float
+
+
+def test_sentences_of_no_student_make_no_other_model() -> None:
+    """A run with another number trains its control with the same settings, so it needs no --redo."""
+    one, other = (FinetuneConfig(self_train=True, self_train_sentences=count) for count in (1000, 2000))
+    assert to_identity(one) != to_identity(other)
+    assert to_identity(one)["self_train_sentences"] == 1000
+    controls = [dataclasses.replace(each, self_train=False, from_scratch=True) for each in (one, other)]
+    assert to_identity(controls[0]) == to_identity(controls[1])

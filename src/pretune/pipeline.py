@@ -214,8 +214,8 @@ class PlannedStage:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    """Raise InputDataError for labelled rows that cannot work, and UsageError for weights that their task does not
-    have, before anything is written."""
+    """Raise InputDataError for labelled rows that cannot work, and UsageError for weights or a student that their task
+    does not have, before anything is written."""
     from pretune.tasks.labelled_file import split_file
     from pretune.tasks.registry import task_named
     from pretune.tasks.task import refuse_class_weights, refuse_self_training
@@ -225,7 +225,8 @@ def _check_labels(recipe: Recipe) -> None:
         task = task_named(found.rules.name)
         refuse_class_weights(task, recipe.finetune.class_weights)
         if recipe.finetune.self_train:
-            refuse_self_training(task, has_pairs=any(row.text_pair is not None for row in found.all))
+            has_pairs = any(row.text_pair is not None for row in found.all)
+            refuse_self_training(task, [row.text for row in found.by_split["validation"]], has_pairs=has_pairs)
 
 
 def _do(stage: PlannedStage, *, redo: bool) -> None:

@@ -20,6 +20,7 @@ Format = Literal[
 
 _ENGINE = "how to run the work in parallel: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]"
 _WORKERS = "number of parallel workers (default: all cores; with --engine auto, one below 20 million characters)"
+LEAST_SENTENCES = 200  # of a corpus, from which a student can learn
 T = TypeVar("T")
 
 
@@ -329,7 +330,7 @@ class FinetuneConfig:
         "classes of single texts: let the model label sentences of the corpus, train one more network on them and on "
         "the labelled rows, and deliver it unless it is worse on validation",
     )
-    self_train_sentences: int = _setting(60_000, "about how many sentences of the corpus to label")
+    self_train_sentences: int = _setting(60_000, "how many sentences of the corpus to label, at most")
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"
     )
@@ -342,7 +343,8 @@ class FinetuneConfig:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         expect(self, is_positive, "numbers above zero", "learning_rates")
         counts = ("epochs", "updates", "patience", "batch_size", "search_rows", "seeds", "threads")
-        expect(self, lambda value: value >= 1, "at least 1", *counts, "self_train_sentences")
+        expect(self, lambda value: value >= 1, "at least 1", *counts)
+        expect(self, lambda value: value >= LEAST_SENTENCES, f"at least {LEAST_SENTENCES}", "self_train_sentences")
         expect(self, lambda value: value >= 0, "at least 0", "weight_decay")
         expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
         if self.epochs is not None and self.updates is not None:
@@ -487,7 +489,8 @@ LATE = ("stack",)
 
 def to_identity(config: Any) -> dict[str, Any]:
     """The settings that determine the result of a stage."""
-    return {name: value for name, value in to_dict(config).items() if name not in SPEED_ONLY}
+    without_effect = () if getattr(config, "self_train", True) else ("self_train_sentences",)
+    return {name: value for name, value in to_dict(config).items() if name not in (*SPEED_ONLY, *without_effect)}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pretune.data.targets import Targets
 from pretune.errors import UsageError
 from pretune.scoring.baseline import Baseline
+from pretune.scoring.nested_rows import group_rows
 from pretune.scoring.partners import Partner
 from pretune.scoring.row_statistics import RowStatistics
 from pretune.scoring.stack import Link
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # only the methods that train need torch, so that splitting r
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+LEAST_JUDGING_ROWS = 20  # independent validation rows, by which a student is judged
 Line = Mapping[str, Any]  # a row of a split or prepare folder
 Decision = dict[str, Any]  # what turns outputs into predictions, as JSON values: thresholds, a mean and a deviation
 Outputs = Any  # the predictions for N rows, in the form that the task chooses
@@ -54,12 +56,20 @@ def refuse_class_weights(task: Task, class_weights: str) -> None:
         )
 
 
-def refuse_self_training(task: Task, *, has_pairs: bool) -> None:
-    """Raise UsageError for labels that the sentences of a corpus cannot be given."""
+def refuse_self_training(task: Task, validation: Sequence[str], *, has_pairs: bool) -> None:
+    """Raise UsageError for labels that the sentences of a corpus cannot be given, and for too few texts of validation
+    rows that are independent of each other: a student that cannot be judged would not be delivered."""
     if task.name != "classification" or has_pairs:
         raise UsageError(
             f"--self-train works for classes of single texts, and these labels are of "
             f"{'pairs of texts' if has_pairs else f'the task {task.name}'}; leave it out."
+        )
+    num_judging = len(np.unique(group_rows([[text] for text in validation])))
+    if num_judging < LEAST_JUDGING_ROWS:
+        raise UsageError(
+            f"--self-train judges the student on validation rows, and {num_judging:,} independent ones are too few; "
+            f"expected at least {LEAST_JUDGING_ROWS}: hold out more with --validation-fraction, or leave --self-train "
+            "out."
         )
 
 

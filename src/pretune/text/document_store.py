@@ -19,6 +19,7 @@ from pretune.errors import InputDataError, StoppedError
 from pretune.text.raw.text_stream import TextStream
 
 CHARACTERS_PER_FILE = 8_000_000
+CORPUS_ENDING = ".jsonl.zst"  # of the names of the files
 _BUFFER_CHARACTERS = 1 << 20
 _LEVEL = 1  # three times as fast as 3, with files a seventh larger
 
@@ -159,7 +160,7 @@ class CorpusWriter:
 
 def corpus_file(folder: Path, number: int) -> Path:
     """The document file with a number."""
-    return folder / f"documents-{number:05d}.jsonl.zst"
+    return folder / f"documents-{number:05d}{CORPUS_ENDING}"
 
 
 def corpus_files(folder: Path) -> list[Path]:

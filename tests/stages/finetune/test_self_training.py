@@ -18,19 +18,23 @@ import pytest
 
 from pretune.errors import InputDataError, StageDiffersError, StoppedError, UsageError
 from pretune.inference.load import load_classifier
+from pretune.model.folder import load_model_folder
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest, read_manifest_if_any
+from pretune.runtime.stage_folder import open_stage
 from pretune.scoring.prediction_files import PREDICTIONS, STUDENT_PREDICTIONS, TEACHER_PREDICTIONS
 from pretune.settings import FinetuneConfig, SplitConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.compare import compare
 from pretune.stages.finetune import self_training
 from pretune.stages.finetune.candidates import Candidates
-from pretune.stages.finetune.self_training import PSEUDO_LABELS, find_corpus
+from pretune.stages.finetune.prepared_rows import PreparedRows
+from pretune.stages.finetune.self_training import PSEUDO_LABELS, find_corpus, student_batches
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
 from pretune.stages.preprocess.stage import preprocess
+from pretune.text.document_store import CorpusWriter, corpus_file
 from pretune.text.seen_texts import PRETRAINING, TRAINING, load_seen
 from pretune.training.finetuning_trial import FinetuningTrial
 
@@ -94,14 +98,12 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_pseudo_labels_can_be_read(run: Path, prepared_folder: Path) -> None:
+def test_the_pseudo_labels_can_be_read(run: Path) -> None:
     lines = lines_of(run / "finetune" / PSEUDO_LABELS)
     assert 200 < len(lines) < 400  # two thirds of about as many as were asked for
     for line in lines:
         assert line["text"].endswith(".")
         assert sum(line["probabilities"]) == pytest.approx(1, abs=1e-5)
-    known = {row["text"] for row in lines_of(prepared_folder / "train.jsonl")}
-    assert not known & {line["text"] for line in lines}
     mean = np.mean([line["probabilities"] for line in lines], axis=0)
     np.testing.assert_allclose(mean, 0.5, atol=0.1)
     assert PSEUDO_LABELS in read_manifest(run / "finetune").outputs
@@ -109,8 +111,8 @@ def test_the_pseudo_labels_can_be_read(run: Path, prepared_folder: Path) -> None
 
 def test_labelling_says_how_far_it_is(run: Path) -> None:
     sentences = [event["sentence"] for event in of_kind(run / "finetune", "notice")]
-    assert "The model labels up to 400 sentences of the corpus." in sentences
     *_, last = of_kind(run / "finetune", "progress")
+    assert f"The model labels {last['total']} sentences of the corpus." in sentences
     assert (last["done"], last["unit"]) == (last["total"], "sentences")
 
 
@@ -131,6 +133,16 @@ def test_the_student_reads_its_sentences_and_every_labelled_row_twice(run: Path,
     assert started["trial"] == 2
     evaluations = [event for event in of_kind(run / "finetune", "evaluation") if event["trial"] == 2]
     assert len(evaluations) == self_training.EVALUATIONS
+
+
+@pytest.mark.parametrize(("of_others", "of_student"), [(0.0, 0.0), (0.1, 0.2), (0.4, 0.5), (0.7, 0.7)])
+def test_no_fewer_tokens_are_hidden_from_a_student(
+    of_others: float, of_student: float, run: Path, run_folder: Path, prepared_folder: Path
+) -> None:
+    loaded, source = load_model_folder(run_folder / "pretrain" / "checkpoint"), read_manifest(prepared_folder)
+    config = replace(SETTINGS, mask_augment=of_others)
+    data = PreparedRows(prepared_folder, source, loaded, config, width_multiple=1, given=run_folder)
+    assert student_batches(run / "finetune", data, seed=0).mask_augment == pytest.approx(of_student)
 
 
 def test_the_student_is_delivered_and_tested_last(run: Path) -> None:
@@ -230,22 +242,37 @@ def test_a_student_that_is_worse_is_not_delivered(
     assert not (out / PREDICTIONS / STUDENT_PREDICTIONS).exists()
     assert not (out / PREDICTIONS / TEACHER_PREDICTIONS).exists()
     assert any("not delivered" in event["sentence"] for event in of_kind(out, "notice"))
-
-
-def test_too_few_sentences_leave_the_model_as_it_is(
-    run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    few = replace(SETTINGS, seeds=1, self_train_sentences=20)
-    finetune(run_folder / "pretrain", prepared_folder, out, few, corpus=corpus)
-    [sentence] = [e["sentence"] for e in of_kind(out, "notice") if e["sentence"].startswith("--self-train found")]
-    assert "at least 200 are needed" in sentence
-    assert not (out / PSEUDO_LABELS).exists()
-    assert "is_student" not in of_kind(out, "chosen")[0]
     phase = read_phase(read_events(out), "finetune")
     assert phase is not None
     assert phase.wants_student
     assert not phase.is_self_trained
+
+
+def write_small_corpus(path: Path, sentences: int) -> Path:
+    """A folder of preprocess with as many sentences of usual lengths, ten in a document."""
+    folder = open_stage(path, "preprocess", config={}, inputs={}, redo=False)
+    with CorpusWriter(folder.path) as writer:
+        for first in range(0, sentences, 10):
+            text = " ".join(f"the film was wonderful and very {number}." for number in range(first, first + 10))
+            writer.write(text, split="train")
+    folder.finish(train_documents=sentences // 10, train_tokens=10 * sentences)
+    return path
+
+
+def test_a_corpus_of_no_use_is_refused_before_any_training(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, altered = write_small_corpus(tmp_path / "few", 190), write_small_corpus(tmp_path / "altered", 300)
+    file = corpus_file(altered, 0)
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    monkeypatch.setattr(FinetuningTrial, "run", lambda *_: pytest.fail("a trial began"))
+    for corpus, error, sentence in (
+        (few, UsageError, "found 190 sentences in .* expected at least 200"),
+        (altered, InputDataError, "documents-00000.jsonl.zst was altered"),
+    ):
+        with pytest.raises(error, match=sentence):
+            finetune(run_folder / "pretrain", prepared_folder, tmp_path / "out", SETTINGS, corpus=corpus)
+        assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_labelled_is_refused_and_leaves_nothing(run_folder: Path, corpus: Path, tmp_path: Path) -> None:
@@ -274,12 +301,26 @@ def test_the_corpus_is_named_or_found(run_folder: Path, prepared_folder: Path, c
 def test_another_corpus_is_another_model(
     run: Path, run_folder: Path, prepared_folder: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "preprocess"
-    shutil.copytree(corpus, other)
+    same = tmp_path / "preprocess"
+    shutil.copytree(corpus, same)
     given = run_folder / "pretrain", prepared_folder, run / "finetune"
-    finetune(*given, SETTINGS, corpus=other)  # the same text in another place
+    finetune(*given, SETTINGS, corpus=same)  # the same text in another place
+    finetune(*given, SETTINGS, corpus=tmp_path)  # its run
+    with pytest.raises(StageDiffersError):
+        finetune(*given, SETTINGS, corpus=write_small_corpus(tmp_path / "other", 300))
     with pytest.raises(StageDiffersError):
         finetune(*given, replace(SETTINGS, self_train=False))
+
+
+def test_a_name_on_the_hub_has_no_corpus_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name read as a path has the current folder as its second parent, which may be a run."""
+    corpus = write_small_corpus(tmp_path / "preprocess", 300)
+    inputs = {"preprocessed": read_manifest(corpus).fingerprint}
+    open_stage(tmp_path / "pretrain", "pretrain", config={}, inputs=inputs, redo=False).finish()
+    assert find_corpus(tmp_path / "pretrain" / "checkpoint", None) == corpus
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="beside hf:owner/name; name one with --corpus"):
+        find_corpus(Path("hf:owner/name"), None)
 
 
 def test_the_corpus_of_the_run_of_the_base_is_found(small_run: Path) -> None:

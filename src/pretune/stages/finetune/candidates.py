@@ -36,8 +36,8 @@ from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.delivered import AVERAGED, STUDENT, Trial, average_seeds, delivered_weights
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.self_training import (
-    LEAST_SENTENCES,
     PSEUDO_LABELS,
+    Sentences,
     label_sentences,
     read_sentences,
     write_pseudo_labels,
@@ -71,6 +71,7 @@ class Candidates:
         self._outputs: dict[str, FloatArray] = {}  # for the validation rows
         self._stacks: dict[str, StackedModel | None] = {}
         self._partners: list[Partner] | None = None
+        self._sentences: Sentences | None = None
 
     @cached_property
     def objective(self) -> TaskObjective:
@@ -100,25 +101,23 @@ class Candidates:
 
     # -- a student and its teacher -------------------------------------------------------------------------------
 
-    def label_corpus(self, teacher: Trial, corpus: Path, student: int, stop: StopFlag) -> None:
-        """Let the teacher, with the linear models stacked on it, label sentences of the corpus, and write the labels.
+    def read_corpus(self, corpus: Path) -> None:
+        """Read the sentences for a student, unless their labels are written: before any training, since it would be in
+        vain with a corpus of no use. Raises UsageError for such a one."""
+        if not (self.folder.path / PSEUDO_LABELS).is_file():
+            self._sentences = read_sentences(corpus, self.data, self.config.self_train_sentences)
 
-        Logs a sentence about them, which stays if the trial of the `student` starts over: they are made once. There may
-        be too few to learn from: then nothing is written. Raises the stop's error after a signal.
+    def label_corpus(self, teacher: Trial, student: int, stop: StopFlag) -> None:
+        """Let the teacher, with the linear models stacked on it, label the sentences that were read, and write the
+        labels.
+
+        Logs a sentence about them, which stays if the trial of the `student` starts over: they are made once. Raises
+        the stop's error after a signal.
         """
-        log, begun = self.folder.log, time.monotonic()
-        log.write(
-            "notice", sentence=f"The model labels up to {self.config.self_train_sentences:,} sentences of the corpus."
-        )
-        sentences = read_sentences(corpus, self.data, self.config.self_train_sentences)
-        if len(sentences.texts) < LEAST_SENTENCES:
-            sentence = (
-                f"--self-train found {len(sentences.texts):,} sentences in {corpus} that are as long as the labelled "
-                f"rows and not among them; at least {LEAST_SENTENCES} are needed, so that is left out."
-            )
-            log.write("notice", sentence=sentence)
-            return
-        stacked = self.stacked(teacher, purpose="To label the corpus: ")
+        assert self._sentences is not None
+        log, begun, sentences = self.folder.log, time.monotonic(), self._sentences
+        log.write("notice", sentence=f"The model labels {len(sentences.texts):,} sentences of the corpus.")
+        stacked = self.stacked(teacher, purpose="Before self-training: ")
         self._load(teacher)
 
         def report(done: int) -> None:
@@ -137,16 +136,15 @@ class Candidates:
             f"The model labelled {len(sentences.texts):,} sentences of {len(set(sentences.documents.tolist())):,} "
             f"documents; a student learns from the {len(found.rows):,} that it is surest of, in {PSEUDO_LABELS}."
         )
-        if found.agreement is not None:
-            sentence += (
-                f" What it says of a sentence correlates with what it says of the others of its document by "
-                f"{found.agreement:.2f}, so {'' if found.is_smoothed else 'not '}both count."
-            )
+        sentence = f"{sentence} {found.describe_agreement()}".rstrip()
         log.write("notice", trial=student, step=-1, sentence=sentence)  # as of before its step 0, to which it goes back
 
     def prefers(self, student: Trial, teacher: Trial) -> bool:
         """Whether the student is delivered, both with the linear models that are stacked on them: if validation rows
-        choose, unless it scores lower on them; if they are too few, unless its loss is above by more than noise."""
+        choose, unless it scores lower on them; if they are too few, unless its loss is above by more than noise. A
+        student whose outputs are not numbers is not."""
+        if not np.isfinite(self._validate(student)).all():
+            return False
         ours, theirs = (self._as_delivered(trial) for trial in (student, teacher))
         if self.data.is_picking:
             measured = [self.score({**self.data.measure_validation(outputs)}) for outputs in (ours, theirs)]

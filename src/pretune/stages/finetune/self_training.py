@@ -7,6 +7,7 @@ Pseudo-labels that are smoothed over documents: docs/experiments.md has the meas
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,12 @@ import numpy.typing as npt
 from pretune.data.labelled_rows import EncodedRows, LabeledShard, LabelledBatches
 from pretune.data.targets import Targets
 from pretune.errors import UsageError
+from pretune.model.hub import is_hub_name
 from pretune.runtime.atomic import write_text
 from pretune.runtime.json_lines import read_json_lines
-from pretune.runtime.manifest import read_manifest, read_manifest_if_any
+from pretune.runtime.manifest import MANIFEST_NAME, read_manifest, read_manifest_if_any
 from pretune.scoring.pseudo_labels import PseudoLabels, make_pseudo_labels
-from pretune.settings import FinetuneConfig
+from pretune.settings import LEAST_SENTENCES, FinetuneConfig
 from pretune.stages.finetune.method import at_mask, encode_in_pattern
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.rows import EVALUATION_ROWS, TRAIN_WINDOWS, texts_of
@@ -34,9 +36,10 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 PSEUDO_LABELS = "pseudo_labels.jsonl"  # in the folder of the stage
 COPIES = 2  # of each labelled row, among the sentences of an epoch
 EVALUATIONS = 5  # of a student, which sees every row in one epoch
-LEAST_SENTENCES = 200
 _LENGTHS = (5, 95)  # percentiles of the labelled rows, between which a sentence is of a usual length
 _SPARE = 1.5  # documents read for those whose sentences are too short, too long, or repeated
+_STRETCH = 100  # sentences of one document, unless the others have too few: neighbours enough to smooth over
+_EVEN_STEP = 0.5**0.5  # irrational: the parts after the point of its multiples fill the interval evenly
 _DIGITS = 6
 _BLOCK_DOCUMENTS = 1000
 
@@ -52,15 +55,26 @@ class Sentences:
     documents: IntArray
 
 
+def choose_corpus(pretrained: Path, given: Path | None, config: FinetuneConfig) -> Path | None:
+    """The corpus of a student, as `find_corpus` has it; None without self-training. Raises UsageError if one is given
+    all the same."""
+    if config.self_train:
+        return find_corpus(pretrained, given)
+    if given is not None:
+        raise UsageError(f"The corpus {given} is given, which only --self-train reads; add it, or omit the corpus.")
+    return None
+
+
 def find_corpus(pretrained: Path, given: Path | None) -> Path:
-    """The output folder of preprocess that was `given`, or the one in the same run as the base.
+    """The output folder of preprocess that was `given`, itself or by its run, or the one in the same run as the base.
 
     Raises UsageError if none is given and none is found, and InputDataError if what was given is none.
     """
     if given is not None:
-        read_manifest(given, "preprocess")
-        return given
-    for run in (pretrained, *pretrained.resolve().parents[:2]):
+        corpus = given / "preprocess" if (given / "preprocess" / MANIFEST_NAME).is_file() else given
+        read_manifest(corpus, "preprocess")
+        return corpus
+    for run in () if is_hub_name(pretrained) else (pretrained, *pretrained.resolve().parents[:2]):
         base = read_manifest_if_any(run / "pretrain")
         found = read_manifest_if_any(run / "preprocess")
         if base is not None and found is not None and base.inputs.get("preprocessed") == found.fingerprint:
@@ -75,16 +89,34 @@ def find_corpus(pretrained: Path, given: Path | None) -> Path:
 
 
 def read_sentences(corpus: Path, data: PreparedRows, most: int) -> Sentences:
-    """At most `most` sentences of the training documents of a corpus, of documents that are evenly spread over it.
+    """`most` sentences of the training documents of a corpus, or all if there are fewer, of documents that are evenly
+    spread over it.
 
     They are as long as the labelled training rows usually are; a document that is no longer than that is taken as a
-    whole. What occurs among the labelled rows, or a second time, is left out.
+    whole. What has the letters of a labelled row, or of another sentence, is left out. Raises UsageError if there
+    are too few to learn from.
     """
     summary = read_manifest(corpus, "preprocess").summary
-    shortest, longest = np.percentile(_lengths(data.tokenizer, [row["text"] for row in data.rows["train"]]), _LENGTHS)
+    lengths = np.percentile(_lengths(data.tokenizer, [row["text"] for row in data.rows["train"]]), _LENGTHS)
     total = max(1, summary["train_documents"])
-    usual = max(1.0, summary["train_tokens"] / total / max(1.0, (shortest + longest) / 2))  # sentences of a document
-    step = max(1, int(total / (_SPARE * most / usual)))
+    usual = summary["train_tokens"] / total / max(1.0, lengths.mean())  # sentences of a document
+    step = max(1, int(total / (_SPARE * most / min(max(1.0, usual), _STRETCH))))
+    found = _find(corpus, data, step, *lengths.tolist())
+    while step > 1 and np.minimum(_counts(found), _STRETCH).sum() < most:  # these documents have fewer than usual
+        step //= 2
+        found = _find(corpus, data, step, *lengths.tolist())
+    if len(found.texts) < LEAST_SENTENCES:
+        shortest, longest = lengths.round().astype(int).tolist()
+        raise UsageError(
+            f"--self-train found {len(found.texts):,} sentences in {corpus} that are as long as the labelled rows "
+            f"usually are ({shortest:,} to {longest:,} tokens) and not among them; expected at least "
+            f"{LEAST_SENTENCES}: name another folder with --corpus, or leave --self-train out."
+        )
+    return thin(found, most)
+
+
+def _find(corpus: Path, data: PreparedRows, step: int, shortest: float, longest: float) -> Sentences:
+    """All sentences of these lengths in every document of a number that the step divides."""
     known = {_key(text) for rows in data.rows.values() for row in rows for text in texts_of(row)}
     texts: list[str] = []
     numbers: list[int] = []
@@ -99,13 +131,14 @@ def read_sentences(corpus: Path, data: PreparedRows, most: int) -> Sentences:
                     known.add(key)
                     texts.append(text)
                     numbers.append(number)
-    return _thin(texts, np.array(numbers, dtype=np.int64), most)
+    return Sentences(texts=texts, documents=np.array(numbers, dtype=np.int64))
 
 
 def _pieces(
     tokenizer: Tokenizer, block: Sequence[tuple[int, str]], shortest: float, longest: float
 ) -> list[tuple[int, list[str]]]:
-    """For each numbered document: itself, or its sentences of a usual length in tokens."""
+    """For each numbered document: itself, or its sentences of a usual length in tokens; if most of them are shorter,
+    stretches of several."""
     split = [split_sentences(text) for _, text in block]
     lengths = iter(_lengths(tokenizer, [sentence for sentences in split for sentence in sentences]).tolist())
     around = sum(tokenizer.num_around)
@@ -115,28 +148,84 @@ def _pieces(
         if shortest <= sum(counts) - around * (len(counts) - 1) <= longest:
             found.append((number, [text]))
             continue
-        pairs = zip(sentences, counts, strict=True)
-        found.append((number, [sentence for sentence, count in pairs if shortest <= count <= longest]))
+        pieces = list(zip(sentences, counts, strict=True))
+        if counts and np.median(counts) < shortest:
+            pieces = join_sentences(text, pieces, around, (shortest + longest) / 2, longest)
+        found.append((number, [piece for piece, count in pieces if shortest <= count <= longest]))
     return found
+
+
+def join_sentences(
+    text: str, sentences: Sequence[tuple[str, int]], around: int, usual: float, longest: float
+) -> list[tuple[str, int]]:
+    """Consecutive sentences of a text, given with their numbers of tokens (`around` of them special), joined until they
+    are as long as usual, but no longer than the longest."""
+    joined: list[tuple[int, int, int]] = []  # where each starts and ends in the text, and its tokens
+    end = 0
+    for sentence, count in sentences:
+        start = text.index(sentence, end)
+        end = start + len(sentence)
+        if joined and joined[-1][2] < usual and joined[-1][2] + count - around <= longest:
+            first, _, before = joined.pop()
+            joined.append((first, end, before + count - around))
+        else:
+            joined.append((start, end, count))
+    return [(text[start:end], count) for start, end, count in joined]
 
 
 def _lengths(tokenizer: Tokenizer, texts: Sequence[str]) -> IntArray:
     return np.array([len(ids) for ids in tokenizer.encode_batch(texts)], dtype=np.int64)
 
 
+class _Letters(dict[int, int | None]):
+    """For `str.translate`: letters with their marks, and digits, as they are, and nothing else."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
+        return self[code]
+
+
+_LETTERS = _Letters()
+
+
 def _key(text: str) -> str:
-    return " ".join(text.casefold().split())
+    """The letters and digits of a text in lower case: "It's fine." has those of "it 's fine ."."""
+    return text.casefold().translate(_LETTERS)
 
 
-def _thin(texts: list[str], documents: IntArray, most: int) -> Sentences:
-    """The sentences of so many documents, evenly spread, that there are at most `most`."""
-    _, firsts, counts = np.unique(documents, return_index=True, return_counts=True)
-    if len(texts) <= most:
-        return Sentences(texts=texts, documents=documents)
-    wanted = int(most / len(texts) * len(firsts))
-    places = np.arange(wanted) * len(firsts) // max(wanted, 1)
-    rows = [row for place in places.tolist() for row in range(firsts[place], firsts[place] + counts[place])][:most]
-    return Sentences(texts=[texts[row] for row in rows], documents=documents[rows])
+def _counts(sentences: Sentences) -> IntArray:
+    """The number of sentences of each document that has some."""
+    return np.asarray(np.unique(sentences.documents, return_counts=True)[1])
+
+
+def thin(sentences: Sentences, most: int) -> Sentences:
+    """`most` of the sentences: those of as many documents as have about so many, evenly spread; then some less or more.
+
+    Of a document with more than `_STRETCH`, or more than it takes, those in the middle are taken.
+    """
+    if len(sentences.texts) <= most:
+        return sentences
+    _, firsts, counts = np.unique(sentences.documents, return_index=True, return_counts=True)
+    room = np.minimum(counts, max(_STRETCH, _share(counts, most)))
+    wanted = int(most / room.sum() * len(room))
+    even = np.arange(wanted) * len(room) // max(wanted, 1)
+    others = np.setdiff1d(np.arange(len(room)), even)
+    order = np.concatenate([each[np.argsort(np.arange(len(each)) * _EVEN_STEP % 1)] for each in (even, others)])
+    before = np.cumsum(room[order]) - room[order]
+    kept = np.zeros_like(room)
+    kept[order] = np.clip(most - before, 0, room[order])
+    starts = firsts + (counts - kept) // 2
+    rows = np.concatenate([np.arange(start, start + num) for start, num in zip(starts, kept, strict=True)])
+    return Sentences(texts=[sentences.texts[row] for row in rows.tolist()], documents=sentences.documents[rows])
+
+
+def _share(counts: IntArray, most: int) -> int:
+    """How many each document gives at most, if all together are to give `most` and none more than others have to."""
+    low, high = 1, int(counts.max())
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if np.minimum(counts, middle).sum() >= most else (middle + 1, high)
+    return low
 
 
 # -- their labels --------------------------------------------------------------------------------------------------
@@ -150,7 +239,7 @@ def label_sentences(
     nothing = _with_targets(data, rows, np.zeros(len(rows), dtype=np.int64))
     classes = np.asarray(data.targets["train"].values)
     num_classes = len(data.labelling.outputs)
-    prior = (np.bincount(classes, minlength=num_classes) + 1) / (len(classes) + num_classes)
+    prior = np.bincount(classes, minlength=num_classes) / len(classes)
     batches = _batches(data, rows, nothing, data.config, seed=data.config.seed, is_training=False)
     return make_pseudo_labels(predict(batches, sentences.texts), sentences.documents, prior)
 
@@ -173,7 +262,7 @@ def write_pseudo_labels(folder: Path, sentences: Sentences, found: PseudoLabels)
 
 def student_batches(folder: Path, data: PreparedRows, seed: int) -> LabelledBatches:
     """The sentences with the targets that were written, and each labelled training row twice, with twice as many tokens
-    hidden as in other training."""
+    hidden as in other training, up to half of them."""
     lines = read_json_lines(folder / PSEUDO_LABELS)
     labelled = data.batches("train", seed)
     num_classes = len(data.labelling.outputs)
@@ -211,7 +300,7 @@ def _batches(
         data.special,
         batch_size=config.batch_size if is_training else EVALUATION_ROWS,
         seed=seed,
-        mask_augment=min(2 * config.mask_augment, 0.5) if may_hide else 0.0,
+        mask_augment=max(config.mask_augment, min(2 * config.mask_augment, 0.5)) if may_hide else 0.0,
         label_weights=data.soft_label_weights(targets.values) if is_training and data.is_balanced else None,
         width_multiple=data.width_multiple,
         window_rule=data.window_rule,

@@ -13,7 +13,7 @@ from typing import Any
 from pretune.compute.device import device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import LabelledBatches
-from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError, UsageError
+from pretune.errors import CorruptModelError, InterruptedByUserError, StoppedError
 from pretune.model import cost
 from pretune.model.base_folder import CHECKPOINT_NAME, fingerprint_of
 from pretune.model.config import ForeignConfig
@@ -31,10 +31,11 @@ from pretune.stages.finetune.delivered import AVERAGED, STUDENT, describe_delive
 from pretune.stages.finetune.notices import starting_notices
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.rows import texts_of
-from pretune.stages.finetune.self_training import EVALUATIONS, PSEUDO_LABELS, find_corpus, student_batches
+from pretune.stages.finetune.self_training import EVALUATIONS, PSEUDO_LABELS, choose_corpus, student_batches
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.task import refuse_self_training
 from pretune.text.chat.prepared_folder import refuse_conversations
+from pretune.text.document_store import CORPUS_ENDING
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, join_seen, load_seen, save_seen
 from pretune.text.splits import SPLITS
 from pretune.training.checkpoint import load_best
@@ -70,8 +71,8 @@ def finetune(
     validation rows, training chooses no epoch and no seed on them, and a rate only if several are given (see
     `pretune.training.few_labels`). The test rows are read once, at the end. With `config.from_scratch`, only the shape
     and the tokenizer of the model are used. With `config.self_train`, the result labels sentences of the `corpus`, an
-    output folder of preprocess, and a student learns from these, too; without a `corpus`, it is that of the run of the
-    model.
+    output folder of preprocess or its run, and a student learns from these, too; without a `corpus`, it is that of the
+    run of the model. A corpus of no use is refused before any training.
 
     The same call resumes after an interruption, also with another `config.stack`, which acts after all training unless
     the corpus is labelled. The processes of a launch train together, unless only this one makes the call, with `alone`.
@@ -86,11 +87,8 @@ def finetune(
     loaded = load_model_folder(model_folder_of(local_folder(pretrained)))
     stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
-    if config.self_train:
-        corpus = find_corpus(Path(pretrained), corpus)
+    if (corpus := choose_corpus(Path(pretrained), corpus, config)) is not None:
         inputs["corpus"] = read_manifest(corpus, "preprocess").fingerprint
-    elif corpus is not None:
-        raise UsageError(f"The corpus {corpus} is given, which only --self-train reads; add it, or omit the corpus.")
 
     def open_folder() -> StageFolder:
         late = () if config.self_train else LATE  # linear models take part in labelling the corpus
@@ -101,7 +99,13 @@ def finetune(
         if ranks.is_first:  # still there only if the stage was killed at the very end
             remove_folder(folder.path / CHECKPOINTS)
         return folder.manifest
-    with at_training(folder, ranks, lambda: check_hashes(prepared, source)) as stop:
+
+    def check_inputs() -> None:
+        check_hashes(prepared, source)
+        if corpus is not None:
+            check_hashes(corpus, read_manifest(corpus, "preprocess"), (CORPUS_ENDING,))
+
+    with at_training(folder, ranks, check_inputs) as stop:
         _Finetuning(Path(pretrained), loaded, prepared, source, folder, config, ranks, corpus).run(stop)
     return folder.manifest
 
@@ -139,7 +143,8 @@ class _Finetuning:
         width = 8 if self.compute.device == "cuda" else 1
         self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width, given=given)
         if corpus is not None:
-            refuse_self_training(data.task, has_pairs=data.labelling.has_pairs)
+            texts = [row["text"] for row in data.rows["validation"]]
+            refuse_self_training(data.task, texts, has_pairs=data.labelling.has_pairs)
         self.model_config = replace(loaded.config, max_seq_len=data.max_seq_len)
         self.start_weights = StartingWeights(
             loaded,
@@ -182,6 +187,8 @@ class _Finetuning:
     def run(self, stop: StopFlag) -> None:
         """Run all trials, choose one, and test."""
         trials = self.ranks.answer(self._trials_done, "the trials that are done")
+        if (corpus := self.corpus) is not None:
+            self.ranks.answer(lambda: self.candidates.read_corpus(corpus), "reading the corpus")
         if not self.ranks.answer(self._trial_folder(0).parent.is_dir, "the trials that have begun"):
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
@@ -196,7 +203,7 @@ class _Finetuning:
             reported = [trial for trial in trials if not trial["is_search"] and not trial.get(STUDENT)]
             chosen = teacher = self.ranks.answer(lambda: self.candidates.choose(reported), "the mean of the seeds")
             if self.corpus is not None:
-                chosen = self._self_train(trials, teacher, self.corpus, stop)
+                chosen = self._self_train(trials, teacher, stop)
         self.folder.log.write(
             "chosen",
             trial=chosen["trial"],
@@ -208,19 +215,15 @@ class _Finetuning:
         tests = self.ranks.answer(lambda: self._conclude(reported, chosen, teacher), "the test")
         self._finish(trials, chosen, tests)
 
-    def _self_train(
-        self, trials: list[dict[str, Any]], teacher: dict[str, Any], corpus: Path, stop: StopFlag
-    ) -> dict[str, Any]:
+    def _self_train(self, trials: list[dict[str, Any]], teacher: dict[str, Any], stop: StopFlag) -> dict[str, Any]:
         """Let the teacher label sentences of the corpus, and train a student; returns the better of the two.
 
         The labels are written once, so that an interrupted student resumes with the same ones.
         """
         written = self.folder.path / PSEUDO_LABELS
         if not self.ranks.answer(written.is_file, "the labels of the corpus"):
-            given = teacher, corpus, len(self.planned_trials), stop
+            given = teacher, len(self.planned_trials), stop
             self.ranks.answer(lambda: self.candidates.label_corpus(*given), "labelling the corpus")
-        if not self.ranks.answer(written.is_file, "the labels of the corpus"):
-            return teacher
         student = next((trial for trial in trials if trial.get(STUDENT)), None)
         if student is None:
             student = self._run_student(self._student_rate(teacher), stop)
