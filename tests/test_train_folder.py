@@ -121,6 +121,24 @@ def test_what_is_refused_is_named_as_the_call_names_it(
         assert "--" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ({"self_train": True}, UsageError, "^self_train reads unlabelled text, .* name one with corpus=, or leave"),
+        ({"self_train": True, "corpus": "missing"}, InputDataError, "^missing does not exist"),
+        ({"corpus": "texts"}, UsageError, "^The corpus texts is given, which only self_train reads"),
+        ({"self_train": True, "self_train_sentences": 100}, UsageError, "^self_train_sentences is 100; expected at le"),
+    ],
+)
+def test_a_corpus_that_is_of_no_use_is_refused_before_anything_is_written(
+    run_folder: Path, tmp_path: Path, given: dict[str, Any], error: type[PretuneError], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence) as caught:
+        load_pretrained_model(run_folder).train(EXAMPLES, tmp_path / "out", **SETTINGS, **given)
+    assert "--" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_warnings_name_examples_as_the_call_does(
     run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

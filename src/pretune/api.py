@@ -237,6 +237,7 @@ class Model:
         out: Path | str | None = None,
         *,
         test_data: Any = None,
+        corpus: Path | str | None = None,
         quiet: bool = False,
         redo: bool = False,
         **settings: Any,
@@ -258,11 +259,14 @@ class Model:
         examples = read_examples(data, recipe.split)
         test_examples = None if test_data is None else read_examples(test_data, recipe.split)
         split = with_columns(recipe.split, *filter(None, (examples, test_examples)))
+        from pretune.stages.finetune.self_training import choose_corpus
         from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 
         with train_folder(out) as run:
             run.refuse_own_model(self.path)
+            given = None if corpus is None else expand_home(corpus)
+            text = choose_corpus(self.path, given, recipe.finetune)
             labels = run.labels_file(examples, LABELS_NAME)
             test_labels = None if test_examples is None else run.labels_file(test_examples, TEST_LABELS_NAME)
             LOGGER.info("The run is in %s", run.path)
@@ -270,7 +274,7 @@ class Model:
             with shown, restored_threads(recipe.finetune.threads):
                 prepared, start = run.path / "prepare", self.path
                 prepare(labels, prepared, recipe.prepare, base=start, test_labels=test_labels, split=split, redo=redo)
-                finetune(start, prepared, run.path / "finetune", recipe.finetune, redo=redo, alone=True)
+                finetune(start, prepared, run.path / "finetune", recipe.finetune, corpus=text, redo=redo, alone=True)
         trained = Model(find_model_folder(run.path / "finetune", "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
         history = History(read_events(run.path / "finetune"))

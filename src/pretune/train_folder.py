@@ -37,7 +37,8 @@ LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
 DATA_NAME = "data"  # what the examples of a program are called in its errors: the parameter of `train`
 _CONFIGS = (SplitConfig, PrepareConfig, FinetuneConfig)
 _KINDS = {name: kind for config in _CONFIGS for name, kind in typing.get_type_hints(config).items()}
-_KEYWORDS = {field.name: field.name for config in _CONFIGS for field in fields(config)} | {"test_labels": "test_data"}
+_OTHERS = {"test_labels": "test_data", "corpus": "corpus="}
+_KEYWORDS = {field.name: field.name for config in _CONFIGS for field in fields(config)} | _OTHERS
 # A command in backticks, which stays, or an option with what may be its value.
 _OPTION = re.compile(
     r"`[^`]*`|--(?P<no>no-)?(?P<name>[a-z]+(?:-[a-z]+)*)"

@@ -274,7 +274,7 @@ def finetune(arguments: Arguments) -> int:
             from pretune.stages.finetune.stage import finetune
 
             config = override(Recipe(), {"finetune": typed}).finetune
-            corpus = None if arguments.corpus is None else stage_folder(arguments.corpus, "preprocess")
+            corpus = None if arguments.corpus is None else Path(arguments.corpus)
             finetune(pretrained, prepared, out, config, corpus=corpus, redo=arguments.redo)
     from_scratch = bool(typed.get("from_scratch"))
     return _show_stage(
