@@ -172,8 +172,9 @@ def test_more_seeds_are_offered_only_to_a_run_with_one(traced: RunTrace) -> None
 def test_self_training_is_offered_where_labels_are_few_and_fit(traced: RunTrace) -> None:
     real = replace(traced, run=replace(traced.run, is_synthetic=False), comparison=None)
 
-    def step(trace: RunTrace, rows: int) -> str:
-        counts = [Quantity(name="train rows", value=rows - 100), Quantity(name="validation rows", value=100)]
+    def step(trace: RunTrace, rows: int, validation: int = 100) -> str:
+        by_split = {"train rows": rows - validation, "validation rows": validation}
+        counts = [Quantity(name=name, value=value) for name, value in by_split.items()]
         stages = [replace(each, shape_out=counts) if each.name == "prepare" else each for each in trace.stages]
         found = choose_next_step(replace(trace, stages=stages))
         assert found is not None
@@ -183,6 +184,7 @@ def test_self_training_is_offered_where_labels_are_few_and_fit(traced: RunTrace)
     assert offered in step(real, 2000)
     assert "2,000 labelled rows" in step(real, 2000)
     assert offered not in step(real, 2001)
+    assert offered not in step(real, 2000, validation=19)  # by which a student cannot be judged
     assert offered not in step(replace(real, run=replace(real.run, task="multilabel")), 1000)
     assert offered not in step(replace(real, run=replace(real.run, has_pairs=True)), 1000)
     phase = real.phases.finetune

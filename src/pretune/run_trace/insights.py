@@ -19,6 +19,7 @@ from pretune.run_trace.metrics import points_of, write_named
 from pretune.run_trace.noise import loss_noise
 from pretune.run_trace.shown_trial import find_test_of_shown
 from pretune.scoring.metric_titles import points_interval, signed_points
+from pretune.tasks.task import LEAST_JUDGING_ROWS
 from pretune.trace_schema import DELIVERED, Insight, NextStep, Phase, RunTrace, Verdict
 
 MOST = 3
@@ -263,10 +264,11 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
             sentence="One seed leaves open how much a repeat would vary.",
             command=run_command(name, "--seeds", "3", "--out", f"{name}-seeds"),
         )
-    if (rows := _labelled_rows(trace)) is not None and rows <= FEW_ROWS and _may_self_train(trace):
+    rows = _labelled_rows(trace)
+    if rows["validation"] >= LEAST_JUDGING_ROWS and sum(rows.values()) <= FEW_ROWS and _may_self_train(trace):
         return NextStep(
-            sentence=f"{formats.count(rows)} labelled rows are few; a student can also learn from sentences of the "
-            "text, which the model labels.",
+            sentence=f"{formats.count(sum(rows.values()))} labelled rows are few; a student can also learn from "
+            "sentences of the text, which the model labels.",
             command=self_train_command(name),
         )
     if trace.run.is_synthetic:
@@ -280,11 +282,11 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
     )
 
 
-def _labelled_rows(trace: RunTrace) -> int | None:
-    """The rows of training and validation; None if they are not known, or there are no rows."""
-    counts = [each for stage in trace.stages if stage.name == "prepare" for each in stage.shape_out]
-    rows = [each.value for each in counts if each.name in ("train rows", "validation rows")]
-    return sum(value for value in rows if isinstance(value, int)) if rows else None
+def _labelled_rows(trace: RunTrace) -> dict[str, int]:
+    """The rows of training and of validation; 0 where they are not known."""
+    of_stages = [each for stage in trace.stages if stage.name == "prepare" for each in stage.shape_out]
+    known = {each.name: each.value for each in of_stages if isinstance(each.value, int)}
+    return {split: known.get(f"{split} rows", 0) for split in ("train", "validation")}
 
 
 def _may_self_train(trace: RunTrace) -> bool:
