@@ -58,7 +58,7 @@ def read_figures(folder: Path = RESULTS) -> dict[str, Row]:
 
 def name_figures(data_set: str, variant: str | None) -> str:
     """The name of the figures of a data set, or of one of its variants."""
-    return data_set if variant is None else f"{data_set}--{variant.replace(' ', '-')}"
+    return data_set if variant is None else f"{data_set}--{'-'.join(re.findall(r'[a-z0-9]+', variant))}"
 
 
 def write_tables(page: Path = PAGE, figures: dict[str, Row] | None = None) -> Path:

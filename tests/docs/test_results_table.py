@@ -388,7 +388,9 @@ def test_a_target_is_judged_by_the_precision_that_was_trained_in() -> None:
 def test_a_variant_has_a_row_a_budget_and_a_target_of_its_own_beside_the_data_set() -> None:
     found = result("sst2", [comparison(0.90, 0.8, 0.81)])
     variant = {**result("sst2", [comparison(0.70, 0.8, 0.81)]), "variant": "without bf16"}
-    figures = {"sst2": found, page.name_figures("sst2", "without bf16"): variant}
+    name = page.name_figures("sst2", "without bf16, self-trained")
+    assert name == "sst2--without-bf16-self-trained"
+    figures = {"sst2": found, name: variant}
     text = page.render(figures)
     assert [len(cells(text, f"SST-2, sentiment of phrases{mark}")) for mark in ("", " (without bf16)")] == [3, 3]
     lines = target_lines(figures)
