@@ -264,16 +264,17 @@ def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _given_title(name: str, folder: Path) -> str:
-    """What a given base was trained on, if it is part of a run: the title of the base that it stands for if its files
-    have the names of that base's texts, else the names of the files."""
+    """What a given base was trained on, if it is part of a run: the title of a base whose texts have the names of its
+    files, first of the one that it stands for, else the names of the files."""
     recipe = folder.parent / "recipe.toml"
     if not recipe.is_file():
         return "-"
     files = [Path(path).name for path in tomllib.loads(recipe.read_text(encoding="utf-8"))["corpus"]]
-    base = base_named(name)
-    names = [{file_name(source), Path(source.path).name} for source in base.sources]
-    is_this_base = len(files) == len(names) and all(own & {*files} for own in names)
-    return base.title if is_this_base else ", ".join(files)
+    for base in (base_named(name), *BASES):
+        names = [{file_name(source), Path(source.path).name} for source in base.sources]
+        if len(files) == len(names) and all(own & {*files} for own in names):
+            return base.title
+    return ", ".join(files)
 
 
 def _find(folder: Path, kind: str) -> list[Event]:

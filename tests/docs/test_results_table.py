@@ -193,7 +193,8 @@ def test_a_given_base_that_no_stage_wrote_is_described(tmp_path: Path) -> None:
         ("reviews", ["texts/imdb-unsup.jsonl"], "reviews"),
         ("reviews", ["/data/imdb/unsup.jsonl.zst"], "reviews"),
         ("sst2-reviews", ["imdb-unsup.jsonl", "sst2.jsonl"], "SST-2, reviews"),
-        ("sst2-reviews", ["imdb-unsup.jsonl"], "imdb-unsup.jsonl"),
+        ("sst2-reviews", ["imdb-unsup.jsonl"], "reviews"),
+        ("sst2-reviews", ["novels.txt"], "novels.txt"),
         ("reviews", ["imdb-unsup.jsonl", "novels.txt"], "imdb-unsup.jsonl, novels.txt"),
     ],
 )
