@@ -184,7 +184,7 @@ def test_self_training_is_offered_where_labels_are_few_and_fit(traced: RunTrace)
     assert offered in step(real, 2000)
     assert "2,000 labelled rows" in step(real, 2000)
     assert offered not in step(real, 2001)
-    assert offered not in step(real, 2000, validation=19)  # by which a student cannot be judged
+    assert offered not in step(real, 2000, validation=39)  # by which a student cannot be judged
     assert offered not in step(replace(real, run=replace(real.run, task="multilabel")), 1000)
     assert offered not in step(replace(real, run=replace(real.run, has_pairs=True)), 1000)
     phase = real.phases.finetune

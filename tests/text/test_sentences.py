@@ -24,6 +24,7 @@ from pretune.text.sentences import split_sentences
         ("བཟང་།མིན།", ["བཟང་།", "མིན།"]),
         ("A title\u2028and\u2029a\u0085text\r\n.", ["A title", "and", "a", "text", "."]),
         ("ดีมาก ไม่ดี\nใช่", ["ดีมาก ไม่ดี", "ใช่"]),
+        ('他说。"你好。"再见。" 好', ["他说。", '"你好。', '"再见。"', "好"]),
         ("  ", []),
     ],
 )  # fmt: skip

@@ -265,7 +265,8 @@ def choose_next_step(trace: RunTrace) -> NextStep | None:
             command=run_command(name, "--seeds", "3", "--out", f"{name}-seeds"),
         )
     rows = _labelled_rows(trace)
-    if rows["validation"] >= LEAST_JUDGING_ROWS and sum(rows.values()) <= FEW_ROWS and _may_self_train(trace):
+    can_judge = rows["validation"] >= 2 * LEAST_JUDGING_ROWS  # of which one may contain another
+    if can_judge and sum(rows.values()) <= FEW_ROWS and _may_self_train(trace):
         return NextStep(
             sentence=f"{formats.count(sum(rows.values()))} labelled rows are few; a student can also learn from "
             "sentences of the text, which the model labels.",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-_CLOSING = "\"')\\]}\u201d\u2019\u00bb\u300d\u300f\u3011\uff09"  # quotes and brackets that close after a mark
+_CLOSING = ")\\]}\u201d\u2019\u00bb\u300d\u300f\u3011\uff09"  # quotes and brackets that close after a mark
 # Marks that end nothing but a sentence, so the next one may follow at once: Chinese and Japanese (also half-width),
 # Devanagari and its neighbours, Urdu, Armenian, Ethiopic, Tibetan, Burmese and Khmer; and a Chinese ellipsis.
 _ALWAYS = "\u3002\uff01\uff1f\uff61\u0964\u0965\u06d4\u0589\u1362\u1367\u0f0d\u0f0e\u104b\u17d4"
 _END = re.compile(
-    f"[.!?\u2026\u061f]+[{_CLOSING}]*(?=\\s)|(?:[{_ALWAYS}]+|\u2026{{2,}})[{_CLOSING}]*|[\n\v\f\r\u0085\u2028\u2029]"
+    f"[.!?\u2026\u061f]+[\"'{_CLOSING}]*(?=\\s)"
+    f"|(?:[{_ALWAYS}]+|\u2026{{2,}})[{_CLOSING}]*(?:[\"']+(?=\\s))?"  # a straight quote may open the next one
+    "|[\n\v\f\r\u0085\u2028\u2029]"
 )
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pretune.errors import UsageError
 from pretune.runtime.stage_folder import open_stage
-from pretune.stages.finetune.self_training import Sentences, join_sentences, read_sentences, thin
+from pretune.stages.finetune.self_training import Sentences, join_sentences, middle_of, read_sentences, thin
 from pretune.text.document_store import CorpusWriter
+from pretune.text.sentences import split_sentences
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 WORDS = "the film food hotel phone book was and very battery days".split()
@@ -67,6 +68,17 @@ def test_short_sentences_are_joined_up_to_the_usual_length() -> None:
     joined = join_sentences(text, sentences, 2, 6.0, 8.0)
     assert joined == [("One two. Three four.", 6), ("Five six seven eight.", 6), ("Nine.", 3)]
     assert join_sentences(text, sentences, 2, 20.0, 30.0) == [(text, 11)]
+
+
+@given(st.integers(1, 400), st.integers(1, 3000))
+def test_the_middle_of_a_text_has_whole_sentences(count: int, room: int) -> None:
+    text = document(0, count)
+    middle = middle_of(text, room)
+    assert len(middle) <= max(room, 0)
+    of_text, of_middle = split_sentences(text), split_sentences(middle)
+    assert middle == text if len(text) <= room else len(of_middle) < count
+    start = of_text.index(of_middle[0]) if of_middle else 0
+    assert of_middle == of_text[start : start + len(of_middle)]
 
 
 @dataclass
@@ -129,6 +141,13 @@ def test_a_few_long_documents_are_read_all(make_corpus: Callable[[list[str]], Co
     assert len(found.texts) == 300
     assert len(set(found.documents.tolist())) >= 3
     assert not any(sentence(number) in found.texts for number in range(90_000, 90_050))  # of another split
+
+
+def test_pictures_tell_sentences_apart(make_corpus: Callable[[list[str]], Corpus]) -> None:
+    texts = [f"{document(10 * number, 10)} The film was 👍 👎!" for number in range(60)]
+    found = make_corpus([*texts, "The film was 👍!"]).read(10_000, train=ROWS, test=["the film was 👍"])
+    assert "The film was 👍 👎!" in found.texts
+    assert "The film was 👍!" not in found.texts
 
 
 def test_documents_that_are_shorter_than_the_mean_are_found(make_corpus: Callable[[list[str]], Corpus]) -> None:

@@ -7,8 +7,9 @@ Pseudo-labels that are smoothed over documents: docs/experiments.md has the meas
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ _SPARE = 1.5  # documents read for those whose sentences are too short, too long
 _STRETCH = 100  # sentences of one document, unless the others have too few: neighbours enough to smooth over
 _EVEN_STEP = 0.5**0.5  # irrational: the parts after the point of its multiples fill the interval evenly
 _DIGITS = 6
-_BLOCK_DOCUMENTS = 1000
+_CHARACTERS_OF_TOKEN = 5  # about
+_BLOCK_CHARACTERS = 4_000_000
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -101,10 +103,12 @@ def read_sentences(corpus: Path, data: PreparedRows, most: int) -> Sentences:
     total = max(1, summary["train_documents"])
     usual = summary["train_tokens"] / total / max(1.0, lengths.mean())  # sentences of a document
     step = max(1, int(total / (_SPARE * most / min(max(1.0, usual), _STRETCH))))
-    found = _find(corpus, data, step, *lengths.tolist())
-    while step > 1 and np.minimum(_counts(found), _STRETCH).sum() < most:  # these documents have fewer than usual
-        step //= 2
-        found = _find(corpus, data, step, *lengths.tolist())
+    found = _find(corpus, data, step, _room(step * most / total, lengths[1]), *lengths.tolist())
+    while step > 1 and (count := np.minimum(_counts(found), _STRETCH).sum()) < most:  # these documents have fewer
+        step = max(1, min(step // 2, int(step * count / most / _SPARE)))
+        found = _find(corpus, data, step, _room(step * most / total, lengths[1]), *lengths.tolist())
+    if len(found.texts) < most:  # of all documents, so nothing is to be cut from them
+        found = _find(corpus, data, step, sys.maxsize, *lengths.tolist())
     if len(found.texts) < LEAST_SENTENCES:
         shortest, longest = lengths.round().astype(int).tolist()
         raise UsageError(
@@ -115,15 +119,19 @@ def read_sentences(corpus: Path, data: PreparedRows, most: int) -> Sentences:
     return thin(found, most)
 
 
-def _find(corpus: Path, data: PreparedRows, step: int, shortest: float, longest: float) -> Sentences:
-    """All sentences of these lengths in every document of a number that the step divides."""
+def _room(wanted: float, longest: float) -> int:
+    """The characters that are read of a document, from which so many sentences are wanted."""
+    return int(max(5 * _STRETCH, 2 * _SPARE * wanted) * longest * _CHARACTERS_OF_TOKEN)
+
+
+def _find(corpus: Path, data: PreparedRows, step: int, room: int, shortest: float, longest: float) -> Sentences:
+    """The sentences of these lengths in so many characters of every document of a number that the step divides."""
     known = {_key(text) for rows in data.rows.values() for row in rows for text in texts_of(row)}
     texts: list[str] = []
     numbers: list[int] = []
     in_training = (document["text"] for document in iter_corpus(corpus) if document.get("split") == "train")
-    chosen = [(number, text) for number, text in enumerate(in_training) if number % step == 0]
-    for start in range(0, len(chosen), _BLOCK_DOCUMENTS):
-        block = chosen[start : start + _BLOCK_DOCUMENTS]
+    chosen = ((number, middle_of(text, room)) for number, text in enumerate(in_training) if number % step == 0)
+    for block in _blocks(chosen):
         for number, found in _pieces(data.tokenizer, block, shortest, longest):
             for text in found:
                 key = _key(text)
@@ -132,6 +140,33 @@ def _find(corpus: Path, data: PreparedRows, step: int, shortest: float, longest:
                     texts.append(text)
                     numbers.append(number)
     return Sentences(texts=texts, documents=np.array(numbers, dtype=np.int64))
+
+
+def middle_of(text: str, room: int) -> str:
+    """The text, or, of one with more characters than there is room for, the whole sentences in its middle."""
+    if len(text) <= room:
+        return text
+    cut = text[(len(text) - room) // 2 :][:room]
+    sentences = split_sentences(cut)
+    if len(sentences) < 3:
+        return ""
+    start = cut.index(sentences[1], len(sentences[0]))
+    end = cut.rindex(sentences[-2], start, len(cut) - len(sentences[-1])) + len(sentences[-2])
+    return cut[start:end]
+
+
+def _blocks(documents: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """The numbered documents in lists of about so many characters, whose tokens fit into memory."""
+    block: list[tuple[int, str]] = []
+    size = 0
+    for number, text in documents:
+        block.append((number, text))
+        size += len(text)
+        if size >= _BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _pieces(
@@ -178,10 +213,11 @@ def _lengths(tokenizer: Tokenizer, texts: Sequence[str]) -> IntArray:
 
 
 class _Letters(dict[int, int | None]):
-    """For `str.translate`: letters with their marks, and digits, as they are, and nothing else."""
+    """For `str.translate`: letters with their marks, digits and pictures as they are, and nothing else."""
 
     def __missing__(self, code: int) -> int | None:
-        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
+        kind = unicodedata.category(chr(code))
+        self[code] = code if kind[0] in "LMN" or kind == "So" else None
         return self[code]
 
 
@@ -189,8 +225,8 @@ _LETTERS = _Letters()
 
 
 def _key(text: str) -> str:
-    """The letters and digits of a text in lower case: "It's fine." has those of "it 's fine ."."""
-    return text.casefold().translate(_LETTERS)
+    """The letters, digits and pictures of a text in lower case: "It's fine." has those of "it 's fine ."."""
+    return text.casefold().translate(_LETTERS) or "".join(text.split())
 
 
 def _counts(sentences: Sentences) -> IntArray:
