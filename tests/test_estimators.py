@@ -75,6 +75,7 @@ def test_the_parameters_are_the_settings_with_their_defaults() -> None:
     settings["random_state"] = settings.pop("seed")
     del settings["notice"]  # for conversations, which an estimator does not learn
     del settings["from_scratch"]  # an estimator without a pre-trained model would be another one
+    del settings["self_train"], settings["self_train_sentences"]  # nor is there a corpus
     found = {name: each.default for name, each in inspect.signature(TextClassifier).parameters.items()}
     assert found == settings | {"base": None, "verbose": False}
     regressor = {name: each.default for name, each in inspect.signature(TextRegressor).parameters.items()}

@@ -111,9 +111,9 @@ class Stages:
         return self.do("prepare", out, config, redo, base, labels, labels=labels)
 
     def finetune(
-        self, pretrained: Path, prepared: Path, out: Path, config: Any, *, redo: bool, alone: bool
+        self, pretrained: Path, prepared: Path, out: Path, config: Any, *, corpus: Path | None, redo: bool, alone: bool
     ) -> Manifest:
-        assert alone
+        assert alone and corpus is None
         return self.do("finetune", out, config, redo, pretrained, prepared)
 
     def compare(self, finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool) -> Manifest:

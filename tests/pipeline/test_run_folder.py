@@ -189,9 +189,9 @@ def test_a_control_that_is_not_wanted_is_not_trained_again(tmp_path: Path, monke
     """With --without-control and --redo, the control of the old settings was trained with the new ones."""
     trained, compared = list[str](), list[bool]()
 
-    def finetune(_pretrained: Path, _prepared: Path, out: Path, config: Any, *, redo: bool, alone: bool) -> Manifest:
+    def finetune(_pretrained: Path, _prepared: Path, out: Path, config: Any, *, alone: bool, **more: Any) -> Manifest:
         assert alone
-        folder = open_stage(out, out.name, config=to_dict(config), inputs={}, redo=redo)
+        folder = open_stage(out, out.name, config=to_dict(config), inputs={}, redo=more["redo"])
         if not folder.is_finished:
             trained.append(out.name)
             folder.finish()

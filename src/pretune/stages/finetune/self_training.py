@@ -132,7 +132,7 @@ def _find(corpus: Path, data: PreparedRows, step: int, room: int, shortest: floa
     in_training = (document["text"] for document in iter_corpus(corpus) if document.get("split") == "train")
     chosen = ((number, middle_of(text, room)) for number, text in enumerate(in_training) if number % step == 0)
     for block in _blocks(chosen):
-        for number, found in _pieces(data.tokenizer, block, shortest, longest):
+        for number, found in _sentences_of_each(data.tokenizer, block, shortest, longest):
             for text in found:
                 key = _key(text)
                 if key not in known:
@@ -169,7 +169,7 @@ def _blocks(documents: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, st
         yield block
 
 
-def _pieces(
+def _sentences_of_each(
     tokenizer: Tokenizer, block: Sequence[tuple[int, str]], shortest: float, longest: float
 ) -> list[tuple[int, list[str]]]:
     """For each numbered document: itself, or its sentences of a usual length in tokens; if most of them are shorter,
@@ -183,10 +183,10 @@ def _pieces(
         if shortest <= sum(counts) - around * (len(counts) - 1) <= longest:
             found.append((number, [text]))
             continue
-        pieces = list(zip(sentences, counts, strict=True))
+        stretches = list(zip(sentences, counts, strict=True))
         if counts and np.median(counts) < shortest:
-            pieces = join_sentences(text, pieces, around, (shortest + longest) / 2, longest)
-        found.append((number, [piece for piece, count in pieces if shortest <= count <= longest]))
+            stretches = join_sentences(text, stretches, around, (shortest + longest) / 2, longest)
+        found.append((number, [stretch for stretch, count in stretches if shortest <= count <= longest]))
     return found
 
 
