@@ -92,7 +92,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--size", default="micro", help="of the models, or auto (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
     parser.add_argument(
-        "--variant", help="what sets this run apart, as 'without bf16': rows beside those that are there"
+        "--variant", help="name of a variant, such as 'without bf16'; its rows stand below those of the data set"
     )
     parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
     parser.add_argument("--pretraining-seeds", type=int, default=1, help="bases of each kind, with other seeds (1)")

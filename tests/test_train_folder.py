@@ -124,7 +124,7 @@ def test_what_is_refused_is_named_as_the_call_names_it(
 @pytest.mark.parametrize(
     ("given", "error", "sentence"),
     [
-        ({"self_train": True}, UsageError, "^self_train reads unlabelled text, .* name one with corpus=, or leave"),
+        ({"self_train": True}, UsageError, "^self_train needs unlabelled text, .* name one with corpus=, or leave"),
         ({"self_train": True, "corpus": "missing"}, InputDataError, "^missing does not exist"),
         ({"corpus": "texts"}, UsageError, "^The corpus texts is given, which only self_train reads"),
         ({"self_train": True, "self_train_sentences": 100}, UsageError, "^self_train_sentences is 100; expected at le"),

@@ -259,7 +259,7 @@ class Model:
         examples = read_examples(data, recipe.split)
         test_examples = None if test_data is None else read_examples(test_data, recipe.split)
         split = with_columns(recipe.split, *filter(None, (examples, test_examples)))
-        from pretune.stages.finetune.self_training import choose_corpus
+        from pretune.stages.finetune.corpus_sentences import choose_corpus
         from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 

@@ -19,8 +19,8 @@ from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.scoring.metrics import summarize
+from pretune.scoring.softmax import softmax
 from pretune.scoring.uncertainty import ratio_error
-from pretune.tasks.classification import softmax
 from pretune.tasks.registry import task_named
 from pretune.text.labels.labelling import Labelling
 from pretune.text.token_shards import ShardWriter

@@ -113,7 +113,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
     linear baseline with the best test figure, and against the teacher if it is its student, as JSON values.
 
     The model as delivered is the network with linear models stacked on it, if it has some; else the student or the mean
-    of the seeds' weights, if that is delivered; else the network.
+    of the seeds' weights, if one of them is delivered; otherwise the network.
 
     The verdicts on all rows come first, then those on each slice with enough rows. They compare the main metric, which
     for strongly imbalanced classes is macro-F1. A difference counts as clear only if neither the

@@ -29,7 +29,7 @@ def finetune_command(run: str) -> str:
 
 
 def self_train_command(run: str) -> str:
-    """Fine-tunes the model of a run again, beside it, with a student that learns from its corpus too."""
+    """Fine-tunes the model of a run again, into a folder next to the run, and trains a student on its corpus."""
     words = ["pretune", "finetune", run, f"{run}/prepare", "--self-train", "--out", f"{run}-self-trained"]
     return shlex.join(words)
 

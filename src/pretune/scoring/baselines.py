@@ -15,6 +15,7 @@ from pretune.scoring.baseline import Baseline
 from pretune.scoring.linear_model import FloatArray, LinearModel, allocate, fit_column, fit_logistic_classes
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
 from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.softmax import softmax
 from pretune.scoring.word_features import (
     Features,
     count_named_words,
@@ -176,8 +177,8 @@ def choose_candidate(
     on validation.
     """
     figure, candidate, scores = find_best(candidates, features[1], validation_labels, measure)
-    temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
-    probabilities = _softmax(candidate.model.score(features[2]) * temperature)
+    temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, softmax(scores * t)))
+    probabilities = softmax(candidate.model.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
     return Baseline(name=name, kind=kind, outputs=probabilities, chosen=chosen)
 
@@ -194,8 +195,3 @@ def find_best(
             best = figure, candidate, scores
     assert best is not None
     return best
-
-
-def _softmax(scores: FloatArray) -> FloatArray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

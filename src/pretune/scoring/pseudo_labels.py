@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.softmax import softmax
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 CLIP_NATS = 3.0  # how far a class may be below the most probable one: from few labels, a model is too sure of itself
@@ -21,8 +23,9 @@ _ROUNDS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabels:
-    """The sentences that are kept (R,), in order, their soft targets (R, C), and the correlation of what the model says
-    of a sentence with what it says of the others of its document; None if no document has several."""
+    """The indices of the sentences that are kept (R,), in order, and their soft targets (R, C). `agreement` is the
+    correlation between the model's scores of a sentence and of the rest of its document; None if no document has two
+    sentences."""
 
     rows: IntArray
     targets: FloatArray
@@ -48,7 +51,7 @@ def make_pseudo_labels(log_probabilities: FloatArray, documents: IntArray, prior
 
     A sentence counts as much as the mean of the others of its document, if they agree at all. The targets are then
     shifted so that their mean is `prior` (C,), the frequencies of the classes in the labelled rows ("distribution
-    alignment", arXiv:1911.09785). At last, the third of the sentences of each class that is least certain is left out;
+    alignment", arXiv:1911.09785). Finally, the third of the sentences of each class that is least certain is left out;
     the mean of the others may differ from the prior.
     """
     own = clip_scores(log_probabilities)
@@ -84,12 +87,12 @@ def align(scores: FloatArray, prior: FloatArray) -> FloatArray:
     wanted = np.maximum(prior, 1e-6) / np.maximum(prior, 1e-6).sum()
     biases = np.zeros(len(wanted))
     for _ in range(_ROUNDS):
-        probabilities = _softmax(scores + biases)
+        probabilities = softmax(scores + biases)
         step = np.log(wanted) - np.log(np.maximum(probabilities.mean(axis=0), 1e-12))
         if np.abs(step).max() < 1e-6:
             break
         biases += step
-    return _softmax(scores + biases)
+    return softmax(scores + biases)
 
 
 def surest(probabilities: FloatArray) -> IntArray:
@@ -107,8 +110,3 @@ def _correlation(own: FloatArray, others: FloatArray) -> float:
     pairs = [(each - each.mean(axis=0)).ravel() for each in (own, others)]
     scale = float(np.sqrt((pairs[0] ** 2).sum() * (pairs[1] ** 2).sum()))
     return float((pairs[0] * pairs[1]).sum()) / scale if scale > 0 else 0.0
-
-
-def _softmax(scores: FloatArray) -> FloatArray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

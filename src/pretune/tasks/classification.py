@@ -19,6 +19,7 @@ from pretune.scoring.pair_features import PairRows, predict_pair_classes
 from pretune.scoring.pair_model import train_pair_classifier
 from pretune.scoring.partners import Partner, most_ngrams
 from pretune.scoring.row_statistics import RowStatistics, accuracy_rows, macro_f1_rows
+from pretune.scoring.softmax import softmax
 from pretune.scoring.stack import Link
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
@@ -240,11 +241,3 @@ class Classification:
 def texts_of_pairs(lines: Sequence[Line]) -> list[tuple[str, str]]:
     """Both texts of each row of pairs."""
     return [(line["text"], line["text_pair"]) for line in lines]
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities (N, C), computed in double precision; uniform for a row with NaN."""
-    with np.errstate(invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = powers / powers.sum(axis=1, keepdims=True)
-    return np.asarray(np.nan_to_num(probabilities, nan=1 / logits.shape[1]))

@@ -20,6 +20,7 @@ from pretune.scoring.gazetteer import predict_gazetteer
 from pretune.scoring.partners import Partner, most_ngrams
 from pretune.scoring.perceptron import predict_tagger, train_tagger
 from pretune.scoring.row_statistics import RowStatistics, entity_f1_rows, macro_f1_rows
+from pretune.scoring.softmax import log_softmax
 from pretune.scoring.stack import Link
 from pretune.scoring.tag_decoding import decode_tags, find_entities
 from pretune.scoring.tag_entities import OUTSIDE, TagBaseline, TaggedRows, entities_of, first_tag
@@ -266,14 +267,6 @@ class Tokens(NamedLabels):
         rule: WordRule = self.prepare_decision(data.train)[WORDS]
         train, validation = (_tag_rows(lines, rule, len(data.names)) for lines in (data.train, data.validation))
         return train, validation, rule
-
-
-def log_softmax(logits: FloatArray) -> FloatArray:
-    """Logarithms of probabilities (M, K), in double precision; uniform for a row with NaN."""
-    with np.errstate(invalid="ignore"):
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        found = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.asarray(np.where(np.isnan(found), -np.log(logits.shape[1]), found))
 
 
 def _in_words(entities: Iterable[tuple[str, str]]) -> str:

@@ -31,7 +31,7 @@ from pretune.runtime.json_lines import read_json_lines
 from pretune.runtime.json_text import parse_json
 from pretune.runtime.randomness import derive_seed, generator
 from pretune.scoring.metrics import log_loss
-from pretune.tasks.classification import softmax
+from pretune.scoring.softmax import softmax
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import LABELS_NAME, Labelling

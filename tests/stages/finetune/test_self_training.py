@@ -29,8 +29,9 @@ from pretune.stages.collect.stage import collect
 from pretune.stages.compare import compare
 from pretune.stages.finetune import self_training
 from pretune.stages.finetune.candidates import Candidates
+from pretune.stages.finetune.corpus_sentences import find_corpus
 from pretune.stages.finetune.prepared_rows import PreparedRows
-from pretune.stages.finetune.self_training import PSEUDO_LABELS, find_corpus, student_batches
+from pretune.stages.finetune.self_training import PSEUDO_LABELS, student_batches
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
 from pretune.stages.preprocess.stage import preprocess
@@ -319,7 +320,7 @@ def test_a_name_on_the_hub_has_no_corpus_beside_it(tmp_path: Path, monkeypatch: 
     open_stage(tmp_path / "pretrain", "pretrain", config={}, inputs=inputs, redo=False).finish()
     assert find_corpus(tmp_path / "pretrain" / "checkpoint", None) == corpus
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="beside hf:owner/name; name one with --corpus"):
+    with pytest.raises(UsageError, match="next to hf:owner/name; name one with --corpus"):
         find_corpus(Path("hf:owner/name"), None)
 
 

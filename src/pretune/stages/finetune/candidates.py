@@ -30,16 +30,16 @@ from pretune.scoring.prediction_files import (
     TEACHER_PREDICTIONS,
     write_predictions,
 )
+from pretune.scoring.softmax import log_softmax
 from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.scoring.uncertainty import sum_by_group
 from pretune.settings import FinetuneConfig
+from pretune.stages.finetune.corpus_sentences import Sentences, read_sentences
 from pretune.stages.finetune.delivered import AVERAGED, STUDENT, Trial, average_seeds, delivered_weights
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.self_training import (
     PSEUDO_LABELS,
-    Sentences,
     label_sentences,
-    read_sentences,
     write_pseudo_labels,
 )
 from pretune.stages.finetune.stacking import can_stack, linear_texts, train_stack, write_stack_predictions
@@ -263,12 +263,6 @@ class Candidates:
         if example:
             predicted = self.data.predict_example(model, dict(labelling.decision), example, stacked)
             self.folder.log.write("example", **predicted)
-
-
-def log_softmax(outputs: FloatArray) -> FloatArray:
-    """Log-probabilities (N, C) of classes from the outputs of a network."""
-    shifted = outputs - outputs.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _name(trial: Trial) -> str:

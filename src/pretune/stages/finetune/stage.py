@@ -27,11 +27,12 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.settings import LATE, FinetuneConfig, to_identity
 from pretune.stages.finetune.candidates import Candidates
+from pretune.stages.finetune.corpus_sentences import choose_corpus
 from pretune.stages.finetune.delivered import AVERAGED, STUDENT, describe_delivered
 from pretune.stages.finetune.notices import starting_notices
 from pretune.stages.finetune.prepared_rows import PreparedRows
 from pretune.stages.finetune.rows import texts_of
-from pretune.stages.finetune.self_training import EVALUATIONS, PSEUDO_LABELS, choose_corpus, student_batches
+from pretune.stages.finetune.self_training import EVALUATIONS, PSEUDO_LABELS, student_batches
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.task import refuse_self_training
 from pretune.text.chat.prepared_folder import refuse_conversations

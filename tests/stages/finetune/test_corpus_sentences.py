@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pretune.errors import UsageError
 from pretune.runtime.stage_folder import open_stage
-from pretune.stages.finetune.self_training import Sentences, join_sentences, middle_of, read_sentences, thin
+from pretune.stages.finetune.corpus_sentences import Sentences, join_sentences, middle_of, read_sentences, thin
 from pretune.text.document_store import CorpusWriter
 from pretune.text.sentences import split_sentences
 from pretune.text.tokenizer.tokenizer import load_tokenizer
